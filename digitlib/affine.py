@@ -1,0 +1,221 @@
+"""Random affine transforms: parameters as `ImageDataGenerator` draws them, all of a batch in one resampling."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from digitlib.errors import DigitError
+
+FillMode = Literal["constant", "nearest", "reflect", "wrap"]
+Range = float | int | Sequence[float]
+
+PARAMETERS = ("theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal", "flip_vertical")
+"""Names as in `ImageDataGenerator.get_random_transform`: degrees, pixels, factors.
+
+Whatever Keras's comments say, its `apply_transform` moves along the columns by `tx` and zooms them by `zx`.
+"""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How images are varied, with the names and meanings of Keras's `ImageDataGenerator`.
+
+    Attributes
+    ----------
+    rotation_range : float
+        Largest rotation either way, in degrees.
+    width_shift_range, height_shift_range : float, int or sequence
+        Largest shift either way: a share of the side below 1, pixels from 1
+        on; of a sequence one element is taken, with either sign.
+    shear_range : float
+        Largest shear angle either way, in degrees (0.2 is next to nothing).
+    zoom_range : float or pair
+        ``[1 - zoom_range, 1 + zoom_range]``, or lower and upper bound; drawn
+        for height and width apart; above 1 the picture shrinks.
+    horizontal_flip, vertical_flip : bool
+        Mirror every second image at random. A mirrored 2 is no digit.
+    fill_mode : {"nearest", "constant", "reflect", "wrap"}
+        What stands outside the picture.
+    cval : float
+        The value outside for ``fill_mode="constant"``, before `rescale`.
+    rescale : float, optional
+        Factor on the pixels, such as 1/255.
+    """
+
+    rescale: float | None = None
+    rotation_range: float = 0.0
+    width_shift_range: Range = 0.0
+    height_shift_range: Range = 0.0
+    shear_range: float = 0.0
+    zoom_range: Range = 0.0
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    fill_mode: FillMode = "nearest"
+    cval: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.fill_mode not in ("constant", "nearest", "reflect", "wrap"):
+            raise DigitError(f"fill_mode is {self.fill_mode!r}: choose one of constant, nearest, reflect, wrap.")
+        low, high = _zoom_bounds(self.zoom_range)
+        if not 0 < low <= high:
+            raise DigitError(f"zoom_range {self.zoom_range!r} reaches to zero or below: give a number below 1, or a pair above 0.")
+
+    @classmethod
+    def named(cls, options: dict[str, Any]) -> Augmentation:
+        """Return the augmentation with these settings.
+
+        Raises
+        ------
+        DigitError
+            For a name that does not exist, with the nearest one that does.
+        """
+        known = [item.name for item in fields(cls)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}."
+                raise DigitError(f"the generator has no setting {name!r}: {hint}")
+        return cls(**options)
+
+    def moves(self) -> bool:
+        """Tell whether pixels change place at all."""
+        ranges = (self.rotation_range, self.shear_range, self.width_shift_range, self.height_shift_range)
+        still = all(np.all(np.asarray(value) == 0) for value in ranges)
+        return not still or _zoom_bounds(self.zoom_range) != (1, 1) or self.horizontal_flip or self.vertical_flip
+
+
+def draw(augmentation: Augmentation, n: int, image_size: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draw the transform parameters of `n` images.
+
+    Parameters
+    ----------
+    augmentation : Augmentation
+        The ranges.
+    n : int
+        Number of images.
+    image_size : tuple of int
+        (height, width) that shifts are shares of.
+    rng : numpy.random.Generator
+        Source of chance.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        An array of shape (n,) for each of `PARAMETERS`.
+    """
+    low, high = _zoom_bounds(augmentation.zoom_range)
+    return {
+        "theta": rng.uniform(-1, 1, n) * augmentation.rotation_range,
+        "tx": _draw_shift(augmentation.width_shift_range, image_size[1], n, rng),
+        "ty": _draw_shift(augmentation.height_shift_range, image_size[0], n, rng),
+        "shear": rng.uniform(-1, 1, n) * augmentation.shear_range,
+        "zx": rng.uniform(low, high, n),
+        "zy": rng.uniform(low, high, n),
+        "flip_horizontal": (rng.random(n) < 0.5) & augmentation.horizontal_flip,
+        "flip_vertical": (rng.random(n) < 0.5) & augmentation.vertical_flip,
+    }
+
+
+def matrices(parameters: dict[str, np.ndarray], image_size: tuple[int, int], stored_size: tuple[int, int]) -> np.ndarray:
+    """Compose all of each image's transform into one matrix, the scaling from its stored size included.
+
+    The order is that of Keras's `apply_affine_transform` (rotation, shift,
+    shear, zoom about the centre, then flips).
+
+    Parameters
+    ----------
+    parameters : dict of str to numpy.ndarray
+        As from `draw`.
+    image_size : tuple of int
+        (height, width) of the result.
+    stored_size : tuple of int
+        (height, width) of the images as stored.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n, 3, 3): maps (column, row, 1) of a result pixel to
+        where it is looked up in the stored image.
+    """
+    height, width = image_size
+    n = len(parameters["theta"])
+    theta, shear = np.deg2rad(parameters["theta"]), np.deg2rad(parameters["shear"])
+    cos, sin, zero, one = np.cos(theta), np.sin(theta), np.zeros(n), np.ones(n)
+    rotation = _stack([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
+    shift = _stack([[one, zero, parameters["tx"]], [zero, one, parameters["ty"]], [zero, zero, one]])
+    slant = _stack([[one, -np.sin(shear), zero], [zero, np.cos(shear), zero], [zero, zero, one]])
+    zoom = _stack([[parameters["zx"], zero, zero], [zero, parameters["zy"], zero], [zero, zero, one]])
+    down, across = 1.0 - 2.0 * parameters["flip_vertical"], 1.0 - 2.0 * parameters["flip_horizontal"]
+    mirror = _stack([[across, zero, zero], [zero, down, zero], [zero, zero, one]])
+    centre = np.array([[1, 0, width / 2 - 0.5], [0, 1, height / 2 - 0.5], [0, 0, 1]])
+    # A result pixel's centre (i + 1/2) lies at the same share of the side in the stored image.
+    rows, columns = stored_size[0] / height, stored_size[1] / width
+    scale = np.array([[columns, 0, columns / 2 - 0.5], [0, rows, rows / 2 - 0.5], [0, 0, 1]])
+    return scale @ centre @ rotation @ shift @ slant @ zoom @ mirror @ np.linalg.inv(centre)
+
+
+def resample(
+    images: np.ndarray,
+    maps: np.ndarray,
+    image_size: tuple[int, int],
+    fill_mode: FillMode = "nearest",
+    cval: float = 0.0,
+    interpolation: Literal["bilinear", "nearest"] = "bilinear",
+) -> Any:
+    """Look all pixels of a batch up at once.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        float32, shape (n, height, width, channels).
+    maps : numpy.ndarray
+        As from `matrices`.
+    image_size : tuple of int
+        (height, width) of the result.
+    fill_mode, cval
+        See `Augmentation`.
+    interpolation : {"bilinear", "nearest"}
+        How values between pixels are found.
+
+    Returns
+    -------
+    tensorflow.Tensor
+        float32, shape (n, \\*image_size, channels).
+    """
+    import tensorflow as tf
+
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=maps.reshape(-1, 9)[:, :8].astype(np.float32),
+        output_shape=np.asarray(image_size, np.int32),
+        interpolation=interpolation.upper(),
+        fill_mode=fill_mode.upper(),
+        fill_value=np.float32(cval),
+    )
+
+
+def _draw_shift(limit: Range, side: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw shifts in pixels as Keras does: a number is a bound, of a sequence one element is taken."""
+    values = np.asarray(limit, dtype=float)
+    if values.ndim:
+        shift = rng.choice(values, n) * rng.choice([-1, 1], n)
+    else:
+        shift = rng.uniform(-1, 1, n) * values
+    return shift * side if np.max(np.abs(values)) < 1 else shift
+
+
+def _zoom_bounds(zoom_range: Range) -> tuple[float, float]:
+    if isinstance(zoom_range, (int, float)):
+        return 1 - zoom_range, 1 + zoom_range
+    low, high = zoom_range
+    return low, high
+
+
+def _stack(rows: list[list[np.ndarray]]) -> np.ndarray:
+    """Return n matrices, shape (n, 3, 3), from a matrix of arrays of shape (n,)."""
+    return np.moveaxis(np.asarray(rows, dtype=np.float64), 2, 0)

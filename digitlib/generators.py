@@ -1,0 +1,229 @@
+"""Batches of images that go straight into `model.fit`, `model.evaluate` and `model.predict`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import pandas as pd
+
+from digitlib.affine import Augmentation, draw, matrices, resample
+from digitlib.errors import DigitError
+from digitlib.pixels import pixels_for, read_images
+from digitlib.runs import Run, shown
+from digitlib.sources import find_images
+from digitlib.split import class_names_of, paths_of, read_split
+
+ColorMode = Literal["grayscale", "rgb"]
+ClassMode = Literal["categorical", "sparse", "binary"] | None
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """Images of a data set in batches, augmented anew in every epoch.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        uint8, shape (m, height, width, 1 or 3): the decoded images.
+    rows : numpy.ndarray
+        int, shape (n,): which of `images` belong to the data set, in order.
+    files : pandas.DataFrame
+        ``filename`` and ``class`` of these n images.
+    class_names : list of str
+        All classes; their order gives the labels.
+    image_size : tuple of int
+        (height, width) of the batches.
+    color_mode : {"grayscale", "rgb"}
+        One channel or three.
+    batch_size : int
+        Images a batch; the last one may be smaller.
+    class_mode : {"categorical", "sparse", "binary", None}
+        One-hot labels, integer labels, 0.0 or 1.0, or no labels.
+    shuffle : bool
+        Another order in every epoch.
+    seed : int
+        Order and augmentation depend on it, the epoch and the batch's number
+        alone, not on timing or threads.
+    interpolation : {"bilinear", "nearest"}
+        How values between pixels are found.
+    **augmentation
+        Settings of `digitlib.affine.Augmentation`, named as in `ImageDataGenerator`.
+
+    Attributes
+    ----------
+    class_indices : dict of str to int
+        Label of each class.
+    filenames : list of str
+        In the order of the data set.
+    classes : numpy.ndarray
+        int32, shape (n,): label of each image.
+    samples : int
+        Number of images, n.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        rows: np.ndarray,
+        files: pd.DataFrame,
+        class_names: list[str],
+        *,
+        image_size: tuple[int, int] = (28, 28),
+        color_mode: ColorMode = "grayscale",
+        batch_size: int = 32,
+        class_mode: ClassMode = "categorical",
+        shuffle: bool = True,
+        seed: int = 0,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+        **augmentation: Any,
+    ) -> None:
+        super().__init__()
+        _check(image_size, color_mode, batch_size, class_mode, len(class_names))
+        self.augmentation = Augmentation.named(augmentation)
+        self.image_size, self.color_mode, self.batch_size = tuple(image_size), color_mode, batch_size
+        self.class_mode, self.shuffle, self.seed, self.interpolation = class_mode, shuffle, seed, interpolation
+        self.class_indices = {name: label for label, name in enumerate(class_names)}
+        self.filenames = files["filename"].tolist()
+        self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
+        self.samples = len(self.classes)
+        self.epoch = 0
+        self._images, self._rows = images, rows
+        self._order = self._ordered()
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, np.ndarray] | tuple[Any]:
+        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        pixels = self._varied(self.originals(chosen), index)
+        labels = self._labels(chosen)
+        return (pixels,) if labels is None else (pixels, labels)
+
+    def on_epoch_end(self) -> None:
+        """Go to the next epoch: another order, other transforms."""
+        self.epoch += 1
+        self._order = self._ordered()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image as the network sees it."""
+        return (*self.image_size, 1 if self.color_mode == "grayscale" else 3)
+
+    def originals(self, chosen: np.ndarray) -> np.ndarray:
+        """Return images as stored, uint8, with one channel where all are equal."""
+        pixels = np.asarray(self._images[self._rows[chosen]])
+        return _luminance(pixels) if self.color_mode == "grayscale" and pixels.shape[-1] == 3 else pixels
+
+    def _ordered(self) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.samples)
+        return np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
+
+    def _varied(self, pixels: np.ndarray, index: int) -> Any:
+        """Scale, augment and resize a batch with one resampling, if any."""
+        setting, stored_size = self.augmentation, pixels.shape[1:3]
+        scale = np.float32(1 if setting.rescale is None else setting.rescale)
+        batch: Any = pixels.astype(np.float32) * scale
+        if setting.moves() or stored_size != self.image_size:
+            rng = np.random.default_rng((self.seed, self.epoch, index))
+            parameters = draw(setting, len(pixels), self.image_size, rng)
+            maps = matrices(parameters, self.image_size, stored_size)
+            batch = resample(batch, maps, self.image_size, setting.fill_mode, setting.cval * float(scale), self.interpolation)
+        if batch.shape[-1] == self.image_shape[-1]:
+            return batch
+        return np.repeat(np.asarray(batch), 3, axis=-1)  # grey as RGB: channels are copied, not computed thrice
+
+    def _labels(self, chosen: np.ndarray) -> np.ndarray | None:
+        labels = self.classes[chosen]
+        if self.class_mode == "categorical":
+            return np.eye(len(self.class_indices), dtype=np.float32)[labels]
+        if self.class_mode == "binary":
+            return labels.astype(np.float32)
+        return labels if self.class_mode == "sparse" else None
+
+
+def generator_from_split(run: Run, parts: str | tuple[str, ...], **options: Any) -> ImageBatches:
+    """Return the images of one or more parts of a run's split.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+    parts : str or tuple of str
+        "train", "validation", "test", or several of them together.
+    **options
+        See `ImageBatches`.
+
+    Returns
+    -------
+    ImageBatches
+
+    Raises
+    ------
+    DigitError
+        If the run has no split yet, or a setting is unknown.
+    """
+    manifest = read_split(run)
+    wanted = (parts,) if isinstance(parts, str) else tuple(parts)
+    files = manifest[manifest["part"].isin(wanted)]
+    if files.empty:
+        raise DigitError(f"the split has no part {parts!r}: choose from {', '.join(sorted(manifest['part'].unique()))}.")
+    image_size = options.get("image_size", (28, 28))
+    # The whole manifest is asked for, so that all parts share one entry of the cache.
+    images, rows = pixels_for(
+        paths_of(run, manifest), manifest["sha256"].tolist(), image_size, run.read_json("source.json")["pixels"]
+    )
+    return ImageBatches(images, rows[files.index], files, class_names_of(run), **options)
+
+
+def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> ImageBatches:
+    """Return the images of a folder whose sub-folders are the classes, such as a run's TRAIN/.
+
+    Files that are no images are left out.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        See `digitlib.sources.find_images`.
+    **options
+        See `ImageBatches`.
+
+    Returns
+    -------
+    ImageBatches
+
+    Raises
+    ------
+    DigitError
+        If there is no such folder, or nothing usable in it.
+    """
+    source = find_images(folder)
+    paths = [str(source.root / name) for name in source.files["filename"]]
+    reading = read_images(paths, options.get("image_size", (28, 28)))
+    files = source.files.drop(index=list(reading.rejected)).assign(sha256=lambda kept: [reading.sha256[i] for i in kept.index])
+    if files.empty:
+        raise DigitError(f"folder {shown(source.root)!r} holds no file that can be read as an image.")
+    usable = [paths[index] for index in files.index]
+    images, rows = pixels_for(usable, files["sha256"].tolist(), options.get("image_size", (28, 28)))
+    return ImageBatches(images, rows, files.reset_index(drop=True), source.class_names, **options)
+
+
+def _luminance(pixels: np.ndarray) -> np.ndarray:
+    """Return grey values of RGB pixels, weighted as in Pillow's ``convert("L")`` (ITU-R 601-2)."""
+    red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[..., None]
+
+
+def _check(image_size: Any, color_mode: str, batch_size: int, class_mode: ClassMode, n_classes: int) -> None:
+    if len(image_size) != 2 or not all(isinstance(side, (int, np.integer)) and side > 0 for side in image_size):
+        raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")
+    if color_mode not in ("grayscale", "rgb"):
+        raise DigitError(f"color_mode is {color_mode!r}: choose 'grayscale' or 'rgb'.")
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise DigitError(f"batch_size is {batch_size!r}: give a whole number from 1 on.")
+    if class_mode not in ("categorical", "sparse", "binary", None):
+        raise DigitError(f"class_mode is {class_mode!r}: choose 'categorical', 'sparse', 'binary' or None.")
+    if class_mode == "binary" and n_classes != 2:
+        raise DigitError(f"class_mode 'binary' takes two classes, not {n_classes}: choose 'categorical' or 'sparse'.")
