@@ -1,0 +1,78 @@
+"""Classify folders of handwritten digits with a small CNN.
+
+The names below are the whole public interface. They are imported when first
+used, so that ``import digitlib`` costs next to nothing and TensorFlow is loaded
+only by what trains or predicts.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "errors": ["DigitError"],
+    "runs": ["Run", "open_run"],
+    "samples": ["as_folder"],
+    "sources": ["find_images", "list_images"],
+    "split": ["class_names_of", "prepare", "read_split", "split"],
+    "folders": ["undo"],
+    "counts": ["class_counts", "part_counts", "repeated_images"],
+    "affine": ["Augmentation"],
+    "generators": ["ImageBatches", "generator_from_directory", "generator_from_split"],
+    "recipes": ["Recipe", "get_recipe", "load_recipe", "save_recipe"],
+    "models": ["build_model", "layer_table", "seed_cnn", "small_cnn", "tiny_cnn", "wide_cnn"],
+    "training": [
+        "best_epoch",
+        "callbacks_for",
+        "generators_for",
+        "make_loss",
+        "make_optimizer",
+        "plain_generator",
+        "read_history",
+    ],
+    "evaluation": [
+        "confusion_table",
+        "load_best_model",
+        "per_class_table",
+        "predict_generator",
+        "save_metrics",
+        "training_accuracy",
+        "wilson_interval",
+        "worst_mistakes",
+    ],
+    "prediction": [
+        "open_model",
+        "predict_files",
+        "unlabelled_files",
+        "write_predictions",
+        "write_submission",
+    ],
+    "plots": [
+        "plot_augmented",
+        "plot_confusion",
+        "plot_counts",
+        "plot_history",
+        "plot_images",
+        "plot_recall",
+        "use_style",
+    ],
+    "series": ["run_series"],
+    "report": ["results_table", "write_report"],
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, for completion."""
+    return [*__all__, "__version__"]

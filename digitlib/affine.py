@@ -60,10 +60,14 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.fill_mode not in ("constant", "nearest", "reflect", "wrap"):
-            raise DigitError(f"fill_mode is {self.fill_mode!r}: choose one of constant, nearest, reflect, wrap.")
+            raise DigitError(
+                f"fill_mode is {self.fill_mode!r}: choose one of constant, nearest, reflect, wrap."
+            )
         low, high = _zoom_bounds(self.zoom_range)
         if not 0 < low <= high:
-            raise DigitError(f"zoom_range {self.zoom_range!r} reaches to zero or below: give a number below 1, or a pair above 0.")
+            raise DigitError(
+                f"zoom_range {self.zoom_range!r} reaches to zero or below: give a number below 1, or a pair above 0."
+            )
 
     @classmethod
     def named(cls, options: dict[str, Any]) -> Augmentation:
@@ -86,10 +90,14 @@ class Augmentation:
         """Tell whether pixels change place at all."""
         ranges = (self.rotation_range, self.shear_range, self.width_shift_range, self.height_shift_range)
         still = all(np.all(np.asarray(value) == 0) for value in ranges)
-        return not still or _zoom_bounds(self.zoom_range) != (1, 1) or self.horizontal_flip or self.vertical_flip
+        return (
+            not still or _zoom_bounds(self.zoom_range) != (1, 1) or self.horizontal_flip or self.vertical_flip
+        )
 
 
-def draw(augmentation: Augmentation, n: int, image_size: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+def draw(
+    augmentation: Augmentation, n: int, image_size: tuple[int, int], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     """Draw the transform parameters of `n` images.
 
     Parameters
@@ -121,7 +129,9 @@ def draw(augmentation: Augmentation, n: int, image_size: tuple[int, int], rng: n
     }
 
 
-def matrices(parameters: dict[str, np.ndarray], image_size: tuple[int, int], stored_size: tuple[int, int]) -> np.ndarray:
+def matrices(
+    parameters: dict[str, np.ndarray], image_size: tuple[int, int], stored_size: tuple[int, int]
+) -> np.ndarray:
     """Compose all of each image's transform into one matrix, the scaling from its stored size included.
 
     The order is that of Keras's `apply_affine_transform` (rotation, shift,
@@ -185,7 +195,7 @@ def resample(
     Returns
     -------
     tensorflow.Tensor
-        float32, shape (n, \\*image_size, channels).
+        float32, shape (n, height, width, channels).
     """
     import tensorflow as tf
 
@@ -202,11 +212,8 @@ def resample(
 def _draw_shift(limit: Range, side: int, n: int, rng: np.random.Generator) -> np.ndarray:
     """Draw shifts in pixels as Keras does: a number is a bound, of a sequence one element is taken."""
     values = np.asarray(limit, dtype=float)
-    if values.ndim:
-        shift = rng.choice(values, n) * rng.choice([-1, 1], n)
-    else:
-        shift = rng.uniform(-1, 1, n) * values
-    return shift * side if np.max(np.abs(values)) < 1 else shift
+    signed = rng.uniform(-1, 1, n) * values if values.ndim == 0 else rng.choice(values, n) * rng.choice([-1, 1], n)
+    return signed * side if np.max(np.abs(values)) < 1 else signed
 
 
 def _zoom_bounds(zoom_range: Range) -> tuple[float, float]:

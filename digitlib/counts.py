@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 
@@ -66,6 +67,6 @@ def _files_per_class(run: Run, top: str) -> Counter[str]:
     """Count the files below each class folder."""
     counts: Counter[str] = Counter()
     for folder, _, names in os.walk(run / top):
-        parts = os.path.relpath(folder, run / top).split(os.sep)
+        parts = Path(folder).relative_to(run / top).parts or ("",)
         counts[parts[0]] += len(names)
     return counts

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import joblib
 import numpy as np
@@ -53,7 +53,10 @@ class Decoded:
 
 
 def decode(
-    data: bytes, color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None
+    data: bytes,
+    color_mode: ColorMode = "native",
+    image_size: tuple[int, int] | None = None,
+    keep_up_to: int = 0,
 ) -> np.ndarray:
     """Decode one image.
 
@@ -69,6 +72,8 @@ def decode(
         "native" gives one channel for grey pictures and three for coloured ones.
     image_size : tuple of int, optional
         (height, width) to resize to, with antialiasing.
+    keep_up_to : int
+        Pictures with no side longer than this keep their own size all the same.
 
     Returns
     -------
@@ -83,15 +88,15 @@ def decode(
     if not data:
         raise Unreadable("empty file")
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture: Image.Image = Image.open(io.BytesIO(data))
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise Unreadable(f"too large: {width} x {height} pixels")
         if picture.format != "JPEG" or "exif" in picture.info or "xmp" in picture.info:
             picture = ImageOps.exif_transpose(picture)
         picture = _eight_bits(picture, color_mode)
-        if image_size is not None and picture.size != (image_size[1], image_size[0]):
-            picture = picture.resize((image_size[1], image_size[0]), Image.Resampling.BILINEAR)
+        if image_size is not None and max(picture.size) > keep_up_to and picture.size != image_size[::-1]:
+            picture = picture.resize(image_size[::-1], Image.Resampling.BILINEAR)
         array = np.asarray(picture)
     except Unreadable:
         raise
@@ -135,7 +140,10 @@ def _is_grey(picture: Image.Image) -> bool:
 
 
 def read_file(
-    path: str | os.PathLike[str], color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None
+    path: str | os.PathLike[str],
+    color_mode: ColorMode = "native",
+    image_size: tuple[int, int] | None = None,
+    keep_up_to: int = 0,
 ) -> Decoded:
     """Read, hash and decode one file; whatever is wrong with it ends up in `Decoded.reason`."""
     try:
@@ -144,20 +152,23 @@ def read_file(
         return Decoded(None, "", 0, f"can't be read: {error.strerror}")
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        return Decoded(decode(data, color_mode, image_size), sha256, len(data), "")
+        return Decoded(decode(data, color_mode, image_size, keep_up_to), sha256, len(data), "")
     except Unreadable as error:
         return Decoded(None, sha256, len(data), str(error))
 
 
-def _read_chunk(paths: Sequence[str], color_mode: ColorMode, image_size: tuple[int, int] | None) -> list[Decoded]:
+def _read_chunk(paths: Sequence[str], *settings: Any) -> list[Decoded]:
     """Read some files; Pillow's warnings about odd files say nothing that the reason does not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [read_file(path, color_mode, image_size) for path in paths]
+        return [read_file(path, *settings) for path in paths]
 
 
 def read_files(
-    paths: Sequence[str], color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None
+    paths: Sequence[str],
+    color_mode: ColorMode = "native",
+    image_size: tuple[int, int] | None = None,
+    keep_up_to: int = 0,
 ) -> Iterator[Decoded]:
     """Read files one after another, on all cores when there are many.
 
@@ -168,7 +179,7 @@ def read_files(
     ----------
     paths : sequence of str
         Files to read.
-    color_mode, image_size
+    color_mode, image_size, keep_up_to
         See `decode`.
 
     Yields
@@ -176,12 +187,13 @@ def read_files(
     Decoded
         In the order of `paths`.
     """
+    settings = (color_mode, image_size, keep_up_to)
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     if len(paths) < PARALLEL_FROM or joblib.cpu_count() == 1:
-        results: Iterator[list[Decoded]] = (_read_chunk(chunk, color_mode, image_size) for chunk in chunks)
+        results: Iterator[list[Decoded]] = (_read_chunk(chunk, *settings) for chunk in chunks)
     else:
         workers = joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator", pre_dispatch="3*n_jobs")
-        results = workers(joblib.delayed(_read_chunk)(chunk, color_mode, image_size) for chunk in chunks)
+        results = workers(joblib.delayed(_read_chunk)(chunk, *settings) for chunk in chunks)
     for result in results:
         yield from result
 

@@ -122,7 +122,11 @@ def undo(run: Run) -> list[Path]:
         if about["mode"] == "move" and not original.exists():
             original.parent.mkdir(parents=True, exist_ok=True)
             _move(target, original, row.sha256)
-        elif original.exists() and original.stat().st_size == target.stat().st_size == row.size and _hash(target) == row.sha256:
+        elif (
+            original.exists()
+            and original.stat().st_size == target.stat().st_size == row.size
+            and _hash(target) == row.sha256
+        ):
             target.unlink()
         else:
             kept.append(target)
@@ -165,7 +169,9 @@ def _place_all(root: Path, manifest: pd.DataFrame, targets: list[Path], mode: Mo
     for folder in sorted({target.parent for target in targets}):
         _make(folder)
     rows = zip(targets, manifest["filename"], manifest["sha256"], manifest["size"], strict=True)
-    for target, filename, sha256, size in progress(rows, len(targets), f"Filling TRAIN and TEST ({mode})", unit="file"):
+    for target, filename, sha256, size in progress(
+        rows, len(targets), f"Filling TRAIN and TEST ({mode})", unit="file"
+    ):
         if mode == "move" or not _has_size(target, size):
             try:
                 place(root / filename, target, sha256)
@@ -180,7 +186,9 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DigitError(f"{shown(folder)} can't be made: {error.strerror}. Choose another run_dir.") from error
+        raise DigitError(
+            f"{shown(folder)} can't be made: {error.strerror}. Choose another run_dir."
+        ) from error
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -202,7 +210,9 @@ def _link(source: Path, target: Path, sha256: str) -> None:
         os.link(source.resolve(), target)
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP):
-            raise OSError(error.errno, "hard links don't work between these two folders, use mode='copy'") from error
+            raise OSError(
+                error.errno, "hard links don't work between these two folders, use mode='copy'"
+            ) from error
         raise
 
 

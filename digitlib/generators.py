@@ -82,8 +82,17 @@ class ImageBatches(keras.utils.PyDataset):
         super().__init__()
         _check(image_size, color_mode, batch_size, class_mode, len(class_names))
         self.augmentation = Augmentation.named(augmentation)
-        self.image_size, self.color_mode, self.batch_size = tuple(image_size), color_mode, batch_size
-        self.class_mode, self.shuffle, self.seed, self.interpolation = class_mode, shuffle, seed, interpolation
+        self.image_size, self.color_mode, self.batch_size = (
+            (image_size[0], image_size[1]),
+            color_mode,
+            batch_size,
+        )
+        self.class_mode, self.shuffle, self.seed, self.interpolation = (
+            class_mode,
+            shuffle,
+            seed,
+            interpolation,
+        )
         self.class_indices = {name: label for label, name in enumerate(class_names)}
         self.filenames = files["filename"].tolist()
         self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
@@ -123,17 +132,26 @@ class ImageBatches(keras.utils.PyDataset):
 
     def _varied(self, pixels: np.ndarray, index: int) -> Any:
         """Scale, augment and resize a batch with one resampling, if any."""
-        setting, stored_size = self.augmentation, pixels.shape[1:3]
+        setting, stored_size = self.augmentation, (pixels.shape[1], pixels.shape[2])
         scale = np.float32(1 if setting.rescale is None else setting.rescale)
         batch: Any = pixels.astype(np.float32) * scale
         if setting.moves() or stored_size != self.image_size:
             rng = np.random.default_rng((self.seed, self.epoch, index))
             parameters = draw(setting, len(pixels), self.image_size, rng)
             maps = matrices(parameters, self.image_size, stored_size)
-            batch = resample(batch, maps, self.image_size, setting.fill_mode, setting.cval * float(scale), self.interpolation)
+            batch = resample(
+                batch,
+                maps,
+                self.image_size,
+                setting.fill_mode,
+                setting.cval * float(scale),
+                self.interpolation,
+            )
         if batch.shape[-1] == self.image_shape[-1]:
             return batch
-        return np.repeat(np.asarray(batch), 3, axis=-1)  # grey as RGB: channels are copied, not computed thrice
+        return np.repeat(
+            np.asarray(batch), 3, axis=-1
+        )  # grey as RGB: channels are copied, not computed thrice
 
     def _labels(self, chosen: np.ndarray) -> np.ndarray | None:
         labels = self.classes[chosen]
@@ -169,11 +187,16 @@ def generator_from_split(run: Run, parts: str | tuple[str, ...], **options: Any)
     wanted = (parts,) if isinstance(parts, str) else tuple(parts)
     files = manifest[manifest["part"].isin(wanted)]
     if files.empty:
-        raise DigitError(f"the split has no part {parts!r}: choose from {', '.join(sorted(manifest['part'].unique()))}.")
+        raise DigitError(
+            f"the split has no part {parts!r}: choose from {', '.join(sorted(manifest['part'].unique()))}."
+        )
     image_size = options.get("image_size", (28, 28))
     # The whole manifest is asked for, so that all parts share one entry of the cache.
     images, rows = pixels_for(
-        paths_of(run, manifest), manifest["sha256"].tolist(), image_size, run.read_json("source.json")["pixels"]
+        paths_of(run, manifest),
+        manifest["sha256"].tolist(),
+        image_size,
+        run.read_json("source.json")["pixels"],
     )
     return ImageBatches(images, rows[files.index], files, class_names_of(run), **options)
 
@@ -202,7 +225,9 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     source = find_images(folder)
     paths = [str(source.root / name) for name in source.files["filename"]]
     reading = read_images(paths, options.get("image_size", (28, 28)))
-    files = source.files.drop(index=list(reading.rejected)).assign(sha256=lambda kept: [reading.sha256[i] for i in kept.index])
+    files = source.files.drop(index=list(reading.rejected)).assign(
+        sha256=lambda kept: [reading.sha256[i] for i in kept.index]
+    )
     if files.empty:
         raise DigitError(f"folder {shown(source.root)!r} holds no file that can be read as an image.")
     usable = [paths[index] for index in files.index]
@@ -217,7 +242,9 @@ def _luminance(pixels: np.ndarray) -> np.ndarray:
 
 
 def _check(image_size: Any, color_mode: str, batch_size: int, class_mode: ClassMode, n_classes: int) -> None:
-    if len(image_size) != 2 or not all(isinstance(side, (int, np.integer)) and side > 0 for side in image_size):
+    if len(image_size) != 2 or not all(
+        isinstance(side, (int, np.integer)) and side > 0 for side in image_size
+    ):
         raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")
     if color_mode not in ("grayscale", "rgb"):
         raise DigitError(f"color_mode is {color_mode!r}: choose 'grayscale' or 'rgb'.")
@@ -226,4 +253,6 @@ def _check(image_size: Any, color_mode: str, batch_size: int, class_mode: ClassM
     if class_mode not in ("categorical", "sparse", "binary", None):
         raise DigitError(f"class_mode is {class_mode!r}: choose 'categorical', 'sparse', 'binary' or None.")
     if class_mode == "binary" and n_classes != 2:
-        raise DigitError(f"class_mode 'binary' takes two classes, not {n_classes}: choose 'categorical' or 'sparse'.")
+        raise DigitError(
+            f"class_mode 'binary' takes two classes, not {n_classes}: choose 'categorical' or 'sparse'."
+        )

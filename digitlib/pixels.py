@@ -131,7 +131,9 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
     return reading
 
 
-def pixels_for(paths: Sequence[str], sha256: Sequence[str], image_size: tuple[int, int], key: str = "") -> tuple[np.ndarray, np.ndarray]:
+def pixels_for(
+    paths: Sequence[str], sha256: Sequence[str], image_size: tuple[int, int], key: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels of the files of a manifest, from the cache or read anew.
 
     Parameters
@@ -229,7 +231,12 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
                     file.write(_fitting(image, shape, image_size).tobytes())
                     hashes.append(sha256)
             np.save(temporary / "sha256.npy", np.asarray(hashes, dtype="S64"))
-            meta = {"version": VERSION, "shape": [len(hashes), *shape], "files": len(reading.sha256), "rejected": reading.rejected}
+            meta = {
+                "version": VERSION,
+                "shape": [len(hashes), *shape],
+                "files": len(reading.sha256),
+                "rejected": reading.rejected,
+            }
             (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
             _publish(temporary, key_of(reading.sha256, image_size))
         finally:
@@ -266,4 +273,6 @@ def _check_unchanged(paths: Sequence[str], sha256: Sequence[str], reading: Readi
     for path, expected, found in zip(paths, sha256, reading.sha256, strict=True):
         if expected != found:
             what = "has changed" if found else "has vanished"
-            raise DigitError(f"{shown(path)} {what} since the split was made: run notebook 01_data_preparation.ipynb again.")
+            raise DigitError(
+                f"{shown(path)} {what} since the split was made: run notebook 01_data_preparation.ipynb again."
+            )

@@ -43,7 +43,9 @@ def project_root() -> Path:
     try:
         here = Path.cwd()
     except FileNotFoundError as error:
-        raise DigitError("The current folder no longer exists: change to one that does and try again.") from error
+        raise DigitError(
+            "The current folder no longer exists: change to one that does and try again."
+        ) from error
     return here.parent if here.name == "notebooks" else here
 
 
@@ -85,7 +87,9 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise DigitError(f"Can't write {shown(path)}: {error.strerror or error}. Make room or choose another place.") from error
+        raise DigitError(
+            f"Can't write {shown(path)}: {error.strerror or error}. Make room or choose another place."
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -163,7 +167,9 @@ class Run:
         try:
             return json.loads((self / name).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DigitError(f"{shown(self / name)} is damaged ({error}): run {WRITTEN_BY.get(name)} again.") from error
+            raise DigitError(
+                f"{shown(self / name)} is damaged ({error}): run {WRITTEN_BY.get(name)} again."
+            ) from error
 
     def read_table(self, name: str, **dtypes: Any) -> pd.DataFrame:
         """Return a CSV file of this run; see `read_table`."""
@@ -172,16 +178,14 @@ class Run:
 
 
 def open_run(run_dir: str | os.PathLike[str]) -> Run:
-    """Return the run in `run_dir` (relative to `project_root`), making the folder if it is missing.
+    """Return the run in `run_dir`, relative to `project_root`; the folder is made by the first file written to it.
 
     Raises
     ------
     DigitError
-        If the path is a file or can't be made.
+        If the path is no folder.
     """
     folder = resolve(run_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DigitError(f"run_dir {shown(folder)!r} can't be made: {error.strerror}. Choose another one.") from error
+    if folder.exists() and not folder.is_dir():
+        raise DigitError(f"run_dir {shown(folder)!r} is a file: choose a folder.")
     return Run(folder)

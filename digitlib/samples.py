@@ -54,7 +54,9 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
     if name == "sample":
         return _once(project_root() / "data" / "sample", _write_sample)
     if name == "mnist":
-        return _once(project_root() / "data" / "mnist", lambda folder: _write_mnist(_download_mnist(), folder))
+        return _once(
+            project_root() / "data" / "mnist", lambda folder: _write_mnist(_download_mnist(), folder)
+        )
     path = resolve(data)
     if path.suffix.lower() == ".npz" and path.is_file():
         return _once(project_root() / "data" / path.stem, lambda folder: _write_mnist(path, folder))
@@ -84,7 +86,9 @@ def _once(folder: Path, write) -> Path:  # type: ignore[no-untyped-def]
         if not folder.is_dir():  # somebody else may have been faster
             temporary.rename(folder)
     except OSError as error:
-        raise DigitError(f"Can't write {shown(folder)}: {error.strerror or error}. Make room and try again.") from error
+        raise DigitError(
+            f"Can't write {shown(folder)}: {error.strerror or error}. Make room and try again."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -98,7 +102,10 @@ def _write_sample(folder: Path) -> None:
     images = pixels.reshape(-1, 28, 28).astype(np.uint8)
     rng = np.random.default_rng(0)
     unlabelled = np.concatenate(
-        [rng.permutation(np.flatnonzero(labels == label))[:UNLABELLED_PER_CLASS] for label in np.unique(labels)]
+        [
+            rng.permutation(np.flatnonzero(labels == label))[:UNLABELLED_PER_CLASS]
+            for label in np.unique(labels)
+        ]
     )
     labelled = np.setdiff1d(np.arange(len(labels)), unlabelled)
     (folder / "testSet").mkdir()
@@ -116,9 +123,15 @@ def _write_mnist(archive: Path, folder: Path) -> None:
         with np.load(archive, allow_pickle=False) as arrays:
             parts = {part: (arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")}
     except (KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise DigitError(f"{shown(archive)} is not Keras's mnist.npz ({error}): fetch it again from {MNIST_URL}.") from error
+        raise DigitError(
+            f"{shown(archive)} is not Keras's mnist.npz ({error}): fetch it again from {MNIST_URL}."
+        ) from error
     total = sum(len(labels) for _, labels in parts.values())
-    items = ((part, *item) for part, arrays in parts.items() for item in enumerate(zip(*arrays, strict=True), start=1))
+    items = (
+        (part, *item)
+        for part, arrays in parts.items()
+        for item in enumerate(zip(*arrays, strict=True), start=1)
+    )
     for part, number, (image, label) in progress(items, total, "Writing MNIST"):
         target = folder / part / str(label) / f"img_{number}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +171,9 @@ def _extract(archive: Path, folder: Path) -> None:
             for member in progress(members, len(members), "Unpacking"):
                 packed.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DigitError(f"{shown(archive)} is no zip archive that can be unpacked ({error}): fetch it again.") from error
+        raise DigitError(
+            f"{shown(archive)} is no zip archive that can be unpacked ({error}): fetch it again."
+        ) from error
 
 
 def _check_member(archive: Path, member: zipfile.ZipInfo, folder: Path) -> None:

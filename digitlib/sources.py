@@ -74,7 +74,9 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     root = resolve(data)
     if not root.is_dir():
         what = "is no folder" if root.exists() else "doesn't exist"
-        raise DigitError(f"data {shown(root)!r} {what}: give a folder with one sub-folder of images per class, or 'sample'.")
+        raise DigitError(
+            f"data {shown(root)!r} {what}: give a folder with one sub-folder of images per class, or 'sample'."
+        )
     labelled, test, unlabelled = _shape(root)
     rows, rejected = _class_files(root, labelled, "train" if test else "")
     if test:
@@ -82,10 +84,22 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         rows, rejected = rows + more, rejected + bad
     class_names = natsorted({row[1] for row in rows})
     if len(class_names) < 2:
-        have = f"only one class folder with images, {class_names[0]!r}" if class_names else "no class folders with images"
-        raise DigitError(f"data {shown(root)!r} has {have}: it takes one sub-folder of images for each of two or more classes.")
+        have = (
+            f"only one class folder with images, {class_names[0]!r}"
+            if class_names
+            else "no class folders with images"
+        )
+        raise DigitError(
+            f"data {shown(root)!r} has {have}: it takes one sub-folder of images for each of two or more classes."
+        )
     files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
-    return Source(root, class_names, files, unlabelled, pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str))
+    return Source(
+        root,
+        class_names,
+        files,
+        unlabelled,
+        pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str),
+    )
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
@@ -145,14 +159,18 @@ def _entries(folder: Path) -> list[Path]:
         children = sorted(folder.iterdir())
     except OSError:
         return []
-    return [child for child in children if not child.name.startswith(".") and child.name.lower() not in LITTER]
+    return [
+        child for child in children if not child.name.startswith(".") and child.name.lower() not in LITTER
+    ]
 
 
 def _folders(folder: Path) -> list[Path]:
     return [child for child in _entries(folder) if child.is_dir() and not child.is_symlink()]
 
 
-def _class_files(root: Path, labelled: Path, part: str) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+def _class_files(
+    root: Path, labelled: Path, part: str
+) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
     """List the files of every class folder below `labelled`, and what stands beside or is unusable."""
     rows, rejected = [], []
     for child in _entries(labelled):

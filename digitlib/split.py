@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from digitlib.errors import DigitError
 from digitlib.folders import Mode, check_places, fill_folders, moved_already, place_of
 from digitlib.pixels import Reading, key_of, read_images
-from digitlib.runs import Run, open_run, shown, write_json, write_table
+from digitlib.runs import Run, open_run, shown, write_table
 from digitlib.samples import as_folder
 from digitlib.sources import Source, find_images
 
@@ -68,7 +68,13 @@ def prepare(
     _check_options(test_size, validation_size, mode, assign)
     root = as_folder(data)
     run = open_run(run_dir)
-    options = {"test_size": test_size, "validation_size": validation_size, "seed": seed, "mode": mode, "assign": assign}
+    options = {
+        "test_size": test_size,
+        "validation_size": validation_size,
+        "seed": seed,
+        "mode": mode,
+        "assign": assign,
+    }
     if moved_already(run, root, options):
         fill_folders(run)
         return run
@@ -131,7 +137,9 @@ def split(
         if assign == "hash":
             parts = _by_hash(rows.loc[names.index], 0.0 if given else test_size, validation_size)
         else:
-            parts = _by_chance(str(class_name), sorted(names), 0.0 if given else test_size, validation_size, seed)
+            parts = _by_chance(
+                str(class_name), sorted(names), 0.0 if given else test_size, validation_size, seed
+            )
             parts = names.map(parts)
         files.loc[names.index, "part"] = parts
     _check_parts(files)
@@ -141,9 +149,12 @@ def split(
     return files.loc[keys.sort_values(["class", "filename"]).index].reset_index(drop=True)
 
 
-def _by_chance(class_name: str, names: list[str], test_size: float, validation_size: float, seed: int) -> dict[str, str]:
+def _by_chance(
+    class_name: str, names: list[str], test_size: float, validation_size: float, seed: int
+) -> dict[str, str]:
     """Return each name's part; `names` are sorted."""
-    train, test = names, []
+    train: list[str] = names
+    test: list[str] = []
     try:
         if test_size:
             train, test = train_test_split(names, test_size=test_size, random_state=seed)
@@ -183,7 +194,13 @@ def drop_repeated(manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     repeated = manifest.loc[rank < last, ["filename"]].copy()
     kept = manifest.loc[rank == last].drop_duplicates("sha256").set_index("sha256")
     twins = manifest.loc[repeated.index, "sha256"].map(kept["filename"])
-    repeated["reason"] = "same bytes as " + twins + " in the " + manifest.loc[repeated.index, "sha256"].map(kept["part"]) + " part"
+    repeated["reason"] = (
+        "same bytes as "
+        + twins
+        + " in the "
+        + manifest.loc[repeated.index, "sha256"].map(kept["part"])
+        + " part"
+    )
     return manifest.loc[rank == last].reset_index(drop=True), repeated
 
 
@@ -212,7 +229,9 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
     files = files.drop(index=reasons.index)
     for name in source.class_names:
         if not (files["class"] == name).any():
-            raise DigitError(f"class {name!r} in {shown(source.root)} has no file that can be read as an image: {reasons.iloc[0]}.")
+            raise DigitError(
+                f"class {name!r} in {shown(source.root)} has no file that can be read as an image: {reasons.iloc[0]}."
+            )
     return files, rejected
 
 
@@ -220,7 +239,10 @@ def _check_options(test_size: float, validation_size: float, mode: str, assign: 
     for name, value in (("test_size", test_size), ("validation_size", validation_size)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
             raise DigitError(f"{name} is {value!r}: give a share between 0 and 1, such as 0.2.")
-    for name, value, choices in (("mode", mode, ("copy", "link", "move", "none")), ("assign", assign, ("random", "hash"))):
+    for name, value, choices in (
+        ("mode", mode, ("copy", "link", "move", "none")),
+        ("assign", assign, ("random", "hash")),
+    ):
         if value not in choices:
             raise DigitError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
 

@@ -1,0 +1,130 @@
+"""The command `digitlib`: thin, each command calls the library."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from digitlib.errors import DigitError
+from digitlib.folders import undo as undo_split
+from digitlib.recipes import RECIPES, get_recipe
+from digitlib.runs import open_run, resolve, shown
+from digitlib.samples import as_folder
+from digitlib.sources import find_images, list_images
+
+
+class _Group(click.Group):
+    """Tell a `DigitError` in one sentence instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except DigitError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="digitlib")
+def main() -> None:
+    """Classify folders of handwritten digits with a small CNN."""
+
+
+@main.command()
+@click.option(
+    "--data",
+    default="sample",
+    show_default=True,
+    help="sample, mnist, a folder of class folders, or a zip of one.",
+)
+@click.option("--recipe", default="fast", show_default=True, help=f"One of {', '.join(RECIPES)}.")
+@click.option("--out", "run_dir", default="runs/default", show_default=True, help="The run's folder.")
+@click.option("--only", default="", help="Numbers of notebooks, such as 01,02; all by default.")
+@click.option("--resume", is_flag=True, help="Go on with the first notebook that has not finished.")
+@click.option(
+    "-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Another parameter of the notebooks."
+)
+def run(
+    data: str, recipe: str, run_dir: str, only: str, resume: bool, pairs: tuple[tuple[str, str], ...]
+) -> None:
+    """Execute the notebooks in order and write a report."""
+    get_recipe(recipe)  # refuses what can't work before a kernel is started
+    find_images(as_folder(data))
+    from digitlib.report import results_table
+    from digitlib.series import run_series
+
+    this = open_run(run_dir)
+    parameters = {"data": data, "recipe": recipe} | {name: _value(text) for name, text in pairs}
+    try:
+        run_series(this, parameters, only=[part for part in only.split(",") if part], resume=resume)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nStopped. Go on with: digitlib run --resume --data {data} --recipe {recipe} --out {this}",
+            err=True,
+        )
+        sys.exit(130)
+    if (this / "metrics.json").exists():
+        table = results_table(this)
+        width = table["result"].str.len().max()
+        click.echo(
+            "\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in table.itertuples(index=False))
+        )
+    click.echo(f"\nReport: {shown(this / 'report.html')}")
+
+
+@main.command()
+@click.argument("run_or_model")
+@click.argument("folder")
+@click.option(
+    "--out", default="predictions.csv", show_default=True, help="Table of file name, label and confidence."
+)
+@click.option("--submission", default=None, help="Also write Kaggle's ImageId,Label here.")
+def predict(run_or_model: str, folder: str, out: str, submission: str | None) -> None:
+    """Name the images of FOLDER with the network of RUN_OR_MODEL."""
+    filenames = list_images(folder)
+    if not Path(resolve(run_or_model)).exists():
+        raise DigitError(
+            f"{run_or_model} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
+        )
+    _quiet_tensorflow()
+    from digitlib.prediction import open_model, predict_files, write_predictions, write_submission
+
+    table = predict_files(*open_model(run_or_model), resolve(folder), filenames)
+    write_predictions(resolve(out), table)
+    if submission:
+        write_submission(resolve(submission), table)
+    unreadable = int((table["reason"] != "").sum())
+    more = f", {unreadable} of them unreadable (see the column reason)" if unreadable else ""
+    click.echo(f"{len(table):,} images{more}: {shown(out)}")
+
+
+@main.command()
+@click.argument("run_dir")
+def undo(run_dir: str) -> None:
+    """Take back the split of RUN_DIR: moved images return to where they were."""
+    this = open_run(run_dir)
+    kept = undo_split(this)
+    for path in kept:
+        click.echo(
+            f"kept {shown(path)}: it is not what the split put there, or its original is gone", err=True
+        )
+    click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
+
+
+def _value(text: str) -> Any:
+    """Read a parameter as Python would: 3, 0.1, True, None, [1, 2]; anything else is text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up messages off the terminal; must be called before its import."""
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

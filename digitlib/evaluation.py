@@ -1,0 +1,203 @@
+"""How good a trained network is, on images that had no part in making it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from digitlib.errors import DigitError
+from digitlib.generators import ImageBatches
+from digitlib.recipes import Recipe
+from digitlib.runs import Run, shown, write_json
+from digitlib.split import read_split
+from digitlib.training import best_epoch, generators_for, plain_generator, read_history
+
+
+def load_best_model(run: Run) -> keras.Model:
+    """Return the network of a run's best epoch.
+
+    Raises
+    ------
+    DigitError
+        If notebook 05 has not trained one, or the file is damaged or holds code of its own.
+    """
+    run.require("best_model.keras")
+    return load_model(run / "best_model.keras")
+
+
+def load_model(path: Path) -> keras.Model:
+    """Return the network in a ``.keras`` file, without running any code that it may hold.
+
+    Raises
+    ------
+    DigitError
+        If it is no such file, cut short, or only loads by running code.
+    """
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except Exception as error:  # zip, h5py, json and keras each raise their own
+        reason = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
+        raise DigitError(
+            f"{shown(path)} can't be loaded as a Keras model ({reason}): train again with notebook 05."
+        ) from error
+
+
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval in which the true accuracy lies with the given confidence.
+
+    Wilson's interval (E. B. Wilson, 1927), which stays inside 0 to 1 and holds near 1.
+
+    Parameters
+    ----------
+    correct, total : int
+        Images named right, and all.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    low, high : float
+
+    Examples
+    --------
+    >>> low, high = wilson_interval(890, 900)
+    >>> round(low, 4), round(high, 4)
+    (0.9797, 0.994)
+    """
+    interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def predict_generator(model: keras.Model, generator: ImageBatches) -> pd.DataFrame:
+    """Return what a network says of each image of an unshuffled generator.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``filename``, ``true`` (class name), ``predicted`` (class name),
+        ``confidence`` (probability of the predicted class), ``correct`` (bool).
+
+    Raises
+    ------
+    DigitError
+        If the generator shuffles: its rows could not be told apart.
+    """
+    if generator.shuffle:
+        raise DigitError(
+            "predict_generator needs a generator with shuffle=False, so that rows keep their file names."
+        )
+    names = np.array(list(generator.class_indices))
+    probabilities = model.predict(generator, verbose=0)
+    table = pd.DataFrame(
+        {
+            "filename": generator.filenames,
+            "true": names[generator.classes],
+            "predicted": names[probabilities.argmax(axis=1)],
+            "confidence": probabilities.max(axis=1).astype(float),
+        }
+    )
+    return table.assign(correct=table["true"] == table["predicted"])
+
+
+def confusion_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
+    """Return counts of true classes (rows) against predicted ones (columns)."""
+    counts = confusion_matrix(predictions["true"], predictions["predicted"], labels=class_names)
+    return pd.DataFrame(
+        counts, index=pd.Index(class_names, name="true"), columns=pd.Index(class_names, name="predicted")
+    )
+
+
+def per_class_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
+    """Return precision, recall and F1 of each class.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``class``, ``images``, ``precision``, ``recall``, ``recall_low`` and
+        ``recall_high`` (95 % Wilson interval), ``f1``; shares from 0 to 1.
+    """
+    precision, recall, f1, images = precision_recall_fscore_support(
+        predictions["true"], predictions["predicted"], labels=class_names, zero_division=0
+    )
+    bounds = [wilson_interval(round(share * n), int(n)) for share, n in zip(recall, images, strict=True)]
+    low, high = zip(*bounds, strict=True)
+    return pd.DataFrame(
+        {
+            "class": class_names, "images": images, "precision": precision, "recall": recall,
+            "recall_low": low, "recall_high": high, "f1": f1,
+        }
+    )  # fmt: skip
+
+
+def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> pd.DataFrame:
+    """Return the wrong predictions that the network was surest of."""
+    return predictions[~predictions["correct"]].nlargest(n, "confidence").reset_index(drop=True)
+
+
+def training_accuracy(model: keras.Model, run: Run, recipe: Recipe) -> pd.DataFrame:
+    """Return accuracy and loss on the training images, augmented and as they are.
+
+    The classic notebook's "train accuracy" was measured on augmented images:
+    lower than on the same images as they are, and no measure of overfitting.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index "augmented" and "as they are"; ``accuracy`` (0 to 1), ``loss``.
+    """
+    augmented, _ = generators_for(run, recipe)
+    rows = {"augmented": augmented, "as they are": plain_generator(run, recipe, recipe.train_on)}
+    results = {
+        name: model.evaluate(generator, verbose=0, return_dict=True) for name, generator in rows.items()
+    }
+    return pd.DataFrame(results).T[["accuracy", "loss"]]
+
+
+def save_metrics(
+    run: Run, recipe: Recipe, model: keras.Model, test: dict[str, float], predictions: pd.DataFrame
+) -> dict[str, Any]:
+    """Write ``metrics.json``: what a run did and how well.
+
+    Parameters
+    ----------
+    run, recipe, model
+        The run, what it was trained with, and its best network.
+    test : dict of str to float
+        ``accuracy`` and ``loss`` as from ``model.evaluate(..., return_dict=True)``.
+    predictions : pandas.DataFrame
+        The test images, as from `predict_generator`.
+
+    Returns
+    -------
+    dict
+        The content, with a 95 % interval of the test accuracy.
+    """
+    history, parts = read_history(run), read_split(run)["part"].value_counts()
+    chosen = best_epoch(history)
+    low, high = wilson_interval(int(predictions["correct"].sum()), len(predictions))
+    metrics = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "data": str(run.read_json("source.json")["data"]),
+        "n_train": int(parts[list(recipe.train_on)].sum()),
+        "n_validation": int(parts[list(recipe.validate_on)].sum()),
+        "n_test": len(predictions),
+        "parameters": model.count_params(),
+        "epochs": len(history),
+        "fit_seconds": float(history["seconds"].iloc[-1]),
+        "best_epoch": chosen,
+        "validation_accuracy": float(history.set_index("epoch").loc[chosen, "val_accuracy"]),
+        "test_accuracy": float(predictions["correct"].mean()),
+        "test_loss": float(test["loss"]),
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_chose_the_epoch": "test" in recipe.validate_on,
+    }
+    write_json(run / "metrics.json", metrics)
+    return metrics

@@ -1,0 +1,173 @@
+"""Every picture of the series: each a function of a table that returns Axes or a Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#777777"
+"""Colours that people with any colour vision can tell apart (Okabe and Ito, 2008)."""
+
+STYLE: dict[str, Any] = {
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+    "axes.axisbelow": True, "figure.dpi": 72, "font.size": 10, "axes.titlesize": 11, "legend.frameon": False,
+}  # fmt: skip
+
+
+def use_style() -> None:
+    """Set the series' one style for all figures that follow."""
+    plt.rcParams.update(STYLE)  # type: ignore[arg-type]
+
+
+def plot_counts(counts: pd.DataFrame) -> Axes:
+    """Draw images per class beside the line of perfect balance.
+
+    Parameters
+    ----------
+    counts : pandas.DataFrame
+        As from `digitlib.counts.class_counts`.
+    """
+    _, axes = plt.subplots(figsize=(max(6.0, 0.35 * len(counts)), 3.2), layout="constrained")
+    axes.bar(counts["Classes"], counts["Train_images"], color=BLUE, label="TRAIN")
+    axes.bar(
+        counts["Classes"], counts["Test_images"], bottom=counts["Train_images"], color=ORANGE, label="TEST"
+    )
+    total = counts["Train_images"] + counts["Test_images"]
+    axes.axhline(total.mean(), color=GREY, linestyle="--", label="equal shares")
+    for place, (number, share) in enumerate(zip(total, counts["Share"], strict=True)):
+        axes.annotate(f"{share:.1%}", (place, number), ha="center", va="bottom", fontsize=8)
+    axes.set(
+        xlabel="class",
+        ylabel="images",
+        title="Images per class and their share of all",
+        ylim=(0, total.max() * 1.25),
+    )
+    axes.legend(ncols=3, loc="upper right")
+    axes.grid(axis="x", visible=False)
+    return axes
+
+
+def plot_images(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int = 10,
+    colors: Sequence[str] | None = None,
+) -> Figure:
+    """Draw images in rows.
+
+    Parameters
+    ----------
+    images : sequence of numpy.ndarray
+        Shape (height, width, 1 or 3), uint8 or float in 0 to 1.
+    titles : sequence of str
+        One an image.
+    columns : int
+        Images a row.
+    colors : sequence of str, optional
+        Colour of each title.
+    """
+    rows = -(-len(images) // columns)
+    lines = max(title.count("\n") for title in titles) + 1
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(columns * 0.95, rows * (0.95 + 0.2 * lines)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    for number, (axes, image, title) in enumerate(zip(grid.flat, images, titles)):  # noqa: B905 - the grid may be larger
+        pixels = np.asarray(image)
+        top = 255 if pixels.dtype == np.uint8 else 1
+        axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=top)
+        # Names of users' files and classes may hold "$", which would start a formula.
+        axes.set_title(title, fontsize=8, color=colors[number] if colors else "black", parse_math=False)
+    return figure
+
+
+def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Figure:
+    """Draw each original above several augmented versions of it, one column an image."""
+    images = [*originals, *(image for batch in augmented for image in batch)]
+    titles = ["original"] * len(originals) + ["augmented"] * (len(images) - len(originals))
+    colors = [BLUE] * len(originals) + [RED] * (len(images) - len(originals))
+    return plot_images([np.clip(image, 0, None) for image in images], titles, len(originals), colors)
+
+
+def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
+    """Draw accuracy and loss by epoch, the best epoch marked.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        As from `digitlib.training.read_history`.
+    best : int
+        The epoch whose weights were kept.
+    title : str
+        Stands above both.
+    """
+    figure, both = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+    chosen = history.set_index("epoch").loc[best]
+    for axes, quantity in zip(both, ("accuracy", "loss"), strict=True):
+        axes.plot(
+            history["epoch"], history[quantity], "o-", color=BLUE, markersize=4, label="train (augmented)"
+        )
+        axes.plot(
+            history["epoch"], history[f"val_{quantity}"], "s-", color=ORANGE, markersize=4, label="validation"
+        )
+        axes.axvline(best, color=GREY, linestyle=":")
+        axes.plot(
+            best, chosen[f"val_{quantity}"], "*", color=RED, markersize=13, label=f"best epoch ({best})"
+        )
+        axes.set(xlabel="epoch", ylabel=quantity, title=f"Model {quantity}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+    both[0].yaxis.set_major_formatter(PercentFormatter(1))
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def plot_confusion(table: pd.DataFrame) -> Axes:
+    """Draw a confusion matrix whose few mistakes stay readable beside the full diagonal.
+
+    Colour is logarithmic; empty cells stay white and without a number.
+    """
+    n = len(table)
+    side = max(4.6, 0.42 * n)
+    _, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
+    labels = table.astype(str).where(table > 0, "")
+    sns.heatmap(
+        table, annot=labels, fmt="", mask=table == 0, cmap="Blues", norm=LogNorm(1, max(2, table.to_numpy().max())),
+        linewidths=0.5, linecolor="#eeeeee", square=True, cbar_kws={"label": "images (logarithmic)", "shrink": 0.8},
+        annot_kws={"fontsize": 9 if n <= 12 else 7}, ax=axes,
+    )  # fmt: skip
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix: test images")
+    axes.tick_params(axis="both", rotation=0, length=0)
+    axes.grid(visible=False)
+    return axes
+
+
+def plot_recall(table: pd.DataFrame) -> Axes:
+    """Draw each class's recall with its 95 % interval; `table` is from `digitlib.evaluation.per_class_table`."""
+    _, axes = plt.subplots(figsize=(max(6.0, 0.35 * len(table)), 3), layout="constrained")
+    below, above = table["recall"] - table["recall_low"], table["recall_high"] - table["recall"]
+    # At a recall of exactly 0 or 1 rounding can put the bound on the wrong side by 1e-17.
+    errors: Any = np.clip([below, above], 0, None)
+    axes.errorbar(table["class"], table["recall"], errors, fmt="o", color=BLUE, capsize=3)
+    axes.axhline(
+        np.average(table["recall"], weights=table["images"]), color=GREY, linestyle="--", label="all classes"
+    )
+    axes.set(xlabel="class", ylabel="recall", title="Share of each class named right, with 95 % interval")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend()
+    return axes

@@ -1,0 +1,152 @@
+"""Names for images without a class: a folder in, a table out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from digitlib.decoding import Decoded, read_files
+from digitlib.errors import DigitError
+from digitlib.evaluation import load_best_model, load_model
+from digitlib.generators import ImageBatches
+from digitlib.pixels import LARGEST_NATIVE
+from digitlib.progress import progress
+from digitlib.recipes import Recipe, load_recipe
+from digitlib.runs import Run, atomic, resolve, shown
+from digitlib.sources import list_images
+from digitlib.split import class_names_of, paths_of, read_split
+
+BATCH = 1024
+"""Images a prediction step; memory does not grow with the folder."""
+
+
+def unlabelled_files(run: Run) -> tuple[Path, list[str]]:
+    """Return the folder of unlabelled images beside a run's data and the names in it, in natural order.
+
+    Without such a folder it is the test part that is named.
+    """
+    folder = run.read_json("source.json")["unlabelled"]
+    if folder:
+        return Path(folder), list_images(folder)
+    manifest = read_split(run)
+    paths = paths_of(run, manifest[manifest["part"] == "test"])
+    root = Path(os.path.commonpath(paths))
+    return root, [Path(path).relative_to(root).as_posix() for path in paths]
+
+
+def predict_files(
+    model: keras.Model, recipe: Recipe, class_names: list[str], folder: Path, filenames: list[str]
+) -> pd.DataFrame:
+    """Name the class of every file, in batches.
+
+    Parameters
+    ----------
+    model, recipe, class_names
+        The network, what it was trained with, and its classes in order.
+    folder : pathlib.Path
+        Where the files are.
+    filenames : list of str
+        Relative to `folder`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a file, in the given order: ``filename``, ``label`` (class name,
+        empty if unreadable), ``confidence`` (0 to 1, NaN if unreadable),
+        ``reason`` (empty unless unreadable).
+    """
+    results = read_files(
+        [str(folder / name) for name in filenames], recipe.color_mode, recipe.image_size, LARGEST_NATIVE
+    )
+    tables = [
+        _name_batch(model, recipe, class_names, batch)
+        for batch in _batches(progress(results, len(filenames), "Naming images"))
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "filename", filenames)
+    return table
+
+
+def _batches(results: Iterator[Decoded]) -> Iterator[list[Decoded]]:
+    while batch := list(islice(results, BATCH)):
+        yield batch
+
+
+def _name_batch(
+    model: keras.Model, recipe: Recipe, class_names: list[str], batch: list[Decoded]
+) -> pd.DataFrame:
+    """Return label, confidence and reason of some decoded files."""
+    table = pd.DataFrame({"label": "", "confidence": np.nan, "reason": [result.reason for result in batch]})
+    good = [number for number, result in enumerate(batch) if result.image is not None]
+    if good:
+        probabilities = model.predict_on_batch(_as_input([batch[number].image for number in good], recipe))
+        table.loc[good, "label"] = np.array(class_names, dtype=object)[probabilities.argmax(axis=1)]
+        table.loc[good, "confidence"] = probabilities.max(axis=1).astype(float)
+    return table
+
+
+def _as_input(images: list[np.ndarray | None], recipe: Recipe) -> np.ndarray:
+    """Scale images to the network's size by the same code that training used."""
+    arrays = [image for image in images if image is not None]
+    if len({array.shape for array in arrays}) > 1:
+        arrays = [_resized(array, recipe.image_size) for array in arrays]
+    nothing = pd.DataFrame({"filename": "", "class": "?"}, index=range(len(arrays)))
+    generator = ImageBatches(
+        np.stack(arrays), np.arange(len(arrays)), nothing, ["?"], image_size=recipe.image_size,
+        color_mode=recipe.color_mode, batch_size=len(arrays), class_mode=None, shuffle=False,
+        rescale=recipe.augmentation["rescale"],
+    )  # fmt: skip
+    return np.asarray(generator[0][0])
+
+
+def _resized(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Resize as `digitlib.decoding.decode` does for images of different sizes."""
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return np.asarray(picture.resize(image_size[::-1], Image.Resampling.BILINEAR)).reshape(*image_size, -1)
+
+
+def open_model(run_or_model: str | os.PathLike[str]) -> tuple[keras.Model, Recipe, list[str]]:
+    """Return the network, recipe and class names of a run's folder, or of a model file inside one.
+
+    Raises
+    ------
+    DigitError
+        If there is no such run or model.
+    """
+    path = resolve(run_or_model)
+    if not path.exists():
+        raise DigitError(
+            f"{shown(path)} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
+        )
+    run = Run(path if path.is_dir() else path.parent)
+    model = load_best_model(run) if path.is_dir() else load_model(path)
+    return model, load_recipe(run), class_names_of(run)
+
+
+def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
+    """Write ``filename,label,confidence`` (and ``reason`` if any file was unreadable), atomically."""
+    columns = ["filename", "label", "confidence"] + ["reason"] * bool((predictions["reason"] != "").any())
+    with atomic(path) as temporary:
+        predictions[columns].to_csv(
+            temporary,
+            index=False,
+            encoding="utf-8",
+            errors="surrogateescape",
+            lineterminator="\n",
+            float_format="%.6f",
+        )
+
+
+def write_submission(path: Path, predictions: pd.DataFrame) -> None:
+    """Write Kaggle's ``ImageId,Label``, counted from 1 in natural order of the file names, atomically."""
+    table = pd.DataFrame({"ImageId": range(1, len(predictions) + 1), "Label": predictions["label"]})
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")

@@ -1,0 +1,213 @@
+"""The frozen settings of a run, by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from digitlib.errors import DigitError
+from digitlib.runs import Run, write_json
+
+CLASSIC_AUGMENTATION = {
+    "rescale": 1 / 255,
+    "rotation_range": 40,
+    "width_shift_range": 0.2,
+    "height_shift_range": 0.2,
+    "shear_range": 0.2,
+    "zoom_range": 0.2,
+    "horizontal_flip": True,
+}
+"""The classic notebook's generator. Flips and 40 degrees make images that are no digits any more."""
+
+MILD_AUGMENTATION = {
+    "rescale": 1 / 255,
+    "rotation_range": 12,
+    "width_shift_range": 0.08,
+    "height_shift_range": 0.08,
+    "shear_range": 10,
+    "zoom_range": 0.1,
+    "fill_mode": "constant",
+}
+"""As much as handwriting varies by itself."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides how a network is trained.
+
+    Attributes
+    ----------
+    name : str
+        What `get_recipe` knows it by.
+    model : str
+        Name in `digitlib.models.MODELS`.
+    image_size : tuple of int
+        (height, width) the network sees, in pixels.
+    color_mode : {"grayscale", "rgb"}
+        One channel or three.
+    batch_size : int
+        Images a step.
+    epochs : int
+        Passes over the training part.
+    learning_rate : float
+        Peak of the schedule, or the constant rate.
+    schedule : {"one_cycle", "constant"}
+        Warm-up and cosine decay to zero, or none.
+    weight_decay : float
+        Of AdamW; 0 gives Adam.
+    label_smoothing : float
+        Share of the label spread over all classes, 0 to 1.
+    patience : int
+        Epochs without a better validation accuracy before stopping; 0 never stops early.
+    min_steps : int
+        A small data set gets smaller batches, then more epochs, until training takes this many steps.
+    train_on, validate_on : tuple of str
+        Parts of the split.
+    augmentation : mapping
+        Settings of `digitlib.affine.Augmentation`.
+    seed : int
+        Of the weights, the order of images and their augmentation.
+    """
+
+    name: str
+    model: str
+    image_size: tuple[int, int] = (28, 28)
+    color_mode: Literal["grayscale", "rgb"] = "grayscale"
+    batch_size: int = 256
+    epochs: int = 15
+    learning_rate: float = 4e-3
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.0
+    patience: int = 0
+    min_steps: int = 0
+    train_on: tuple[str, ...] = ("train",)
+    validate_on: tuple[str, ...] = ("validation",)
+    augmentation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType(MILD_AUGMENTATION))
+    seed: int = 42
+
+    def for_images(self, samples: int) -> Recipe:
+        """Return this recipe with enough steps for a training part of `samples` images.
+
+        Examples
+        --------
+        >>> get_recipe("fast").for_images(1_000_000).batch_size
+        256
+        """
+        batch_size, epochs = self.batch_size, self.epochs
+        while self.min_steps and batch_size > 32 and epochs * (samples / batch_size) < self.min_steps:
+            batch_size //= 2
+        epochs = max(epochs, round(self.min_steps * batch_size / samples)) if self.min_steps else epochs
+        return replace(self, batch_size=batch_size, epochs=epochs)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "tiny", model="tiny", batch_size=64, epochs=2, min_steps=100, weight_decay=0.0, learning_rate=1e-2
+        ),
+        Recipe("fast", model="small", min_steps=800),
+        Recipe("accurate", model="wide", epochs=40, min_steps=2000),
+        Recipe(
+            "seed",
+            model="seed",
+            image_size=(128, 128),
+            color_mode="rgb",
+            batch_size=32,
+            epochs=10,
+            learning_rate=1e-3,
+            schedule="constant",
+            weight_decay=0.0,
+            train_on=("train", "validation"),
+            validate_on=("test",),
+            augmentation=MappingProxyType(CLASSIC_AUGMENTATION),
+        ),
+    )
+}
+
+
+def get_recipe(name: str, **changes: Any) -> Recipe:
+    """Return a recipe by name, with some settings changed.
+
+    Parameters
+    ----------
+    name : {"tiny", "fast", "accurate", "seed"}
+        Which.
+    **changes
+        Fields of `Recipe`; those that are None are left as they are.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    DigitError
+        If there is no such recipe or field, or a value can't be.
+
+    Examples
+    --------
+    >>> get_recipe("fast", epochs=3).epochs
+    3
+    """
+    if name not in RECIPES:
+        near = difflib.get_close_matches(str(name), RECIPES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(RECIPES)}."
+        raise DigitError(f"there is no recipe {name!r}: {hint}")
+    changes = {key: value for key, value in changes.items() if value is not None}
+    known = [item.name for item in fields(Recipe)]
+    for key, value in changes.items():
+        if key not in known:
+            raise DigitError(f"a recipe has no field {key!r}: choose from {', '.join(known)}.")
+        _check(key, value)
+    if isinstance(changes.get("image_size"), (int, list)):
+        size = changes["image_size"]
+        changes["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
+    return replace(RECIPES[name], **changes)
+
+
+def save_recipe(run: Run, recipe: Recipe) -> None:
+    """Write ``recipe.json``: what a run was, or is being, trained with."""
+    write_json(run / "recipe.json", asdict(replace(recipe, augmentation=dict(recipe.augmentation))))
+
+
+def load_recipe(run: Run) -> Recipe:
+    """Return the recipe that a run was trained with.
+
+    Raises
+    ------
+    DigitError
+        If the run has none, or it is of another version of digitlib.
+    """
+    content = run.read_json("recipe.json")
+    for name in ("image_size", "train_on", "validate_on"):
+        content[name] = tuple(content.get(name, ()))
+    try:
+        return Recipe(**content)
+    except TypeError as error:
+        raise DigitError(
+            f"recipe.json of {run} is of another version ({error}): train again with notebook 05."
+        ) from error
+
+
+def _check(key: str, value: Any) -> None:
+    """Refuse numbers that make no sense before any work is lost on them."""
+    whole = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "seed": 0}
+    if key in whole and (isinstance(value, bool) or not isinstance(value, int) or value < whole[key]):
+        raise DigitError(f"{key} is {value!r}: give a whole number from {whole[key]} on.")
+    if key == "learning_rate" and not (isinstance(value, (int, float)) and value > 0):
+        raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
+    if key == "image_size":
+        sides = [value] if isinstance(value, int) else value
+        if (
+            not isinstance(sides, (list, tuple))
+            or not all(isinstance(side, int) and side > 0 for side in sides)
+            or len(sides) > 2
+        ):
+            raise DigitError(
+                f"image_size is {value!r}: give one side or (height, width) in pixels, such as 28."
+            )

@@ -1,0 +1,114 @@
+"""One HTML page of a run that needs nothing but a browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from digitlib.runs import Run, atomic
+
+LABELS = {
+    "data": "Data",
+    "recipe": "Recipe",
+    "seed": "Seed",
+    "n_train": "Training images",
+    "n_validation": "Validation images",
+    "n_test": "Test images",
+    "parameters": "Parameters of the network",
+    "epochs": "Epochs",
+    "best_epoch": "Best epoch",
+    "fit_seconds": "Time to fit",
+    "validation_accuracy": "Validation accuracy",
+    "test_accuracy": "Test accuracy",
+    "test_loss": "Test loss",
+}
+
+
+def results_table(run: Run) -> pd.DataFrame:
+    """Return the results of a run as text, a row each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``result`` and ``value``.
+    """
+    metrics = run.read_json("metrics.json")
+    rows = {label: _text(name, metrics) for name, label in LABELS.items()}
+    if metrics["test_chose_the_epoch"]:
+        rows["Beware"] = "the best epoch was chosen on the test images: the test accuracy is too high"
+    if (run / "predictions.csv").exists():
+        rows["Images named"] = f"{len(run.read_table('predictions.csv')):,}"
+    return pd.DataFrame({"result": list(rows), "value": list(rows.values())})
+
+
+def _text(name: str, metrics: dict[str, object]) -> str:
+    value = metrics[name]
+    if name == "test_accuracy":
+        low, high, n = metrics["test_accuracy_low"], metrics["test_accuracy_high"], metrics["n_test"]
+        return f"{value:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {n:,})"
+    if name == "validation_accuracy":
+        return f"{value:.2%}"
+    if name == "fit_seconds":
+        return f"{value:.0f} s"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) and name != "seed" else str(value)
+
+
+def write_report(run: Run, notebooks: list[Path]) -> Path:
+    """Join executed notebooks, without their code, to ``report.html``.
+
+    Parameters
+    ----------
+    run : Run
+        Where to.
+    notebooks : list of pathlib.Path
+        In order.
+
+    Returns
+    -------
+    pathlib.Path
+        The page; pictures and styles are inside, nothing is loaded from a network.
+    """
+    joined = nbformat.v4.new_notebook(metadata={"title": f"Report of {run}"})
+    joined.cells.append(nbformat.v4.new_markdown_cell(_opening(run)))
+    for path in notebooks:
+        joined.cells.extend(nbformat.read(path, as_version=4).cells)
+    for number, cell in enumerate(joined.cells):
+        cell["id"] = f"cell-{number}"  # the notebooks' own ids may repeat
+    page, _ = HTMLExporter(config=_settings()).from_notebook_node(joined)
+    page = re.sub(r'<script[^>]*\ssrc="[^"]*"[^>]*>\s*</script>', "", page)
+    with atomic(run / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+    return run / "report.html"
+
+
+def _opening(run: Run) -> str:
+    """Return the first section: the results at a glance."""
+    if not (run / "metrics.json").exists():
+        return f"# Report of `{run}`\n\nNotebook 06 has not evaluated this run yet."
+    rows = results_table(run).map(_cell)
+    lines = [f"| {result} | {value} |" for result, value in rows.itertuples(index=False)]
+    return "\n".join([f"# Report of `{run}`", "", "| Result | Value |", "|:---|:---|", *lines])
+
+
+def _cell(text: str) -> str:
+    """Return `text` so that it can't be read as Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>|$&])", lambda found: f"&#{ord(found[0])};", text)
+
+
+def _settings() -> Config:
+    settings = Config()
+    exporter = settings.HTMLExporter
+    exporter.embed_images = True
+    exporter.exclude_input = True
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    exporter.exclude_anchor_links = True
+    for name in ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "widget_renderer_url"):
+        setattr(exporter, name, "")
+    return settings

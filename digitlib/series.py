@@ -1,0 +1,214 @@
+"""The notebooks in order, headless."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
+
+from digitlib.errors import DigitError
+from digitlib.progress import bar, watched
+from digitlib.report import write_report
+from digitlib.runs import Run, project_root, shown
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One notebook of the series.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    parameters : frozenset of str
+        Names in its parameters cell.
+    """
+
+    path: Path
+    parameters: frozenset[str]
+
+    @property
+    def number(self) -> str:
+        """The two digits it begins with."""
+        return self.path.name[:2]
+
+
+def find_notebooks() -> list[Notebook]:
+    """Return the notebooks of the series that hand on to each other, 01 to 09, in order.
+
+    Raises
+    ------
+    DigitError
+        If there are none.
+    """
+    places = [project_root() / "notebooks", Path(__file__).parents[1] / "notebooks"]
+    paths = next((found for place in places if (found := sorted(place.glob("0[1-9]_*.ipynb")))), None)
+    if paths is None:
+        raise DigitError(f"there is no notebook in {shown(places[0])}: run this in the project's own folder.")
+    return [Notebook(path, frozenset(papermill.inspect_notebook(str(path)))) for path in paths]
+
+
+def run_series(
+    run: Run,
+    parameters: dict[str, Any],
+    *,
+    only: Iterable[str] = (),
+    resume: bool = False,
+) -> list[Path]:
+    """Execute the notebooks with papermill into ``notebooks/`` of the run, and write ``report.html``.
+
+    Parameters
+    ----------
+    run : Run
+        Every notebook's ``run_dir``.
+    parameters : dict
+        Each notebook gets those it has.
+    only : iterable of str
+        Numbers such as "01"; empty for all.
+    resume : bool
+        Begin with the first notebook that has not been executed to its end with these parameters.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The executed notebooks.
+
+    Raises
+    ------
+    DigitError
+        For an unknown parameter or notebook, and for a failure in one, naming notebook and cell.
+    """
+    every = find_notebooks()
+    chosen = _choose(every, list(only))
+    check_parameters(every, chosen, parameters)
+    new = not run.folder.exists()
+    outputs = [run / f"notebooks/{notebook.path.name}" for notebook in chosen]
+    values = [
+        {
+            name: value
+            for name, value in {"run_dir": str(run), **parameters}.items()
+            if name in notebook.parameters
+        }
+        for notebook in chosen
+    ]
+    done = 0
+    while resume and done < len(chosen) and _finished(outputs[done], values[done]):
+        done += 1
+        click.echo(f"{chosen[done - 1].path.stem}: done before")
+    cells = [len(nbformat.read(notebook.path, 4).cells) + 1 for notebook in chosen]
+    try:
+        with bar(sum(cells), "Series", unit="cell", delay=0) as shown_bar, _environment():
+            shown_bar.update(sum(cells[:done]))
+            for notebook, output, given in list(zip(chosen, outputs, values, strict=True))[done:]:
+                _execute(notebook, output, given, shown_bar)
+    except DigitError:
+        if new and not (run / "split.csv").exists():
+            shutil.rmtree(run.folder, ignore_errors=True)  # the failure came before anything was made
+        raise
+    write_report(run, outputs)
+    return outputs
+
+
+def check_parameters(every: list[Notebook], chosen: list[Notebook], parameters: dict[str, Any]) -> None:
+    """Refuse parameters that no notebook has; papermill by itself would go on without them.
+
+    Raises
+    ------
+    DigitError
+        With the nearest name that exists.
+    """
+    known = sorted(set().union(*(notebook.parameters for notebook in every)))
+    used = set().union(*(notebook.parameters for notebook in chosen))
+    for name in parameters:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}."
+            raise DigitError(f"no notebook has a parameter {name!r}: {hint}")
+        if name not in used and name not in ("data", "recipe"):
+            click.echo(
+                f"Warning: none of the chosen notebooks has a parameter {name!r}; it is not used.", err=True
+            )
+
+
+def _choose(every: list[Notebook], only: list[str]) -> list[Notebook]:
+    numbers = [notebook.number for notebook in every]
+    wanted = [text.strip().zfill(2)[:2] for text in only]
+    for number in wanted:
+        if number not in numbers:
+            raise DigitError(f"there is no notebook {number!r}: choose from {', '.join(numbers)}.")
+    return [notebook for notebook in every if not wanted or notebook.number in wanted]
+
+
+@contextmanager
+def _environment() -> Any:
+    """Give the kernels the project's folder, no progress bars, and no chatter of TensorFlow's."""
+    settings = {"DIGITLIB_ROOT": str(project_root()), "TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _execute(notebook: Notebook, output: Path, parameters: dict[str, Any], shown_bar: tqdm) -> None:
+    """Execute one notebook; the last line that it prints stands behind the bar."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    shown_bar.set_description(notebook.path.stem)
+    start = time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            str(notebook.path), str(output), parameters, kernel_name="python3", progress_bar=False,
+            cwd=str(project_root()), stdout_file=_LastLine(shown_bar), on_cell_executed=lambda **_: shown_bar.update(),
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        raise DigitError(_what_failed(notebook, output, error)) from error
+    line = f"{notebook.path.stem}: {time.perf_counter() - start:.0f} s"
+    tqdm.write(line, file=sys.stdout) if watched() else click.echo(line)
+
+
+class _LastLine:
+    """A file for papermill that shows the last line written to it behind a progress bar."""
+
+    def __init__(self, shown_bar: tqdm) -> None:
+        self._bar = shown_bar
+
+    def write(self, text: str) -> None:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if lines:
+            self._bar.set_postfix_str(lines[-1].strip()[:60])
+
+    def flush(self) -> None:
+        """Do nothing: the bar draws itself."""
+
+
+def _what_failed(notebook: Notebook, output: Path, error: PapermillExecutionError) -> str:
+    """Say which notebook and cell failed, and why."""
+    first = next((line for line in error.source.splitlines() if line.strip()), "")
+    reason = error.evalue if error.ename == "DigitError" else f"{error.ename}: {error.evalue}"
+    return f"{notebook.path.name}, cell [{error.exec_count}] ({first.strip()[:60]}): {reason}"
+
+
+def _finished(output: Path, parameters: dict[str, Any]) -> bool:
+    """Tell whether an executed notebook came to its end with these parameters."""
+    try:
+        about = nbformat.read(output, 4).metadata.papermill
+    except (OSError, ValueError, AttributeError, nbformat.reader.NotJSONError):
+        return False
+    return (
+        bool(about.get("end_time")) and not about.get("exception") and about.get("parameters") == parameters
+    )

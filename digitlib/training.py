@@ -1,0 +1,150 @@
+"""What `model.compile` and `model.fit` are given: optimizer, loss, callbacks, and the history they leave."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import pandas as pd
+
+from digitlib.generators import ImageBatches, generator_from_split
+from digitlib.recipes import Recipe
+from digitlib.runs import Run, atomic, write_table
+
+
+def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches]:
+    """Return the generators that a recipe trains on and chooses its best epoch by.
+
+    Returns
+    -------
+    train, validation : ImageBatches
+        The first shuffled and augmented, the second only rescaled, in the order of the split.
+    """
+    shared = {"image_size": recipe.image_size, "color_mode": recipe.color_mode, "seed": recipe.seed}
+    train = generator_from_split(
+        run, recipe.train_on, batch_size=recipe.batch_size, **shared, **dict(recipe.augmentation)
+    )
+    return train, plain_generator(run, recipe, recipe.validate_on)
+
+
+def plain_generator(run: Run, recipe: Recipe, parts: str | tuple[str, ...]) -> ImageBatches:
+    """Return parts of the split as the network is judged on: rescaled, not augmented, in order."""
+    return generator_from_split(
+        run,
+        parts,
+        image_size=recipe.image_size,
+        color_mode=recipe.color_mode,
+        batch_size=max(recipe.batch_size, 32),
+        shuffle=False,
+        rescale=recipe.augmentation["rescale"],
+    )
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Return Adam, or AdamW where the recipe has weight decay, with the recipe's schedule.
+
+    "one_cycle" warms up over the first fifth of all steps from a tenth of the
+    peak and decays along a cosine to nearly zero (after Smith and Topin, 2018,
+    https://arxiv.org/abs/1708.07120).
+
+    Parameters
+    ----------
+    recipe : Recipe
+        See `digitlib.recipes.Recipe`.
+    steps_per_epoch : int
+        Batches an epoch, ``len(train)``.
+
+    Returns
+    -------
+    keras.optimizers.Optimizer
+    """
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "one_cycle":
+        steps = recipe.epochs * steps_per_epoch
+        warmup = max(1, steps // 5)
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 10, max(1, steps - warmup), alpha=0.002, warmup_target=rate, warmup_steps=warmup
+        )
+    if recipe.weight_decay:
+        return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    return keras.optimizers.Adam(rate)
+
+
+def make_loss(recipe: Recipe) -> keras.losses.Loss:
+    """Return categorical cross-entropy with the recipe's label smoothing."""
+    return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+
+
+def callbacks_for(run: Run, recipe: Recipe) -> list[keras.callbacks.Callback]:
+    """Return the callbacks of a training run.
+
+    Returns
+    -------
+    list of keras.callbacks.Callback
+        A history table on disk after every epoch, the best epoch's network in
+        ``best_model.keras``, and an early stop where the recipe says so.
+    """
+    callbacks = [
+        HistoryTable(run),
+        keras.callbacks.ModelCheckpoint(
+            str(run / "best_model.keras"), monitor="val_accuracy", save_best_only=True, mode="max"
+        ),
+    ]
+    if recipe.patience:
+        callbacks.append(keras.callbacks.EarlyStopping("val_accuracy", patience=recipe.patience, mode="max"))
+    return callbacks
+
+
+class HistoryTable(keras.callbacks.Callback):
+    """Write ``history.csv`` after every epoch: epoch (from 1), the metrics, learning rate, seconds since the start.
+
+    Keras's CSVLogger counts epochs from 0, knows no time, and leaves half a
+    line when it is killed.
+
+    Parameters
+    ----------
+    run : Run
+        Where to.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Add one row and write the table."""
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        seconds = time.perf_counter() - self._start
+        self.rows.append(
+            {"epoch": epoch + 1, **(logs or {}), "learning_rate": rate, "seconds": round(seconds, 3)}
+        )
+        write_table(self.run / "history.csv", pd.DataFrame(self.rows))
+
+
+def read_history(run: Run) -> pd.DataFrame:
+    """Return the history of a run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``epoch`` (int, from 1), ``accuracy``, ``loss``, ``val_accuracy``,
+        ``val_loss``, ``learning_rate``, ``seconds`` (since the start, float).
+    """
+    return run.read_table("history.csv").astype(float).astype({"epoch": int})
+
+
+def best_epoch(history: pd.DataFrame) -> int:
+    """Return the epoch with the highest validation accuracy, the first of several, as `ModelCheckpoint` keeps it."""
+    return int(history.loc[history["val_accuracy"].idxmax(), "epoch"])
+
+
+def save_model(model: keras.Model, run: Run) -> None:
+    """Save a network as ``best_model.keras`` of a run, atomically."""
+    with atomic(run / "best_model.keras") as temporary:
+        model.save(temporary)
