@@ -129,6 +129,13 @@ def draw(
     }
 
 
+def weaken(parameters: dict[str, np.ndarray], strength: float) -> dict[str, np.ndarray]:
+    """Return drawn parameters with every movement scaled by `strength` (0 to 1); flips stay as they are."""
+    weaker = {name: values * strength for name, values in parameters.items() if "flip" not in name}
+    zooms = {name: 1 + (parameters[name] - 1) * strength for name in ("zx", "zy")}
+    return {**parameters, **weaker, **zooms}
+
+
 def matrices(
     parameters: dict[str, np.ndarray], image_size: tuple[int, int], stored_size: tuple[int, int]
 ) -> np.ndarray:
@@ -212,7 +219,9 @@ def resample(
 def _draw_shift(limit: Range, side: int, n: int, rng: np.random.Generator) -> np.ndarray:
     """Draw shifts in pixels as Keras does: a number is a bound, of a sequence one element is taken."""
     values = np.asarray(limit, dtype=float)
-    signed = rng.uniform(-1, 1, n) * values if values.ndim == 0 else rng.choice(values, n) * rng.choice([-1, 1], n)
+    signed = (
+        rng.uniform(-1, 1, n) * values if values.ndim == 0 else rng.choice(values, n) * rng.choice([-1, 1], n)
+    )
     return signed * side if np.max(np.abs(values)) < 1 else signed
 
 

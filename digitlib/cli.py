@@ -90,7 +90,6 @@ def predict(run_or_model: str, folder: str, out: str, submission: str | None) ->
         raise DigitError(
             f"{run_or_model} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
         )
-    _quiet_tensorflow()
     from digitlib.prediction import open_model, predict_files, write_predictions, write_submission
 
     table = predict_files(*open_model(run_or_model), resolve(folder), filenames)
@@ -121,10 +120,3 @@ def _value(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up messages off the terminal; must be called before its import."""
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

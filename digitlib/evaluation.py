@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from digitlib.backend import keras
 from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
 from digitlib.recipes import Recipe

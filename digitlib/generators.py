@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
-import keras
 import numpy as np
 import pandas as pd
 
-from digitlib.affine import Augmentation, draw, matrices, resample
+from digitlib.affine import Augmentation, draw, matrices, resample, weaken
+from digitlib.backend import keras
 from digitlib.errors import DigitError
 from digitlib.pixels import pixels_for, read_images
 from digitlib.runs import Run, shown
@@ -17,6 +17,9 @@ from digitlib.sources import find_images
 from digitlib.split import class_names_of, paths_of, read_split
 
 ColorMode = Literal["grayscale", "rgb"]
+CALM = 0.4
+"""Strength of the transforms in the calm last epochs; chosen on validation data, see benchmarks/."""
+
 ClassMode = Literal["categorical", "sparse", "binary"] | None
 
 
@@ -48,6 +51,9 @@ class ImageBatches(keras.utils.PyDataset):
         alone, not on timing or threads.
     interpolation : {"bilinear", "nearest"}
         How values between pixels are found.
+    calm_from : int, optional
+        From this epoch on (counted from 0) transforms have 0.4 of their
+        strength, so that the last weights fit images as they are.
     **augmentation
         Settings of `digitlib.affine.Augmentation`, named as in `ImageDataGenerator`.
 
@@ -77,22 +83,16 @@ class ImageBatches(keras.utils.PyDataset):
         shuffle: bool = True,
         seed: int = 0,
         interpolation: Literal["bilinear", "nearest"] = "bilinear",
+        calm_from: int | None = None,
         **augmentation: Any,
     ) -> None:
         super().__init__()
         _check(image_size, color_mode, batch_size, class_mode, len(class_names))
         self.augmentation = Augmentation.named(augmentation)
-        self.image_size, self.color_mode, self.batch_size = (
-            (image_size[0], image_size[1]),
-            color_mode,
-            batch_size,
-        )
-        self.class_mode, self.shuffle, self.seed, self.interpolation = (
-            class_mode,
-            shuffle,
-            seed,
-            interpolation,
-        )
+        self.image_size = (image_size[0], image_size[1])
+        self.color_mode, self.batch_size = color_mode, batch_size
+        self.class_mode, self.shuffle, self.seed = class_mode, shuffle, seed
+        self.interpolation, self.calm_from = interpolation, calm_from
         self.class_indices = {name: label for label, name in enumerate(class_names)}
         self.filenames = files["filename"].tolist()
         self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
@@ -138,6 +138,8 @@ class ImageBatches(keras.utils.PyDataset):
         if setting.moves() or stored_size != self.image_size:
             rng = np.random.default_rng((self.seed, self.epoch, index))
             parameters = draw(setting, len(pixels), self.image_size, rng)
+            if self.calm_from is not None and self.epoch >= self.calm_from:
+                parameters = weaken(parameters, CALM)
             maps = matrices(parameters, self.image_size, stored_size)
             batch = resample(
                 batch,

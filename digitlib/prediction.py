@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 
+from digitlib.backend import keras
 from digitlib.decoding import Decoded, read_files
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model, load_model

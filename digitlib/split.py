@@ -239,12 +239,12 @@ def _check_options(test_size: float, validation_size: float, mode: str, assign: 
     for name, value in (("test_size", test_size), ("validation_size", validation_size)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
             raise DigitError(f"{name} is {value!r}: give a share between 0 and 1, such as 0.2.")
-    for name, value, choices in (
+    for option, choice, choices in (
         ("mode", mode, ("copy", "link", "move", "none")),
         ("assign", assign, ("random", "hash")),
     ):
-        if value not in choices:
-            raise DigitError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
+        if choice not in choices:
+            raise DigitError(f"{option} is {choice!r}: choose one of {', '.join(choices)}.")
 
 
 def _check_parts(files: pd.DataFrame) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import keras
 import pandas as pd
 
+from digitlib.backend import keras
 from digitlib.generators import ImageBatches, generator_from_split
 from digitlib.recipes import Recipe
-from digitlib.runs import Run, atomic, write_table
+from digitlib.runs import Run, write_table
 
 
 def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches]:
@@ -25,6 +25,8 @@ def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches
     train = generator_from_split(
         run, recipe.train_on, batch_size=recipe.batch_size, **shared, **dict(recipe.augmentation)
     )
+    if recipe.calm_epochs:
+        train.calm_from = recipe.for_images(train.samples).epochs - recipe.calm_epochs
     return train, plain_generator(run, recipe, recipe.validate_on)
 
 
@@ -67,7 +69,10 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
             rate / 10, max(1, steps - warmup), alpha=0.002, warmup_target=rate, warmup_steps=warmup
         )
     if recipe.weight_decay:
-        return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+        # Decay is for kernels: shrinking biases and batch-norm's scales only fights the data.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return optimizer
     return keras.optimizers.Adam(rate)
 
 
@@ -142,9 +147,3 @@ def read_history(run: Run) -> pd.DataFrame:
 def best_epoch(history: pd.DataFrame) -> int:
     """Return the epoch with the highest validation accuracy, the first of several, as `ModelCheckpoint` keeps it."""
     return int(history.loc[history["val_accuracy"].idxmax(), "epoch"])
-
-
-def save_model(model: keras.Model, run: Run) -> None:
-    """Save a network as ``best_model.keras`` of a run, atomically."""
-    with atomic(run / "best_model.keras") as temporary:
-        model.save(temporary)
