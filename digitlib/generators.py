@@ -106,7 +106,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, np.ndarray] | tuple[Any]:
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        pixels = self._varied(self.originals(chosen), index)
+        pixels = self.vary(self.originals(chosen), index)
         labels = self._labels(chosen)
         return (pixels,) if labels is None else (pixels, labels)
 
@@ -121,7 +121,7 @@ class ImageBatches(keras.utils.PyDataset):
         return (*self.image_size, 1 if self.color_mode == "grayscale" else 3)
 
     def originals(self, chosen: np.ndarray) -> np.ndarray:
-        """Return images as stored, uint8, with one channel where all are equal."""
+        """Return images of the data set by their place in `filenames`, as stored: uint8, one channel where all are equal."""
         pixels = np.asarray(self._images[self._rows[chosen]])
         return _luminance(pixels) if self.color_mode == "grayscale" and pixels.shape[-1] == 3 else pixels
 
@@ -130,8 +130,21 @@ class ImageBatches(keras.utils.PyDataset):
             return np.arange(self.samples)
         return np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
 
-    def _varied(self, pixels: np.ndarray, index: int) -> Any:
-        """Scale, augment and resize a batch with one resampling, if any."""
+    def vary(self, pixels: np.ndarray, index: int) -> Any:
+        """Return a batch as the network sees it: rescaled, augmented and resized in one resampling.
+
+        Parameters
+        ----------
+        pixels : numpy.ndarray
+            uint8, shape (n, height, width, channels), as from `originals`.
+        index : int
+            Number of the batch: with the seed and the epoch it decides the transforms.
+
+        Returns
+        -------
+        numpy.ndarray or tensorflow.Tensor
+            float32, shape (n, *image_shape).
+        """
         setting, stored_size = self.augmentation, (pixels.shape[1], pixels.shape[2])
         scale = np.float32(1 if setting.rescale is None else setting.rescale)
         batch: Any = pixels.astype(np.float32) * scale

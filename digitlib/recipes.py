@@ -165,6 +165,8 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
     if isinstance(changes.get("image_size"), (int, list)):
         size = changes["image_size"]
         changes["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
+    if "epochs" in changes:
+        changes.setdefault("min_steps", 0)  # who asks for a number of epochs gets that number
     return replace(RECIPES[name], **changes)
 
 

@@ -26,7 +26,8 @@ def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches
         run, recipe.train_on, batch_size=recipe.batch_size, **shared, **dict(recipe.augmentation)
     )
     if recipe.calm_epochs:
-        train.calm_from = recipe.for_images(train.samples).epochs - recipe.calm_epochs
+        epochs = recipe.for_images(train.samples).epochs
+        train.calm_from = epochs - min(recipe.calm_epochs, epochs // 4)
     return train, plain_generator(run, recipe, recipe.validate_on)
 
 

@@ -1,0 +1,51 @@
+# One command each; every one sets up .venv first, if that is still needed.
+
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.13 python3.11 python3 python,$(shell $(name) -c 'import sys; print("$(name)" if (3, 11) <= sys.version_info < (3, 14) else "")' 2>/dev/null)))
+ARGS ?=
+READY := .venv/.ready
+BIN := .venv/bin
+# An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
+FRESH = $(shell mktemp -d)
+
+.PHONY: run test check lab notebooks constraints clean help
+.DEFAULT_GOAL := help
+
+run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
+	@$(BIN)/digitlib run $(ARGS)
+
+test: check  ## Run everything that can be checked, notebooks included
+	@root=$(FRESH); trap 'rm -rf "$$root"' EXIT; echo "Notebooks, each output compared:"; \
+	DIGITLIB_ROOT="$$root" TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env \
+	    --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
+	@echo "Networks and the series with other data and parameters:"
+	@$(BIN)/python -m pytest -m slow
+
+check: $(READY)  ## Lint, types and fast tests, in less than two minutes
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m pytest -m "not slow"
+
+lab: $(READY)  ## Open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+notebooks: $(READY)  ## Execute the notebooks anew on the sample and keep their outputs
+	@$(BIN)/python tools/refresh_notebooks.py
+
+constraints:  ## Choose and pin the newest versions that go together (needs uv)
+	@uv pip compile pyproject.toml --universal --generate-hashes --extra test --extra dev --upgrade \
+	    --no-emit-package digitlib --no-annotate --python-version 3.11 \
+	    --custom-compile-command "make constraints" --quiet -o constraints.txt
+
+clean:  ## Remove what can be made again: .venv and caches; never runs/
+	rm -rf .venv cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	find digitlib tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+$(READY): constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found: install one, or give it as make PYTHON=/path/to/python." >&2; exit 1; }
+	@echo "Setting up .venv with $(PYTHON) (once; some minutes) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
