@@ -80,7 +80,7 @@ def plot_images(
     figure, grid = plt.subplots(
         rows,
         columns,
-        figsize=(columns * 0.95, rows * (0.95 + 0.2 * lines)),
+        figsize=(columns * 0.8, rows * (0.8 + 0.2 * lines)),
         squeeze=False,
         layout="constrained",
     )
@@ -100,7 +100,7 @@ def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Fi
     images = [*originals, *(image for batch in augmented for image in batch)]
     titles = ["original"] * len(originals) + ["augmented"] * (len(images) - len(originals))
     colors = [BLUE] * len(originals) + [RED] * (len(images) - len(originals))
-    return plot_images([np.clip(image, 0, None) for image in images], titles, len(originals), colors)
+    return plot_images([np.clip(image, 0, 1) for image in images], titles, len(originals), colors)
 
 
 def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:

@@ -1,0 +1,193 @@
+"""Sources, split, manifest, counts and folders, on real small images."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn.model_selection import train_test_split
+
+import digitlib as d
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_split_is_the_classic_notebooks(digits: Path) -> None:
+    manifest = d.read_split(d.prepare(digits, "runs/a"))
+    for digit in range(10):
+        names = sorted(path.name for path in (digits / "trainingSet" / str(digit)).iterdir())
+        train, test = train_test_split(names, test_size=0.2, random_state=42)
+        rows = manifest[manifest["class"] == str(digit)]
+        in_test = rows["part"] == "test"
+        assert {Path(name).name for name in rows["filename"][in_test]} == set(test)
+        assert {Path(name).name for name in rows["filename"][~in_test]} == set(train)
+
+
+@pytest.mark.parametrize(("part", "images"), [("train", 28), ("validation", 4), ("test", 8)])
+def test_every_class_has_its_share_of_every_part(digits: Path, part: str, images: int) -> None:
+    counts = d.part_counts(d.prepare(digits, "runs/a"))
+    assert (counts.loc[[str(digit) for digit in range(10)], part] == images).all()
+
+
+def test_counts_come_from_the_files_and_agree_with_the_manifest(digits: Path) -> None:
+    run = d.prepare(digits, "runs/a")
+    table = d.class_counts(run)
+    assert table["Classes"].tolist() == [str(digit) for digit in range(10)]
+    assert table["Train_images"].tolist() == [32] * 10
+    assert table["Test_images"].tolist() == [8] * 10
+    next((run / "TRAIN" / "3").iterdir()).unlink()
+    assert d.class_counts(run)["Train_images"].tolist() == [32, 32, 32, 31, 32, 32, 32, 32, 32, 32]
+
+
+@pytest.mark.parametrize("mode", ["copy", "link", "none"])
+def test_the_source_is_left_as_it_was(digits: Path, mode: str) -> None:
+    before = fingerprint(digits)
+    d.prepare(digits, "runs/a", mode=mode)
+    assert fingerprint(digits) == before
+
+
+def test_moved_files_come_back(digits: Path) -> None:
+    before = fingerprint(digits)
+    run = d.prepare(digits, "runs/a", mode="move")
+    assert len(fingerprint(digits)) == 12
+    assert len(fingerprint(run / "TRAIN")) + len(fingerprint(run / "TEST")) == 400
+    assert d.undo(run) == []
+    assert fingerprint(digits) == before
+
+
+def test_a_second_time_changes_nothing(digits: Path) -> None:
+    run = d.prepare(digits, "runs/a")
+    before = fingerprint(run.folder)
+    d.prepare(digits, "runs/a")
+    assert fingerprint(run.folder) == before
+
+
+def test_hash_keeps_every_image_in_its_part_when_others_are_added(digits: Path) -> None:
+    hidden = digits.parent / "later"
+    hidden.mkdir()
+    for path in sorted((digits / "trainingSet" / "4").iterdir())[:10]:
+        shutil.move(path, hidden)
+    before = d.read_split(d.prepare(digits, "runs/a", assign="hash")).set_index("filename")["part"]
+    for path in hidden.iterdir():
+        shutil.move(path, digits / "trainingSet" / "4")
+    after = d.read_split(d.prepare(digits, "runs/b", assign="hash")).set_index("filename")["part"]
+    assert len(after) == len(before) + 10
+    assert after[before.index].equals(before)
+
+
+def test_letters_in_natural_order(root: Path, sample: Path) -> None:
+    images = sorted((sample / "trainingSet" / "7").iterdir())
+    for number, name in enumerate(["b", "class 10", "class 9", "ä"]):
+        (root / "scans" / name).mkdir(parents=True)
+        for path in images[number * 20 : number * 20 + 20]:
+            shutil.copy2(path, root / "scans" / name)
+    run = d.prepare(root / "scans", "runs/a")
+    assert d.class_names_of(run).index("class 9") < d.class_names_of(run).index("class 10")
+    assert len(d.read_split(run)) == 80
+
+
+def test_what_is_no_image_is_left_out_with_its_reason(digits: Path) -> None:
+    folder = digits / "trainingSet" / "5"
+    good = next(folder.iterdir()).read_bytes()
+    (folder / "cut.jpg").write_bytes(good[:200])
+    (folder / "text.jpg").write_text("not a picture")
+    (folder / "empty.png").touch()
+    run = d.prepare(digits, "runs/a")
+    rejected = run.read_table("rejected.csv").set_index("filename")["reason"]
+    assert {Path(name).name for name in rejected.index} == {"cut.jpg", "text.jpg", "empty.png"}
+    assert (rejected != "").all()
+    assert len(d.read_split(run)) == 400
+
+
+def test_a_picture_in_two_parts_leaves_training(digits: Path) -> None:
+    manifest = d.read_split(d.prepare(digits, "runs/a"))
+    in_test = manifest[manifest["part"] == "test"].iloc[0]
+    in_train = manifest[(manifest["part"] == "train") & (manifest["class"] == in_test["class"])].iloc[0]
+    (digits / in_train["filename"]).exists() or pytest.fail("the manifest names files relative to the source")
+    shutil.copy2(digits / in_test["filename"], digits / in_train["filename"])
+    run = d.prepare(digits, "runs/b")
+    assert d.repeated_images(run).empty
+    assert in_train["filename"] in run.read_table("rejected.csv")["filename"].tolist()
+    kept = d.read_split(run).set_index("filename")["part"]
+    assert kept[in_test["filename"]] == "test"
+
+
+def test_repeated_images_are_found(digits: Path) -> None:
+    run = d.prepare(digits, "runs/a")
+    manifest = pd.read_csv(run / "split.csv", dtype=str)
+    test_hash = manifest.loc[manifest["part"] == "test", "sha256"].iloc[0]
+    manifest.loc[manifest.index[manifest["part"] == "train"][0], "sha256"] = test_hash
+    manifest.to_csv(run / "split.csv", index=False)
+    assert len(d.repeated_images(run)) == 2
+
+
+def one_class(root: Path) -> None:
+    shutil.rmtree(root / "scans" / "testSet")
+    for digit in range(1, 10):
+        shutil.rmtree(root / "scans" / "trainingSet" / str(digit))
+
+
+def few_images(root: Path) -> None:
+    for path in sorted((root / "scans" / "trainingSet" / "6").iterdir())[2:]:
+        path.unlink()
+
+
+def no_images(root: Path) -> None:
+    for path in (root / "scans" / "trainingSet" / "6").iterdir():
+        path.write_text("nothing to see")
+
+
+def no_class_folders(root: Path) -> None:
+    shutil.rmtree(root / "scans" / "trainingSet")
+
+
+def gone(root: Path) -> None:
+    shutil.rmtree(root / "scans")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (gone, "scans"),
+        (no_class_folders, "scans"),
+        (one_class, "class"),
+        (few_images, "'6'"),
+        (no_images, "'6'"),
+    ],
+)
+def test_bad_folders_get_one_sentence_and_nothing_is_written(digits: Path, spoil, said: str) -> None:
+    spoil(digits.parent)
+    with pytest.raises(d.DigitError, match=said) as told:
+        d.prepare(digits, "runs/a")
+    assert "\n" not in str(told.value)
+    assert not (digits.parent / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"test_size": 1.2}, {"validation_size": 0}, {"mode": "steal"}, {"assign": "x"}]
+)
+def test_bad_options_name_the_parameter(digits: Path, options: dict) -> None:
+    with pytest.raises(d.DigitError, match=next(iter(options))):
+        d.prepare(digits, "runs/a", **options)
+    assert not (digits.parent / "runs").exists()
+
+
+def test_the_sample_is_5000_real_digits(sample: Path) -> None:
+    labelled = [len(list((sample / "trainingSet" / str(digit)).iterdir())) for digit in range(10)]
+    assert sum(labelled) + len(list((sample / "testSet").iterdir())) == 5000
+    assert set(labelled) == {450}
+
+
+def test_unlabelled_files_come_in_natural_order(sample: Path) -> None:
+    names = d.list_images(sample / "testSet")
+    numbers = [int("".join(filter(str.isdigit, Path(name).stem))) for name in names]
+    assert numbers == sorted(numbers)

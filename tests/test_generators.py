@@ -1,0 +1,150 @@
+"""Batches: the same pixels as Keras's own generator, whatever the timing; decoded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import digitlib as d
+from digitlib import decoding
+from digitlib.affine import PARAMETERS, Augmentation, draw, matrices, resample, weaken
+from digitlib.recipes import CLASSIC_AUGMENTATION
+
+
+@pytest.fixture
+def run(digits: Path) -> d.Run:
+    return d.prepare(digits, "runs/a", mode="none")
+
+
+@pytest.fixture
+def images(run: d.Run) -> np.ndarray:
+    """Return 32 real digits, float32 in 0 to 1."""
+    return d.generator_from_split(run, "train", rescale=1 / 255)[0][0]
+
+
+@pytest.mark.parametrize("fill_mode", ["nearest", "reflect"])
+@pytest.mark.parametrize("alone", [None, "theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal"])
+def test_the_same_pixels_as_keras(images: np.ndarray, fill_mode: str, alone: str | None) -> None:
+    settings = CLASSIC_AUGMENTATION | {"shear_range": 20, "vertical_flip": True, "fill_mode": fill_mode}
+    theirs = keras.src.legacy.preprocessing.image.ImageDataGenerator(
+        fill_mode=fill_mode, interpolation_order=1
+    )
+    drawn = draw(Augmentation.named(settings), len(images), (28, 28), np.random.default_rng(3))
+    if alone:
+        still = {name: np.zeros(len(images)) for name in PARAMETERS} | {
+            "zx": np.ones(len(images)),
+            "zy": np.ones(len(images)),
+        }
+        drawn = still | {alone: drawn[alone]}
+    ours = np.asarray(
+        resample(images, matrices(drawn, (28, 28), (28, 28)), (28, 28), fill_mode, 0.0, "bilinear")
+    )
+    for number, image in enumerate(images):
+        expected = theirs.apply_transform(image, {name: values[number] for name, values in drawn.items()})
+        np.testing.assert_allclose(ours[number], expected, atol=2e-3)
+
+
+def test_drawn_values_stay_in_their_ranges_and_reach_their_ends() -> None:
+    drawn = draw(Augmentation.named(dict(CLASSIC_AUGMENTATION)), 20_000, (28, 28), np.random.default_rng(0))
+    for name, low, high in [
+        ("theta", -40, 40),
+        ("tx", -5.6, 5.6),
+        ("ty", -5.6, 5.6),
+        ("shear", -0.2, 0.2),
+        ("zx", 0.8, 1.2),
+        ("zy", 0.8, 1.2),
+    ]:
+        assert low <= drawn[name].min() < low + 0.01 * (high - low)
+        assert high - 0.01 * (high - low) < drawn[name].max() <= high
+    assert 0.48 < drawn["flip_horizontal"].mean() < 0.52
+    assert not drawn["flip_vertical"].any()
+    calm = weaken(drawn, 0.5)
+    assert calm["theta"].max() <= 20
+    assert calm["zx"].min() >= 0.9
+    assert (calm["flip_horizontal"] == drawn["flip_horizontal"]).all()
+
+
+def test_batches_hold_all_images_with_their_own_labels(run: d.Run, digits: Path) -> None:
+    train = d.generator_from_split(run, "train", batch_size=50, class_mode="sparse", seed=1)
+    assert train.class_indices == {str(digit): digit for digit in range(10)}
+    assert train.samples == len(train.filenames) == 280
+    assert len(train) == 6
+    seen = {image.tobytes(): label for n in range(6) for image, label in zip(*train[n], strict=True)}
+    assert len(seen) >= 278  # a few digits may be drawn alike
+    for name in train.filenames[::20]:
+        pixels = np.asarray(Image.open(digits / name).convert("L"), np.float32)[..., None]
+        assert str(seen[pixels.tobytes()]) == Path(name).parent.name
+
+
+def test_order_and_variation_depend_on_seed_and_epoch_alone(run: d.Run) -> None:
+    first, again = (d.generator_from_split(run, "train", seed=5, rotation_range=20) for _ in range(2))
+    np.testing.assert_array_equal(again[3][0], first[3][0])
+    again[0]
+    first.on_epoch_end()
+    assert not np.array_equal(again[3][0], first[3][0])
+    again.on_epoch_end()
+    np.testing.assert_array_equal(again[3][0], first[3][0])
+
+
+def test_without_shuffle_rows_follow_the_manifest(run: d.Run) -> None:
+    test = d.generator_from_split(run, "test", shuffle=False)
+    manifest = d.read_split(run)
+    assert test.filenames == manifest.loc[manifest["part"] == "test", "filename"].tolist()
+    labels = np.concatenate([test[n][1].argmax(axis=1) for n in range(len(test))])
+    np.testing.assert_array_equal(labels, test.classes)
+
+
+def test_files_are_decoded_once(run: d.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    d.generator_from_split(run, "train")
+    monkeypatch.setattr(decoding, "decode", lambda *_: pytest.fail("decoded a second time"))
+    d.generator_from_split(run, "test")[0]
+
+
+def test_grey_as_rgb_at_another_size(run: d.Run) -> None:
+    batch, _ = d.generator_from_split(
+        run, "train", image_size=(128, 96), color_mode="rgb", rescale=1 / 255, **{"rotation_range": 10}
+    )[0]
+    assert batch.shape == (32, 128, 96, 3)
+    np.testing.assert_array_equal(batch[..., 0], batch[..., 2])
+    assert 0.5 < float(np.max(batch)) <= 1.0001
+
+
+def test_a_folder_gives_the_same_images_as_the_split(run: d.Run, digits: Path) -> None:
+    d.prepare(digits, run.folder)
+    folder = d.generator_from_directory(run / "TEST", shuffle=False)
+    assert folder.samples == 80
+    assert folder.class_indices == {str(digit): digit for digit in range(10)}
+    mean = np.mean([folder[n][0].mean() for n in range(len(folder))])
+    split = d.generator_from_split(run, "test", shuffle=False)
+    assert mean == pytest.approx(np.mean([split[n][0].mean() for n in range(len(split))]), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rotation_rage": 3}, "rotation_range"),
+        ({"color_mode": "cmyk"}, "color_mode"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"image_size": (0, 28)}, "image_size"),
+        ({"class_mode": "binary"}, "binary"),
+        ({"zoom_range": 1.5}, "zoom_range"),
+        ({"fill_mode": "mirror"}, "fill_mode"),
+    ],
+)
+def test_bad_settings_are_named(run: d.Run, options: dict, said: str) -> None:
+    with pytest.raises(d.DigitError, match=said):
+        d.generator_from_split(run, "train", **options)
+
+
+def test_a_changed_image_is_decoded_anew(run: d.Run, digits: Path) -> None:
+    name = d.generator_from_split(run, "test", shuffle=False).filenames[0]
+    Image.new("L", (28, 28), 200).save(digits / name, quality=100)
+    fresh = d.prepare(digits, "runs/b", mode="none")
+    parts = d.read_split(fresh).set_index("filename")["part"]
+    generator = d.generator_from_split(fresh, parts[name], shuffle=False)
+    place = generator.filenames.index(name)
+    assert abs(int(generator.originals(np.array([place])).mean()) - 200) < 2

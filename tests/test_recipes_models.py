@@ -1,0 +1,115 @@
+"""Recipes, networks, optimizer and history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import digitlib as d
+
+DIGITS = [str(digit) for digit in range(10)]
+
+
+def test_the_seed_network_is_the_classic_one_layer_by_layer() -> None:
+    table = d.layer_table(d.build_model(d.get_recipe("seed"), DIGITS))
+    assert table["parameters"][table["parameters"] > 0].tolist() == [
+        896,
+        18_496,
+        73_856,
+        2_508_900,
+        5_050,
+        510,
+    ]
+    assert table["output_shape"].tolist()[:2] == [(126, 126, 32), (63, 63, 32)]
+
+
+def test_the_seed_recipe_is_the_classic_one() -> None:
+    seed = d.get_recipe("seed")
+    assert (seed.image_size, seed.color_mode, seed.batch_size, seed.epochs) == ((128, 128), "rgb", 32, 10)
+    assert (seed.train_on, seed.validate_on) == (("train", "validation"), ("test",))
+    assert seed.augmentation["horizontal_flip"]
+    assert seed.augmentation["rotation_range"] == 40
+
+
+@pytest.mark.parametrize("name", ["tiny", "fast", "accurate"])
+def test_other_recipes_leave_the_test_alone_and_mirror_nothing(name: str) -> None:
+    recipe = d.get_recipe(name)
+    assert recipe.validate_on == ("validation",)
+    assert "horizontal_flip" not in recipe.augmentation
+    model = d.build_model(recipe, DIGITS)
+    out = model(np.random.default_rng(0).random((4, 28, 28, 1), np.float32))
+    np.testing.assert_allclose(np.sum(out, axis=1), 1, rtol=1e-5)
+
+
+def test_parameters_of_the_small_network() -> None:
+    assert d.build_model(d.get_recipe("fast"), DIGITS).count_params() == 75_010
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    one, two, other = (
+        d.build_model(d.get_recipe("tiny", seed=s), DIGITS).get_weights()[0] for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(("images", "epochs"), [(3_240, 31), (30_240, 14), (100, 800)])
+def test_small_data_gets_more_epochs(images: int, epochs: int) -> None:
+    assert d.get_recipe("fast").for_images(images).epochs == epochs
+
+
+def test_asked_for_epochs_are_what_one_gets() -> None:
+    assert d.get_recipe("fast", epochs=2).for_images(100).epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("fats", {}, "fast"),
+        ("fast", {"epoch": 3}, "epochs"),
+        ("fast", {"epochs": 0}, "epochs"),
+        ("fast", {"image_size": "big"}, "image_size"),
+        ("fast", {"learning_rate": -1}, "learning_rate"),
+    ],
+)
+def test_bad_recipes_are_named(name: str, changes: dict, said: str) -> None:
+    with pytest.raises(d.DigitError, match=said):
+        d.get_recipe(name, **changes)
+
+
+def test_an_image_size_too_small_for_the_network() -> None:
+    with pytest.raises(d.DigitError, match="image_size 8 x 8 is too small"):
+        d.build_model(d.get_recipe("seed", image_size=8), DIGITS)
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing() -> None:
+    rate = d.make_optimizer(d.get_recipe("fast", epochs=10), steps_per_epoch=100)._learning_rate
+    rates = [float(rate(step)) for step in range(0, 1000, 10)]
+    assert max(rates) == pytest.approx(4e-3)
+    assert rates.index(max(rates)) == 20
+    assert rates[0] == pytest.approx(4e-4)
+    assert rates[-1] < 4e-5
+
+
+def test_the_best_epoch_is_the_first_of_the_highest() -> None:
+    history = pd.DataFrame({"epoch": [1, 2, 3, 4], "val_accuracy": [0.5, 0.9, 0.9, 0.8]})
+    assert d.best_epoch(history) == 2
+
+
+def test_a_recipe_survives_its_file(root: Path) -> None:
+    run = d.open_run("runs/a")
+    recipe = d.get_recipe("seed", epochs=3, image_size=64)
+    d.save_recipe(run, recipe)
+    again = d.load_recipe(run)
+    assert again == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "notebook"), [("split.csv", "01"), ("best_model.keras", "05"), ("metrics.json", "06")]
+)
+def test_a_missing_forerunner_is_named(root: Path, name: str, notebook: str) -> None:
+    with pytest.raises(d.DigitError, match=f"run notebook {notebook}_"):
+        d.open_run("runs/none").require(name)
