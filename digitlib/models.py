@@ -53,12 +53,8 @@ def tiny_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input(image_shape),
-            layers.Conv2D(16, 5, strides=2, padding="same", use_bias=False),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-            layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False),
-            layers.BatchNormalization(),
-            layers.ReLU(),
+            *_block(16, 5, "same", strides=2),
+            *_block(32, 3, "same", strides=2),
             layers.Flatten(),
             layers.Dense(n_classes, activation="softmax"),
         ],
@@ -97,10 +93,10 @@ def _normalised(
     return keras.Sequential([*stack, layers.Dense(n_classes, activation="softmax")], name=name)
 
 
-def _block(width: int, side: int, padding: str) -> list[keras.layers.Layer]:
+def _block(width: int, side: int, padding: str, strides: int = 1) -> list[keras.layers.Layer]:
     """Return a convolution with batch normalisation; momentum 0.9 since a run has few steps."""
     return [
-        layers.Conv2D(width, side, padding=padding, use_bias=False, kernel_initializer="he_normal"),
+        layers.Conv2D(width, side, strides, padding, use_bias=False, kernel_initializer="he_normal"),
         layers.BatchNormalization(momentum=0.9),
         layers.ReLU(),
     ]

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def run_series(
     every = find_notebooks()
     chosen = _choose(every, list(only))
     check_parameters(every, chosen, parameters)
-    new = not run.folder.exists()
+    new = [folder for folder in (run.folder, run.folder.parent) if not folder.exists()]
     outputs = [run / f"notebooks/{notebook.path.name}" for notebook in chosen]
     values = [
         {
@@ -116,7 +116,10 @@ def run_series(
                 _execute(notebook, output, given, shown_bar)
     except DigitError:
         if new and not (run / "split.csv").exists():
-            shutil.rmtree(run.folder, ignore_errors=True)  # the failure came before anything was made
+            # The failure came before anything was made. Of the parent, only an empty folder is removed.
+            shutil.rmtree(run.folder, ignore_errors=True)
+            with suppress(OSError):
+                new[-1].rmdir()
         raise
     write_report(run, outputs)
     return outputs

@@ -1,0 +1,5 @@
+"""`python -m digitlib` is the command `digitlib`."""
+
+from digitlib.cli import main
+
+main()

@@ -1,0 +1,123 @@
+"""The notebooks under papermill: other data, other recipes, other parameters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+pytestmark = pytest.mark.slow
+
+TOP = Path(__file__).parents[1]
+
+
+def run_command(*arguments: str, root: Path, **kwargs: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
+    environment |= {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=TOP, env=environment, capture_output=True, text=True, **kwargs
+    )
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project's top with a folder of 26 letters, drawn in 24 sizes and places each."""
+    root = tmp_path_factory.mktemp("letters")
+    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
+        folder = root / "letters" / letter
+        folder.mkdir(parents=True)
+        for number in range(24):
+            picture = Image.new("L", (28, 28), 0)
+            size = 16 + number % 4
+            place = (6 + number % 3, 3 + number // 3 % 4)
+            ImageDraw.Draw(picture).text(
+                place, letter, fill=190 + 2 * number, font=ImageFont.load_default(size)
+            )
+            picture.save(folder / f"{letter}_{number}.png")
+    return root
+
+
+def test_letters_go_through_the_whole_series(letters: Path) -> None:
+    done = run_command(
+        "digitlib", "run", "--data", "letters", "--recipe", "tiny", "--out", "runs/letters", "-p", "epochs", "12",
+        root=letters,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = letters / "runs" / "letters"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["epochs"] == 12
+    assert metrics["test_accuracy"] > 0.8
+    assert set(pd.read_csv(run / "predictions.csv", keep_default_na=False)["label"]) <= set(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    )
+    assert "Test accuracy" in done.stdout
+    assert done.stderr == ""
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64") >= 8
+    assert 'src="http' not in page
+    again = run_command("digitlib", "run", "--data", "letters", "--recipe", "tiny", "--out", "runs/letters",
+        "-p", "epochs", "12", "--resume", root=letters)  # fmt: skip
+    assert again.stdout.count("done before") == 7
+
+
+def test_single_notebooks_with_plain_papermill(letters: Path) -> None:
+    for name, *parameters in (
+        (
+            "01_data_preparation",
+            "-p",
+            "data",
+            "letters",
+            "-p",
+            "validation_size",
+            "0.2",
+            "-p",
+            "mode",
+            "link",
+        ),
+        ("02_class_counts",),
+        ("03_image_generators", "-p", "recipe", "tiny", "-p", "image_size", "32"),
+        ("05_training_history", "-p", "recipe", "tiny", "-p", "epochs", "1", "-p", "image_size", "32"),
+    ):
+        output = letters / f"{name}.ipynb"
+        done = run_command(
+            "papermill", f"notebooks/{name}.ipynb", str(output), "-p", "run_dir", "runs/plain", *parameters,
+            root=letters,
+        )  # fmt: skip
+        if name.startswith("05"):
+            assert "val_accuracy" in output.read_text()
+        else:
+            assert done.returncode == 0, done.stderr[-2000:]
+    recipe = json.loads((letters / "runs" / "plain" / "recipe.json").read_text())
+    assert (recipe["epochs"], recipe["image_size"]) == (1, [32, 32])
+
+
+def test_a_notebook_before_its_forerunner_says_which(tmp_path: Path) -> None:
+    done = run_command(
+        "papermill", "notebooks/05_training_history.ipynb", str(tmp_path / "out.ipynb"), root=tmp_path
+    )
+    assert done.returncode == 1
+    assert "run notebook 01_data_preparation.ipynb first" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_failing_series_names_notebook_and_cell(letters: Path) -> None:
+    done = run_command(
+        "digitlib", "run", "--data", "letters", "--recipe", "seed", "--out", "runs/small", "-p", "image_size", "8",
+        "--only", "01,04", root=letters,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Error: 04_model_building.ipynb, cell [" in done.stderr
+    assert "image_size 8 x 8 is too small" in done.stderr
+
+
+def test_executed_notebooks_hold_no_error_stream(letters: Path) -> None:
+    for path in (letters / "runs" / "letters" / "notebooks").glob("*.ipynb"):
+        for cell in nbformat.read(path, 4).cells:
+            assert not [o for o in cell.get("outputs", []) if o.get("name") == "stderr"], path.name

@@ -1,0 +1,123 @@
+"""Training, evaluation, prediction, pictures and report: one small real run, looked at from all sides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import digitlib as d
+from digitlib.runs import Run
+
+mpl.use("agg")
+
+
+@pytest.fixture(scope="module")
+def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a run of the recipe `tiny` on the sample."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("trained")))
+        run = d.prepare(sample, "runs/a", mode="none")
+        recipe = d.get_recipe("tiny")
+        train, validation = d.generators_for(run, recipe)
+        recipe = recipe.for_images(train.samples)
+        d.save_recipe(run, recipe)
+        model = d.build_model(recipe, d.class_names_of(run))
+        model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
+        model.fit(
+            train,
+            validation_data=validation,
+            epochs=recipe.epochs,
+            callbacks=d.callbacks_for(run, recipe),
+            verbose=0,
+        )
+        return run
+
+
+@pytest.fixture
+def run(trained: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("DIGITLIB_ROOT", str(trained.folder.parent.parent))
+    return trained
+
+
+def test_it_learned_and_left_its_history(run: Run) -> None:
+    history = d.read_history(run)
+    assert history["epoch"].tolist() == [1, 2]
+    assert history["val_accuracy"].max() > 0.9
+    assert history["seconds"].is_monotonic_increasing
+
+
+def test_the_test_images_are_named_well_and_the_figures_agree(run: Run) -> None:
+    recipe, model = d.load_recipe(run), d.load_best_model(run)
+    test = d.plain_generator(run, recipe, "test")
+    model_says = model.evaluate(test, verbose=0, return_dict=True)
+    table = d.predict_generator(model, test)
+    metrics = d.save_metrics(run, recipe, model, model_says, table)
+    assert metrics == json.loads((run / "metrics.json").read_text())
+    assert metrics["test_accuracy"] == pytest.approx(model_says["accuracy"], abs=1e-6)
+    assert metrics["test_accuracy"] > 0.9
+    assert metrics["test_accuracy_low"] < metrics["test_accuracy"] < metrics["test_accuracy_high"]
+    assert (metrics["n_train"], metrics["n_validation"], metrics["n_test"]) == (3240, 360, 900)
+    confusion = d.confusion_table(table, d.class_names_of(run))
+    assert (confusion.sum(axis=1) == 90).all()
+    assert (np.diag(confusion) > 60).all()  # each class by itself: a swapped class index shows here
+    assert "95 % interval" in d.results_table(run).set_index("result").loc["Test accuracy", "value"]
+
+
+def test_training_accuracy_is_lower_on_augmented_images(run: Run) -> None:
+    table = d.training_accuracy(d.load_best_model(run), run, d.load_recipe(run))
+    assert table.loc["augmented", "accuracy"] < table.loc["as they are", "accuracy"] + 0.01
+
+
+def test_files_are_named_as_the_generator_would(run: Run) -> None:
+    recipe, model, names = d.open_model(run.folder)
+    table = d.predict_generator(model, d.plain_generator(run, recipe, "test"))
+    folder, files = Path(run.read_json("source.json")["root"]), table["filename"].tolist()
+    named = d.predict_files(model, recipe, names, folder, files)
+    assert named["label"].tolist() == table["predicted"].tolist()
+    np.testing.assert_allclose(named["confidence"], table["confidence"], atol=1e-4)
+
+
+def test_an_unreadable_file_is_a_row_with_its_reason(run: Run, tmp_path: Path, sample: Path) -> None:
+    good = next((sample / "trainingSet" / "1").iterdir())
+    (tmp_path / "img_2.png").write_bytes(good.read_bytes())
+    (tmp_path / "img_10.png").write_text("no picture")
+    Image.open(good).convert("RGB").resize((60, 60)).save(tmp_path / "img_1.png")
+    files = d.list_images(tmp_path)
+    assert files == ["img_1.png", "img_2.png", "img_10.png"]
+    table = d.predict_files(*d.open_model(run.folder), tmp_path, files)
+    assert table["label"].tolist() == ["1", "1", ""]
+    assert table["reason"].iloc[2] != ""
+    d.write_predictions(tmp_path / "p.csv", table)
+    d.write_submission(tmp_path / "s.csv", table)
+    assert pd.read_csv(tmp_path / "p.csv")["filename"].tolist() == files
+    assert pd.read_csv(tmp_path / "s.csv")["ImageId"].tolist() == [1, 2, 3]
+
+
+def test_a_damaged_model_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "best_model.keras").write_bytes((run / "best_model.keras").read_bytes()[:5000])
+    with pytest.raises(d.DigitError, match="best_model"):
+        d.load_best_model(Run(tmp_path))
+
+
+def test_wilsons_interval_against_published_values() -> None:
+    # Newcombe (1998), Statistics in Medicine 17, table I: 81 of 263.
+    low, high = d.wilson_interval(81, 263)
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+
+
+def test_pictures_show_what_is_in_the_tables(run: Run) -> None:
+    counts = d.class_counts(run)
+    bars = d.plot_counts(counts).patches
+    assert sum(bar.get_height() for bar in bars) == 4500
+    history = d.read_history(run)
+    accuracy, loss = d.plot_history(history, 2).axes
+    assert accuracy.get_xlabel() == "epoch"
+    assert [text.get_text() for text in loss.get_legend().get_texts()][-1] == "best epoch (2)"
+    confusion = pd.DataFrame([[5, 1], [0, 4]], index=["a", "b"], columns=["a", "b"])
+    assert [text.get_text() for text in d.plot_confusion(confusion).texts] == ["5", "1", "4"]
