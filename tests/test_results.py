@@ -75,7 +75,7 @@ def test_training_accuracy_is_lower_on_augmented_images(run: Run) -> None:
 
 
 def test_files_are_named_as_the_generator_would(run: Run) -> None:
-    recipe, model, names = d.open_model(run.folder)
+    model, recipe, names = d.open_model(run.folder)
     table = d.predict_generator(model, d.plain_generator(run, recipe, "test"))
     folder, files = Path(run.read_json("source.json")["root"]), table["filename"].tolist()
     named = d.predict_files(model, recipe, names, folder, files)
