@@ -9,6 +9,7 @@ import pandas as pd
 
 from digitlib.backend import keras
 from digitlib.generators import ImageBatches, generator_from_split
+from digitlib.progress import bar
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, write_table
 
@@ -88,10 +89,11 @@ def callbacks_for(run: Run, recipe: Recipe) -> list[keras.callbacks.Callback]:
     Returns
     -------
     list of keras.callbacks.Callback
-        A history table on disk after every epoch, the best epoch's network in
+        A progress bar for epochs that take long, a history table on disk after every epoch, the best epoch's network in
         ``best_model.keras``, and an early stop where the recipe says so.
     """
     callbacks = [
+        EpochBar(),
         HistoryTable(run),
         keras.callbacks.ModelCheckpoint(
             str(run / "best_model.keras"), monitor="val_accuracy", save_best_only=True, mode="max"
@@ -100,6 +102,22 @@ def callbacks_for(run: Run, recipe: Recipe) -> list[keras.callbacks.Callback]:
     if recipe.patience:
         callbacks.append(keras.callbacks.EarlyStopping("val_accuracy", patience=recipe.patience, mode="max"))
     return callbacks
+
+
+class EpochBar(keras.callbacks.Callback):
+    """Show how far an epoch is once it has taken two seconds; ``verbose=2`` alone is silent until its end."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Begin a bar."""
+        self._bar = bar(self.params["steps"], f"Epoch {epoch + 1}", unit="step")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Go one step on."""
+        self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Take the bar away."""
+        self._bar.close()
 
 
 class HistoryTable(keras.callbacks.Callback):
