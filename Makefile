@@ -45,7 +45,7 @@ help:  ## List these commands
 $(READY): constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found: install one, or give it as make PYTHON=/path/to/python." >&2; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) (once; some minutes) ..."
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -89,7 +89,10 @@ def plot_images(
     for number, (axes, image, title) in enumerate(zip(grid.flat, images, titles)):  # noqa: B905 - the grid may be larger
         pixels = np.asarray(image)
         top = 255 if pixels.dtype == np.uint8 else 1
-        axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=top)
+        # Pixels of a small image as squares: true to what the network sees, and small files.
+        smooth = "auto" if max(pixels.shape) > 64 else "nearest"
+        grey = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+        axes.imshow(grey, cmap="gray", vmin=0, vmax=top, interpolation=smooth)
         # Names of users' files and classes may hold "$", which would start a formula.
         axes.set_title(title, fontsize=8, color=colors[number] if colors else "black", parse_math=False)
     return figure
