@@ -151,7 +151,7 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     labels = table.astype(str).where(table > 0, "")
     sns.heatmap(
         table, annot=labels, fmt="", mask=table == 0, cmap="Blues", norm=LogNorm(1, max(2, table.to_numpy().max())),
-        linewidths=0.5, linecolor="#eeeeee", square=True, cbar_kws={"label": "images (logarithmic)", "shrink": 0.8},
+        linewidths=0.5, linecolor="#eeeeee", square=True, cbar_kws={"label": "images (logarithmic)", "format": "%d", "shrink": 0.8},
         annot_kws={"fontsize": 9 if n <= 12 else 7}, ax=axes,
     )  # fmt: skip
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix: test images")
