@@ -121,7 +121,8 @@ def run_series(
             with suppress(OSError):
                 new[-1].rmdir()
         raise
-    write_report(run, outputs)
+    executed = [path for book in every if (path := run / f"notebooks/{book.path.name}").exists()]
+    write_report(run, executed)
     return outputs
 
 
