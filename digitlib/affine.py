@@ -1,17 +1,17 @@
-"""Random affine transforms: parameters as `ImageDataGenerator` draws them, all of a batch in one resampling."""
+"""Random affine transforms: parameters as `ImageDataGenerator` draws them, composed into one map an image."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from digitlib.errors import DigitError
+from digitlib.resampling import FILL_MODES, FillMode
 
-FillMode = Literal["constant", "nearest", "reflect", "wrap"]
 Range = float | int | Sequence[float]
 
 PARAMETERS = ("theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal", "flip_vertical")
@@ -59,10 +59,8 @@ class Augmentation:
     cval: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.fill_mode not in ("constant", "nearest", "reflect", "wrap"):
-            raise DigitError(
-                f"fill_mode is {self.fill_mode!r}: choose one of constant, nearest, reflect, wrap."
-            )
+        if self.fill_mode not in FILL_MODES:
+            raise DigitError(f"fill_mode is {self.fill_mode!r}: choose one of {', '.join(FILL_MODES)}.")
         low, high = _zoom_bounds(self.zoom_range)
         if not 0 < low <= high:
             raise DigitError(
@@ -136,13 +134,13 @@ def weaken(parameters: dict[str, np.ndarray], strength: float) -> dict[str, np.n
     return {**parameters, **weaker, **zooms}
 
 
-def matrices(
+def maps_of(
     parameters: dict[str, np.ndarray], image_size: tuple[int, int], stored_size: tuple[int, int]
 ) -> np.ndarray:
-    """Compose all of each image's transform into one matrix, the scaling from its stored size included.
+    """Compose all of each image's transform into one affine map, the scaling from its stored size included.
 
     The order is that of Keras's `apply_affine_transform` (rotation, shift,
-    shear, zoom about the centre, then flips).
+    shear, zoom about the centre, then flips), multiplied out by hand.
 
     Parameters
     ----------
@@ -156,64 +154,26 @@ def matrices(
     Returns
     -------
     numpy.ndarray
-        float64, shape (n, 3, 3): maps (column, row, 1) of a result pixel to
-        where it is looked up in the stored image.
+        float32, shape (n, 2, 3): maps (column, row, 1) of a result pixel to the
+        column and row where it is looked up in the stored image.
     """
-    height, width = image_size
-    n = len(parameters["theta"])
     theta, shear = np.deg2rad(parameters["theta"]), np.deg2rad(parameters["shear"])
-    cos, sin, zero, one = np.cos(theta), np.sin(theta), np.zeros(n), np.ones(n)
-    rotation = _stack([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
-    shift = _stack([[one, zero, parameters["tx"]], [zero, one, parameters["ty"]], [zero, zero, one]])
-    slant = _stack([[one, -np.sin(shear), zero], [zero, np.cos(shear), zero], [zero, zero, one]])
-    zoom = _stack([[parameters["zx"], zero, zero], [zero, parameters["zy"], zero], [zero, zero, one]])
-    down, across = 1.0 - 2.0 * parameters["flip_vertical"], 1.0 - 2.0 * parameters["flip_horizontal"]
-    mirror = _stack([[across, zero, zero], [zero, down, zero], [zero, zero, one]])
-    centre = np.array([[1, 0, width / 2 - 0.5], [0, 1, height / 2 - 0.5], [0, 0, 1]])
-    # A result pixel's centre (i + 1/2) lies at the same share of the side in the stored image.
-    rows, columns = stored_size[0] / height, stored_size[1] / width
-    scale = np.array([[columns, 0, columns / 2 - 0.5], [0, rows, rows / 2 - 0.5], [0, 0, 1]])
-    return scale @ centre @ rotation @ shift @ slant @ zoom @ mirror @ np.linalg.inv(centre)
-
-
-def resample(
-    images: np.ndarray,
-    maps: np.ndarray,
-    image_size: tuple[int, int],
-    fill_mode: FillMode = "nearest",
-    cval: float = 0.0,
-    interpolation: Literal["bilinear", "nearest"] = "bilinear",
-) -> Any:
-    """Look all pixels of a batch up at once.
-
-    Parameters
-    ----------
-    images : numpy.ndarray
-        float32, shape (n, height, width, channels).
-    maps : numpy.ndarray
-        As from `matrices`.
-    image_size : tuple of int
-        (height, width) of the result.
-    fill_mode, cval
-        See `Augmentation`.
-    interpolation : {"bilinear", "nearest"}
-        How values between pixels are found.
-
-    Returns
-    -------
-    tensorflow.Tensor
-        float32, shape (n, height, width, channels).
-    """
-    import tensorflow as tf
-
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=maps.reshape(-1, 9)[:, :8].astype(np.float32),
-        output_shape=np.asarray(image_size, np.int32),
-        interpolation=interpolation.upper(),
-        fill_mode=fill_mode.upper(),
-        fill_value=np.float32(cval),
+    across = parameters["zx"] * (1.0 - 2.0 * parameters["flip_horizontal"])
+    down = parameters["zy"] * (1.0 - 2.0 * parameters["flip_vertical"])
+    cos, sin = np.cos(theta), np.sin(theta)
+    linear = np.array(
+        [[cos * across, -np.sin(theta + shear) * down], [sin * across, np.cos(theta + shear) * down]]
     )
+    shift = np.array(
+        [cos * parameters["tx"] - sin * parameters["ty"], sin * parameters["tx"] + cos * parameters["ty"]]
+    )
+    sides, stored = np.array(image_size[::-1]), np.array(stored_size[::-1])
+    centre, scale = sides / 2 - 0.5, stored / sides
+    offset = centre[:, None] + shift - np.einsum("ijn,j->in", linear, centre)
+    # A result pixel's centre (i + 1/2) lies at the same share of the side in the stored image.
+    maps = np.concatenate([linear, (offset + 0.5)[:, None]], axis=1) * scale[:, None, None]
+    maps[:, 2] -= 0.5
+    return np.ascontiguousarray(maps.transpose(2, 0, 1), dtype=np.float32)
 
 
 def _draw_shift(limit: Range, side: int, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -230,8 +190,3 @@ def _zoom_bounds(zoom_range: Range) -> tuple[float, float]:
         return 1 - zoom_range, 1 + zoom_range
     low, high = zoom_range
     return low, high
-
-
-def _stack(rows: list[list[np.ndarray]]) -> np.ndarray:
-    """Return n matrices, shape (n, 3, 3), from a matrix of arrays of shape (n,)."""
-    return np.moveaxis(np.asarray(rows, dtype=np.float64), 2, 0)

@@ -90,15 +90,13 @@ def predict(run_or_model: str, folder: str, out: str, submission: str | None) ->
         raise DigitError(
             f"{run_or_model} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
         )
-    from digitlib.prediction import open_model, predict_files, write_predictions, write_submission
+    from digitlib.prediction import open_model, predict_batches, write_predictions
 
-    table = predict_files(*open_model(run_or_model), resolve(folder), filenames)
-    write_predictions(resolve(out), table)
-    if submission:
-        write_submission(resolve(submission), table)
-    unreadable = int((table["reason"] != "").sum())
+    tables = predict_batches(*open_model(run_or_model), resolve(folder), filenames)
+    done = write_predictions(resolve(out), tables, resolve(submission) if submission else None)
+    unreadable = done["unreadable"]
     more = f", {unreadable} of them unreadable (see the column reason)" if unreadable else ""
-    click.echo(f"{len(table):,} images{more}: {shown(out)}")
+    click.echo(f"{done['images']:,} images{more}: {shown(out)}")
 
 
 @main.command()

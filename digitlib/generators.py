@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from digitlib.affine import Augmentation, draw, matrices, resample, weaken
+from digitlib.affine import Augmentation, draw, maps_of, weaken
 from digitlib.backend import keras
 from digitlib.errors import DigitError
 from digitlib.pixels import pixels_for, read_images
+from digitlib.resampling import resample
 from digitlib.runs import Run, shown
 from digitlib.sources import find_images
 from digitlib.split import class_names_of, paths_of, read_split
@@ -19,6 +20,9 @@ from digitlib.split import class_names_of, paths_of, read_split
 ColorMode = Literal["grayscale", "rgb"]
 CALM = 0.4
 """Strength of the transforms in the calm last epochs; chosen on validation data, see benchmarks/."""
+
+BLOCK_IMAGES, BLOCK_BYTES = 1024, 2**25
+"""Batches are made some at a time, up to this many images and bytes: what a call costs is paid once for all of them."""
 
 ClassMode = Literal["categorical", "sparse", "binary"] | None
 
@@ -100,15 +104,18 @@ class ImageBatches(keras.utils.PyDataset):
         self.epoch = 0
         self._images, self._rows = images, rows
         self._order = self._ordered()
+        fitting = min(BLOCK_IMAGES, BLOCK_BYTES // (4 * int(np.prod(self.image_shape))))
+        self._batches_a_block = max(1, fitting // batch_size)
+        self._made: tuple[Any, tuple[np.ndarray, np.ndarray | None]] | None = None
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, np.ndarray] | tuple[Any]:
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        pixels = self.vary(self.originals(chosen), index)
-        labels = self._labels(chosen)
-        return (pixels,) if labels is None else (pixels, labels)
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray] | tuple[np.ndarray]:
+        block, place = divmod(range(len(self))[index], self._batches_a_block)
+        pixels, labels = self._block(block)
+        batch = slice(place * self.batch_size, (place + 1) * self.batch_size)
+        return (pixels[batch],) if labels is None else (pixels[batch], labels[batch])
 
     def on_epoch_end(self) -> None:
         """Go to the next epoch: another order, other transforms."""
@@ -130,43 +137,53 @@ class ImageBatches(keras.utils.PyDataset):
             return np.arange(self.samples)
         return np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
 
-    def vary(self, pixels: np.ndarray, index: int) -> Any:
-        """Return a batch as the network sees it: rescaled, augmented and resized in one resampling.
+    def vary(self, pixels: np.ndarray, index: int) -> np.ndarray:
+        """Return images as the network sees them: rescaled, augmented and resized in one resampling.
 
         Parameters
         ----------
         pixels : numpy.ndarray
             uint8, shape (n, height, width, channels), as from `originals`.
         index : int
-            Number of the batch: with the seed and the epoch it decides the transforms.
+            With the seed and the epoch it decides the transforms.
 
         Returns
         -------
-        numpy.ndarray or tensorflow.Tensor
+        numpy.ndarray
             float32, shape (n, *image_shape).
         """
         setting, stored_size = self.augmentation, (pixels.shape[1], pixels.shape[2])
-        scale = np.float32(1 if setting.rescale is None else setting.rescale)
-        batch: Any = pixels.astype(np.float32) * scale
-        if setting.moves() or stored_size != self.image_size:
-            rng = np.random.default_rng((self.seed, self.epoch, index))
-            parameters = draw(setting, len(pixels), self.image_size, rng)
-            if self.calm_from is not None and self.epoch >= self.calm_from:
-                parameters = weaken(parameters, CALM)
-            maps = matrices(parameters, self.image_size, stored_size)
-            batch = resample(
-                batch,
-                maps,
-                self.image_size,
-                setting.fill_mode,
-                setting.cval * float(scale),
-                self.interpolation,
-            )
-        if batch.shape[-1] == self.image_shape[-1]:
-            return batch
-        return np.repeat(
-            np.asarray(batch), 3, axis=-1
-        )  # grey as RGB: channels are copied, not computed thrice
+        scale = 1.0 if setting.rescale is None else setting.rescale
+        if (
+            not setting.moves()
+            and stored_size == self.image_size
+            and pixels.shape[-1] == self.image_shape[-1]
+        ):
+            return pixels.astype(np.float32) * np.float32(scale)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        parameters = draw(setting, len(pixels), self.image_size, rng)
+        if self.calm_from is not None and self.epoch >= self.calm_from:
+            parameters = weaken(parameters, CALM)
+        return resample(
+            pixels,
+            np.arange(len(pixels)),
+            maps_of(parameters, self.image_size, stored_size),
+            self.image_shape,
+            fill_mode=setting.fill_mode,
+            cval=setting.cval,
+            scale=scale,
+            interpolation=self.interpolation,
+        )
+
+    def _block(self, block: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return images and labels of some batches in a row, made anew unless they are the last ones made."""
+        if self._made is None or self._made[0] != (self.epoch, block):
+            size = self._batches_a_block * self.batch_size
+            chosen = self._order[block * size : (block + 1) * size]
+            made = self.vary(self.originals(chosen), block), self._labels(chosen)
+            self._made = (self.epoch, block), made
+            return made
+        return self._made[1]
 
     def _labels(self, chosen: np.ndarray) -> np.ndarray | None:
         labels = self.classes[chosen]
@@ -205,10 +222,10 @@ def generator_from_split(run: Run, parts: str | tuple[str, ...], **options: Any)
         raise DigitError(
             f"the split has no part {parts!r}: choose from {', '.join(sorted(manifest['part'].unique()))}."
         )
-    image_size = options.get("image_size", (28, 28))
+    image_size = _check_size(options.get("image_size", (28, 28)))
     # The whole manifest is asked for, so that all parts share one entry of the cache.
     images, rows = pixels_for(
-        paths_of(run, manifest),
+        lambda: paths_of(run, manifest),
         manifest["sha256"].tolist(),
         image_size,
         run.read_json("source.json")["pixels"],
@@ -237,16 +254,16 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     DigitError
         If there is no such folder, or nothing usable in it.
     """
-    source = find_images(folder)
+    source, image_size = find_images(folder), _check_size(options.get("image_size", (28, 28)))
     paths = [str(source.root / name) for name in source.files["filename"]]
-    reading = read_images(paths, options.get("image_size", (28, 28)))
+    reading = read_images(paths, image_size)
     files = source.files.drop(index=list(reading.rejected)).assign(
         sha256=lambda kept: [reading.sha256[i] for i in kept.index]
     )
     if files.empty:
         raise DigitError(f"folder {shown(source.root)!r} holds no file that can be read as an image.")
     usable = [paths[index] for index in files.index]
-    images, rows = pixels_for(usable, files["sha256"].tolist(), options.get("image_size", (28, 28)))
+    images, rows = pixels_for(lambda: usable, files["sha256"].tolist(), image_size)
     return ImageBatches(images, rows, files.reset_index(drop=True), source.class_names, **options)
 
 
@@ -257,10 +274,7 @@ def _luminance(pixels: np.ndarray) -> np.ndarray:
 
 
 def _check(image_size: Any, color_mode: str, batch_size: int, class_mode: ClassMode, n_classes: int) -> None:
-    if len(image_size) != 2 or not all(
-        isinstance(side, (int, np.integer)) and side > 0 for side in image_size
-    ):
-        raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")
+    _check_size(image_size)
     if color_mode not in ("grayscale", "rgb"):
         raise DigitError(f"color_mode is {color_mode!r}: choose 'grayscale' or 'rgb'.")
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
@@ -271,3 +285,10 @@ def _check(image_size: Any, color_mode: str, batch_size: int, class_mode: ClassM
         raise DigitError(
             f"class_mode 'binary' takes two classes, not {n_classes}: choose 'categorical' or 'sparse'."
         )
+
+
+def _check_size(image_size: Any) -> tuple[int, int]:
+    sides = [side for side in image_size if isinstance(side, (int, np.integer)) and side > 0]
+    if len(image_size) != 2 or len(sides) != 2:
+        raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")
+    return int(sides[0]), int(sides[1])

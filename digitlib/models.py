@@ -63,32 +63,35 @@ def tiny_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
 
 
 def small_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return a small batch-normalised network, 75,010 parameters for ten digits; arguments as in `seed_cnn`."""
-    return _normalised("small", (24, 48, 96), image_shape, n_classes)
+    """Return a small batch-normalised network, 132,618 parameters for ten digits; arguments as in `seed_cnn`.
+
+    The first layer halves the picture at once: at full size, convolutions cost
+    most and see least. Channels are multiples of 16, in which oneDNN computes.
+    """
+    return _normalised("small", (32, 64, 64, 128), image_shape, n_classes)
 
 
 def wide_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return the `small_cnn` with twice as many channels and dropout; arguments as in `seed_cnn`."""
-    return _normalised("wide", (48, 96, 192), image_shape, n_classes, dropout=0.3)
+    """Return the `small_cnn` with more channels and dropout; arguments as in `seed_cnn`."""
+    return _normalised("wide", (64, 64, 128, 192), image_shape, n_classes, dropout=0.3)
 
 
 def _normalised(
     name: str,
-    channels: tuple[int, int, int],
+    channels: tuple[int, int, int, int],
     image_shape: tuple[int, int, int],
     n_classes: int,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Stack four batch-normalised convolutions, halving the picture twice, and average over what is left."""
-    first, middle, last = channels
+    """Stack four batch-normalised convolutions, and average over what is left of the picture."""
+    first, second, third, last = channels
     stack: list[keras.layers.Layer] = [keras.Input(image_shape)]
-    stack += [*_block(first, 5, "valid"), layers.MaxPooling2D(2, padding="same")]
+    stack += [*_block(first, 6, "valid", strides=2), *_block(second, 3, "valid"), *_block(third, 3, "valid")]
     stack += [
-        *_block(middle, 3, "valid"),
-        *_block(middle, 3, "valid"),
         layers.MaxPooling2D(2, padding="same"),
+        *_block(last, 3, "same"),
+        layers.GlobalAveragePooling2D(),
     ]
-    stack += [*_block(last, 3, "same"), layers.GlobalAveragePooling2D()]
     stack += [layers.Dropout(dropout)] if dropout else []
     return keras.Sequential([*stack, layers.Dense(n_classes, activation="softmax")], name=name)
 

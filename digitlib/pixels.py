@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from digitlib.decoding import Decoded, hash_files, read_files
 from digitlib.errors import DigitError
@@ -23,7 +23,7 @@ VERSION = 1
 """Raised whenever decoding changes, so that older entries are not used."""
 
 LARGEST_NATIVE = 128
-"""Images are stored at their own size if all share one with no side longer than this."""
+"""Before a network's image size is known, images are stored at their own size if all share one no longer than this."""
 
 
 @dataclass
@@ -72,10 +72,14 @@ class Pixels:
 
     def rows(self, sha256: Sequence[str]) -> np.ndarray | None:
         """Return where the images with these hashes stand, None if one is missing."""
-        wanted = pd.Index(np.asarray(sha256, dtype="S64"))
-        rows = pd.Series(np.arange(len(self.sha256)), index=self.sha256)
-        rows = rows[~rows.index.duplicated()].reindex(wanted)
-        return None if rows.isna().any() else rows.to_numpy(np.int64)
+        wanted, order = np.asarray(sha256, dtype="S64"), np.argsort(self.sha256)
+        places = np.searchsorted(self.sha256, wanted, sorter=order)
+        rows = order[np.minimum(places, len(order) - 1)]
+        return rows if (self.sha256[rows] == wanted).all() else None
+
+    def serves(self, image_size: tuple[int, int]) -> bool:
+        """Tell whether the images may be brought to a size by interpolation: larger ones want antialiasing first."""
+        return self.images.shape[1] <= image_size[0] and self.images.shape[2] <= image_size[1]
 
 
 class _Mixed(Exception):
@@ -104,8 +108,8 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
     paths : sequence of str
         The files.
     image_size : tuple of int, optional
-        (height, width) to store images at that do not share one small size;
-        without it such images are only checked.
+        (height, width) to store images at that do not share one size, or are
+        larger; without it such images are only checked.
 
     Returns
     -------
@@ -113,11 +117,12 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
     """
     if known := _known(paths, image_size):
         return known
+    largest = image_size or (LARGEST_NATIVE, LARGEST_NATIVE)
     for color_mode in ("native", "rgb"):
         reading = Reading()
         results = _noted(read_files(paths, color_mode), reading, len(paths))
         try:
-            _store(results, reading, None)
+            _store(results, reading, None, largest)
             return reading
         except _Mixed as mixed:
             if str(mixed) == "size":
@@ -127,23 +132,23 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
             pass
         return reading
     reading = Reading()
-    _store(_noted(read_files(paths, "rgb", image_size), reading, len(paths)), reading, image_size)
+    _store(_noted(read_files(paths, "rgb", image_size), reading, len(paths)), reading, image_size, image_size)
     return reading
 
 
 def pixels_for(
-    paths: Sequence[str], sha256: Sequence[str], image_size: tuple[int, int], key: str = ""
+    paths: Callable[[], Sequence[str]], sha256: Sequence[str], image_size: tuple[int, int], key: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels of the files of a manifest, from the cache or read anew.
 
     Parameters
     ----------
-    paths : sequence of str
-        The files, for when the cache has nothing.
+    paths : callable
+        Returns the files, for when the cache has nothing.
     sha256 : sequence of str
         Their hashes as the manifest has them.
     image_size : tuple of int
-        (height, width) used where the files do not share one small size.
+        (height, width) used where the files do not share one size, or are larger.
     key : str, optional
         The entry to look into first.
 
@@ -151,7 +156,7 @@ def pixels_for(
     -------
     images : numpy.ndarray
         uint8, shape (m, height, width, 1 or 3), mapped and read-only; at the
-        files' own size if they share one of at most 128 pixels, else at `image_size`.
+        files' own size if they share one no larger than `image_size`, else at `image_size`.
     rows : numpy.ndarray
         int64, shape (n,): where each file's image stands in `images`.
 
@@ -164,11 +169,11 @@ def pixels_for(
     for _ in range(2):
         for name in filter(None, keys):
             found = open_pixels(name)
-            rows = None if found is None else found.rows(sha256)
+            rows = found.rows(sha256) if found is not None and found.serves(image_size) else None
             if found is not None and rows is not None:
                 return found.images, rows
-        reading = read_images(paths, image_size)
-        _check_unchanged(paths, sha256, reading)
+        files = paths()
+        _check_unchanged(files, sha256, read_images(files, image_size))
     raise DigitError(f"The decoded images vanished from {shown(cache_folder())} while in use: run again.")
 
 
@@ -196,7 +201,7 @@ def _known(paths: Sequence[str], image_size: tuple[int, int] | None) -> Reading 
     sha256, sizes = [item[0] for item in hashed], [item[1] for item in hashed]
     for size in (None, image_size):
         found = open_pixels(key_of(sha256, size))
-        if found is not None:
+        if found is not None and (image_size is None or found.serves(image_size)):
             return Reading(sha256, sizes, found.rejected)
     return None
 
@@ -215,7 +220,9 @@ def _noted(results: Iterator[Decoded], reading: Reading, total: int) -> Iterator
         yield result
 
 
-def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, int] | None) -> None:
+def _store(
+    results: Iterator[Decoded], reading: Reading, image_size: tuple[int, int] | None, largest: tuple[int, int]
+) -> None:
     """Write the images of `results` as an entry, under a temporary name until it is whole."""
     used = ((result.image, result.sha256) for result in results if result.image is not None)
     first = next(used, None)
@@ -228,8 +235,12 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
         try:
             with (temporary / "images.bin").open("wb") as file:
                 for image, sha256 in chain([first], used):
-                    file.write(_fitting(image, shape, image_size).tobytes())
+                    file.write(_fitting(image, shape, largest).tobytes())
                     hashes.append(sha256)
+                file.flush()
+                os.fsync(
+                    file.fileno()
+                )  # before the rename, lest a power cut leave the right length of nothing
             np.save(temporary / "sha256.npy", np.asarray(hashes, dtype="S64"))
             meta = {
                 "version": VERSION,
@@ -247,9 +258,9 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
         ) from error
 
 
-def _fitting(image: np.ndarray, shape: tuple[int, ...], image_size: tuple[int, int] | None) -> np.ndarray:
+def _fitting(image: np.ndarray, shape: tuple[int, ...], largest: tuple[int, int]) -> np.ndarray:
     """Return `image` in the entry's shape; grey ones fit among coloured ones, not the other way round."""
-    if image.shape[:2] != shape[:2] or (image_size is None and max(shape[:2]) > LARGEST_NATIVE):
+    if image.shape[:2] != shape[:2] or shape[0] > largest[0] or shape[1] > largest[1]:
         raise _Mixed("size")
     if image.shape[2] > shape[2]:
         raise _Mixed("channels")

@@ -174,3 +174,27 @@ def plot_recall(table: pd.DataFrame) -> Axes:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend()
     return axes
+
+
+def plot_growth(table: pd.DataFrame) -> Axes:
+    """Draw seconds against images, both logarithmic, one line a step, with its slope in the legend.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``step`` (str), ``n`` (images) and ``seconds``, as from ``benchmarks/growth.py``.
+    """
+    _, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    looks = zip((BLUE, ORANGE, GREEN, RED, GREY), "osD^v", strict=True)
+    for (step, rows), (color, marker) in zip(table.groupby("step", sort=False), looks):  # noqa: B905 - more looks than steps
+        slope = np.polyfit(np.log(rows["n"]), np.log(rows["seconds"]), 1)[0]
+        axes.plot(rows["n"], rows["seconds"], f"{marker}-", color=color, label=f"{step} (slope {slope:.2f})")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="images",
+        ylabel="seconds",
+        title="Time against the number of images",
+    )
+    axes.legend()
+    return axes

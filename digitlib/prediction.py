@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,15 @@ from digitlib.decoding import Decoded, read_files
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model, load_model
 from digitlib.generators import ImageBatches
-from digitlib.pixels import LARGEST_NATIVE
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe
 from digitlib.runs import Run, atomic, resolve, shown
 from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
+
+CSV: dict[str, Any] = {
+    "mode": "a", "index": False, "encoding": "utf-8", "errors": "surrogateescape", "lineterminator": "\n",
+}  # fmt: skip
 
 BATCH = 1024
 """Images a prediction step; memory does not grow with the folder."""
@@ -61,16 +66,25 @@ def predict_files(
         empty if unreadable), ``confidence`` (0 to 1, NaN if unreadable),
         ``reason`` (empty unless unreadable).
     """
+    return pd.concat(predict_batches(model, recipe, class_names, folder, filenames), ignore_index=True)
+
+
+def predict_batches(
+    model: keras.Model, recipe: Recipe, class_names: list[str], folder: Path, filenames: list[str]
+) -> Iterator[pd.DataFrame]:
+    """Yield what `predict_files` returns in parts, while the next files are being decoded by other processes."""
     results = read_files(
-        [str(folder / name) for name in filenames], recipe.color_mode, recipe.image_size, LARGEST_NATIVE
+        [str(folder / name) for name in filenames],
+        recipe.color_mode,
+        recipe.image_size,
+        max(recipe.image_size),
     )
-    tables = [
-        _name_batch(model, recipe, class_names, batch)
-        for batch in _batches(progress(results, len(filenames), "Naming images"))
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    table.insert(0, "filename", filenames)
-    return table
+    start = 0
+    for batch in _batches(progress(results, len(filenames), "Naming images")):
+        table = _name_batch(model, recipe, class_names, batch)
+        table.insert(0, "filename", filenames[start : start + len(batch)])
+        yield table
+        start += len(batch)
 
 
 def _batches(results: Iterator[Decoded]) -> Iterator[list[Decoded]]:
@@ -131,22 +145,38 @@ def open_model(run_or_model: str | os.PathLike[str]) -> tuple[keras.Model, Recip
     return model, load_recipe(run), class_names_of(run)
 
 
-def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
-    """Write ``filename,label,confidence`` (and ``reason`` if any file was unreadable), atomically."""
-    columns = ["filename", "label", "confidence"] + ["reason"] * bool((predictions["reason"] != "").any())
-    with atomic(path) as temporary:
-        predictions[columns].to_csv(
-            temporary,
-            index=False,
-            encoding="utf-8",
-            errors="surrogateescape",
-            lineterminator="\n",
-            float_format="%.6f",
-        )
+def write_predictions(
+    path: Path, predictions: pd.DataFrame | Iterable[pd.DataFrame], submission: Path | None = None
+) -> dict[str, int]:
+    """Write ``filename,label,confidence,reason``, and Kaggle's ``ImageId,Label`` if wanted, atomically.
 
+    Parameters
+    ----------
+    path : pathlib.Path
+        The table to write; ``reason`` says why a file could not be read.
+    predictions : pandas.DataFrame or iterable of pandas.DataFrame
+        As from `predict_files` or, to write while the rest is still being named, `predict_batches`.
+    submission : pathlib.Path, optional
+        Where to write ``ImageId``, counted from 1 in the order given, and ``Label``.
 
-def write_submission(path: Path, predictions: pd.DataFrame) -> None:
-    """Write Kaggle's ``ImageId,Label``, counted from 1 in natural order of the file names, atomically."""
-    table = pd.DataFrame({"ImageId": range(1, len(predictions) + 1), "Label": predictions["label"]})
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    Returns
+    -------
+    dict of str to int
+        ``images`` written and how many of them were ``unreadable``.
+    """
+    parts = [predictions] if isinstance(predictions, pd.DataFrame) else predictions
+    done = {"images": 0, "unreadable": 0}
+    with atomic(path) as table, atomic(submission) if submission else nullcontext() as short:
+        for part in parts:
+            head = done["images"] == 0
+            part[["filename", "label", "confidence", "reason"]].to_csv(
+                table, header=head, float_format="%.6f", **CSV
+            )
+            if short:
+                numbers = range(done["images"] + 1, done["images"] + len(part) + 1)
+                pd.DataFrame({"ImageId": numbers, "Label": part["label"].array}).to_csv(
+                    short, header=head, **CSV
+                )
+            done["images"] += len(part)
+            done["unreadable"] += int((part["reason"] != "").sum())
+    return done

@@ -116,7 +116,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     root = resolve(folder)
     if not root.is_dir():
         raise DigitError(f"folder {shown(root)!r} doesn't exist: give a folder of images.")
-    names = [path.relative_to(root).as_posix() for path, reason in _walk(root, root) if not reason]
+    names = [name for name, reason in _walk(root, root.resolve()) if not reason]
     if not names:
         raise DigitError(f"folder {shown(root)!r} holds no files: give a folder of images.")
     return natsorted(names)
@@ -153,19 +153,18 @@ def _only_folder(folder: Path) -> Path | None:
     return folders[0] if inner >= 2 or (alone and (alike or inner)) else None
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
     """Return what a folder holds, without hidden files and litter, in an order of our own."""
     try:
-        children = sorted(folder.iterdir())
+        with os.scandir(folder) as found:
+            entries = [e for e in found if not e.name.startswith(".") and e.name.lower() not in LITTER]
     except OSError:
         return []
-    return [
-        child for child in children if not child.name.startswith(".") and child.name.lower() not in LITTER
-    ]
+    return sorted(entries, key=lambda entry: entry.name)
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [child for child in _entries(folder) if child.is_dir() and not child.is_symlink()]
+    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)]
 
 
 def _class_files(
@@ -173,45 +172,47 @@ def _class_files(
 ) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
     """List the files of every class folder below `labelled`, and what stands beside or is unusable."""
     rows, rejected = [], []
-    for child in _entries(labelled):
-        name = child.relative_to(root).as_posix()
-        if child.is_symlink() and not child.resolve().is_relative_to(root.resolve()):
+    top = root.resolve()
+    above = "" if labelled == root else labelled.relative_to(root).as_posix() + "/"
+    for entry in _entries(labelled):
+        name = above + entry.name
+        if _leads_out(entry, top):
             rejected.append((name, "link out of the data folder"))
-        elif not child.is_dir():
+        elif not entry.is_dir():
             rejected.append((name, "not in a class folder"))
         else:
-            found = list(_walk(child, root))
+            found = list(_walk(Path(entry.path), top, name))
             if not found:
                 rejected.append((name, "empty class folder"))
-            for path, reason in found:
-                filename = path.relative_to(root).as_posix()
-                if reason:
-                    rejected.append((filename, reason))
-                else:
-                    rows.append((filename, child.name, part))
+            rows += [(filename, entry.name, part) for filename, reason in found if not reason]
+            rejected += [(filename, reason) for filename, reason in found if reason]
     return rows, rejected
 
 
-def _walk(folder: Path, root: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
-    """Yield every file below `folder` and the reason to reject it, if any.
+def _walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield the name of every file below `folder`, beginning with `name`, and the reason to reject it, if any.
 
-    Links are followed only inside `root`, and never in circles.
+    Links are followed only inside `top`, and never in circles. Links aside,
+    nothing but the listing itself is asked of the file system: there may be millions.
     """
     here = folder.resolve()
     if here in above:
-        yield folder, "link in a circle"
+        yield name, "link in a circle"
         return
     if not os.access(folder, os.R_OK | os.X_OK):
-        yield folder, "can't be read: Permission denied"
+        yield name, "can't be read: Permission denied"
         return
-    for child in _entries(folder):
-        if child.is_symlink() and not child.resolve().is_relative_to(root.resolve()):
-            yield child, "link out of the data folder"
-        elif child.is_symlink() and not child.exists():
-            yield child, "link to nothing"
-        elif child.is_dir():
-            yield from _walk(child, root, (*above, here))
-        elif child.is_file():
-            yield child, ""
+    for entry in _entries(folder):
+        inner = f"{name}/{entry.name}" if name else entry.name
+        if _leads_out(entry, top):
+            yield inner, "link out of the data folder"
+        elif entry.is_file():
+            yield inner, ""
+        elif entry.is_dir():
+            yield from _walk(Path(entry.path), top, inner, (*above, here))
         else:
-            yield child, "not a file"
+            yield inner, "link to nothing" if entry.is_symlink() else "not a file"
+
+
+def _leads_out(entry: os.DirEntry[str], top: Path) -> bool:
+    return entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(top)

@@ -83,7 +83,7 @@ def prepare(
     reading = read_images([str(source.root / name) for name in source.files["filename"]])
     table, rejected = _checked(source, reading)
     manifest, repeated = drop_repeated(
-        split(table, test_size=test_size, validation_size=validation_size, seed=seed, assign=assign)
+        assign_parts(table, test_size=test_size, validation_size=validation_size, seed=seed, assign=assign)
     )
     rejected = pd.concat([rejected, repeated], ignore_index=True)
     unlabelled = "" if source.unlabelled is None else str(source.unlabelled)
@@ -96,7 +96,7 @@ def prepare(
     return run
 
 
-def split(
+def assign_parts(
     files: pd.DataFrame,
     *,
     test_size: float = 0.2,

@@ -45,7 +45,7 @@ def test_other_recipes_leave_the_test_alone_and_mirror_nothing(name: str) -> Non
 
 
 def test_parameters_of_the_small_network() -> None:
-    assert d.build_model(d.get_recipe("fast"), DIGITS).count_params() == 75_010
+    assert d.build_model(d.get_recipe("fast"), DIGITS).count_params() == 132_618
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

@@ -1,0 +1,1 @@
+"""Side-by-side programs, one comparison each: ``python -m benchmarks.NAME --help``."""

@@ -1,0 +1,84 @@
+"""The classic notebook's pipeline, written plainly: the peer of the other comparisons."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import digitlib as d
+from digitlib.backend import keras
+from digitlib.recipes import CLASSIC_AUGMENTATION
+
+EPOCHS, BATCH, SIDE = 10, 32, 128
+
+
+def generator(folder: Path, *, augment: bool, **options: Any) -> Any:
+    """Return ImageDataGenerator's batches of TRAIN/ or TEST/, at the classic settings unless `options` differ."""
+    # Deprecated and no longer exported, but what the classic notebook used.
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    settings = dict(CLASSIC_AUGMENTATION) if augment else {"rescale": 1 / 255}
+    options = {
+        "target_size": (SIDE, SIDE),
+        "batch_size": BATCH,
+        "class_mode": "categorical",
+        "seed": 0,
+    } | options
+    return ImageDataGenerator(**settings).flow_from_directory(str(folder), **options)
+
+
+def network(class_names: list[str]) -> keras.Model:
+    """Return the classic network, compiled as in the classic notebook."""
+    model = d.seed_cnn((SIDE, SIDE, 3), len(class_names))
+    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def ten_epochs(run: d.Run, steps: int) -> dict[str, float]:
+    """Measure `steps` training and some validation steps, and extrapolate to the whole of ten epochs.
+
+    Returns
+    -------
+    dict of str to float
+        ``classic_step`` and ``classic_test_step`` (seconds a batch of 32) and
+        ``classic_ten_epochs`` (seconds, extrapolated).
+    """
+    train, test = generator(run / "TRAIN", augment=True), generator(run / "TEST", augment=False)
+    model = network(d.class_names_of(run))
+    step = fit_seconds_a_step(model, train, steps)
+    model.test_on_batch(*test[0])
+    start = time.perf_counter()
+    checked = min(20, len(test))
+    for index in range(checked):
+        model.test_on_batch(*test[index])
+    test_step = (time.perf_counter() - start) / checked
+    return {
+        "classic_steps_measured": steps,
+        "classic_step": step,
+        "classic_test_step": test_step,
+        "classic_ten_epochs": EPOCHS * (len(train) * step + len(test) * test_step),
+    }
+
+
+def fit_seconds_a_step(model: keras.Model, batches: Any, steps: int) -> float:
+    """Return the time of one step of `model.fit`, from the end of the tenth to the end of the last."""
+    ends: list[float] = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
+    )
+    model.fit(batches, steps_per_epoch=steps + 10, epochs=1, verbose=0, callbacks=[note])
+    return (ends[-1] - ends[9]) / (len(ends) - 10)
+
+
+def one_at_a_time(model: keras.Model, paths: list[str]) -> float:
+    """Return the seconds that an image takes when loaded and predicted by itself."""
+    load = keras.utils.load_img
+    model.predict(np.zeros((1, SIDE, SIDE, 3)), verbose=0)
+    start = time.perf_counter()
+    for path in paths:
+        pixels = keras.utils.img_to_array(load(path, target_size=(SIDE, SIDE))) / 255
+        model.predict(pixels[np.newaxis], verbose=0).argmax()
+    return (time.perf_counter() - start) / len(paths)
