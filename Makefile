@@ -3,11 +3,13 @@
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.13 python3.11 python3 python,$(shell $(name) -c 'import sys; print("$(name)" if (3, 11) <= sys.version_info < (3, 14) else "")' 2>/dev/null)))
 ARGS ?=
 READY := .venv/.ready
+DATA ?= sample
+COMPARISONS ?= generators steps training prediction keras_example growth profile overhead
 BIN := .venv/bin
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
-.PHONY: run test check lab notebooks constraints clean help
+.PHONY: run test check bench bench-full lab notebooks constraints clean help
 .DEFAULT_GOAL := help
 
 run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
@@ -23,6 +25,13 @@ test: check  ## Run everything that can be checked, notebooks included
 check: $(READY)  ## Lint, types and fast tests, in less than two minutes
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest -m "not slow"
+
+bench: $(READY)  ## Compare with other ways, quick form; DATA=FOLDER MNIST=mnist.npz
+	@$(foreach name,$(COMPARISONS),echo "$(name):" && MNIST="$(MNIST)" $(BIN)/python -m benchmarks.$(name) --data $(DATA) $(FULL) &&) \
+	    $(BIN)/python -m benchmarks.table
+
+bench-full:  ## Compare at all sizes and seeds, without limit of time
+	@$(MAKE) --no-print-directory bench FULL=--full
 
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
@@ -40,7 +49,7 @@ clean:  ## Remove what can be made again: .venv and caches; never runs/
 	find digitlib tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## List these commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 $(READY): constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found: install one, or give it as make PYTHON=/path/to/python." >&2; exit 1; }

@@ -11,7 +11,7 @@ import click
 
 from digitlib.errors import DigitError
 from digitlib.folders import undo as undo_split
-from digitlib.recipes import RECIPES, get_recipe
+from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe
 from digitlib.runs import open_run, resolve, shown
 from digitlib.samples import as_folder
 from digitlib.sources import find_images, list_images
@@ -52,13 +52,15 @@ def run(
     data: str, recipe: str, run_dir: str, only: str, resume: bool, pairs: tuple[tuple[str, str], ...]
 ) -> None:
     """Execute the notebooks in order and write a report."""
-    get_recipe(recipe)  # refuses what can't work before a kernel is started
+    extra = {name: _value(text) for name, text in pairs}
+    # What can't work is refused before a kernel is started.
+    get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
     find_images(as_folder(data))
     from digitlib.report import results_table
     from digitlib.series import run_series
 
     this = open_run(run_dir)
-    parameters = {"data": data, "recipe": recipe} | {name: _value(text) for name, text in pairs}
+    parameters = {"data": data, "recipe": recipe} | extra
     try:
         run_series(this, parameters, only=[part for part in only.split(",") if part], resume=resume)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from digitlib.errors import DigitError
 from digitlib.progress import progress
-from digitlib.runs import Run, read_table, shown, write_json, write_table
+from digitlib.runs import Run, make_folder, read_table, shown, write_json, write_table
 
 Mode = Literal["copy", "link", "move", "none"]
 
@@ -167,7 +167,7 @@ def _place_all(root: Path, manifest: pd.DataFrame, targets: list[Path], mode: Mo
     """Copy, link or move every image to its target unless it is there already."""
     place: Callable[[Path, Path, str], None] = {"copy": _copy, "link": _link, "move": _move}[mode]
     for folder in sorted({target.parent for target in targets}):
-        _make(folder)
+        make_folder(folder)
     rows = zip(targets, manifest["filename"], manifest["sha256"], manifest["size"], strict=True)
     for target, filename, sha256, size in progress(
         rows, len(targets), f"Filling TRAIN and TEST ({mode})", unit="file"
@@ -180,15 +180,6 @@ def _place_all(root: Path, manifest: pd.DataFrame, targets: list[Path], mode: Mo
                     f"{shown(root / filename)} can't be put at {shown(target)}: {error.strerror or error}. Mend that and "
                     "run notebook 01 again: it goes on where it stopped."
                 ) from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DigitError(
-            f"{shown(folder)} can't be made: {error.strerror}. Choose another run_dir."
-        ) from error
 
 
 def _has_size(path: Path, size: int) -> bool:

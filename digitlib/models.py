@@ -125,19 +125,13 @@ def build_model(recipe: Recipe, class_names: list[str]) -> keras.Model:
     Raises
     ------
     DigitError
-        If there is no such model, or the images are too small for it.
+        If there is no such model.
     """
     if recipe.model not in MODELS:
         raise DigitError(f"there is no model {recipe.model!r}: choose one of {', '.join(MODELS)}.")
     keras.utils.set_random_seed(recipe.seed)
     channels = 1 if recipe.color_mode == "grayscale" else 3
-    try:
-        return MODELS[recipe.model]((*recipe.image_size, channels), len(class_names))
-    except ValueError as error:
-        height, width = recipe.image_size
-        raise DigitError(
-            f"image_size {height} x {width} is too small for model {recipe.model!r}: choose a larger image_size or another model."
-        ) from error
+    return MODELS[recipe.model]((*recipe.image_size, channels), len(class_names))
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:

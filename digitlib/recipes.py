@@ -34,6 +34,10 @@ MILD_AUGMENTATION = {
 """As much as handwriting varies by itself."""
 
 
+SMALLEST_SIDE = {"seed": 22, "tiny": 1, "small": 14, "wide": 14}
+"""Pixels a side that each network of `digitlib.models` takes at least; known here, where TensorFlow need not be loaded."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All that decides how a network is trained.
@@ -128,6 +132,10 @@ RECIPES = {
 }
 
 
+RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "seed")
+"""Fields that the notebooks let a run change."""
+
+
 def get_recipe(name: str, **changes: Any) -> Recipe:
     """Return a recipe by name, with some settings changed.
 
@@ -167,7 +175,15 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
         changes["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
     if "epochs" in changes:
         changes.setdefault("min_steps", 0)  # who asks for a number of epochs gets that number
-    return replace(RECIPES[name], **changes)
+    recipe = replace(RECIPES[name], **changes)
+    smallest = SMALLEST_SIDE.get(recipe.model, 1)
+    if min(recipe.image_size) < smallest:
+        height, width = recipe.image_size
+        raise DigitError(
+            f"image_size {height} x {width} is too small for the network of recipe {name!r}: give {smallest} or more, "
+            "or choose another recipe."
+        )
+    return recipe
 
 
 def save_recipe(run: Run, recipe: Recipe) -> None:

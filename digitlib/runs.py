@@ -102,6 +102,22 @@ def _umask() -> int:
     return mask
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, if they are not there yet.
+
+    Raises
+    ------
+    DigitError
+        If it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DigitError(
+            f"{shown(folder)} can't be made: {error.strerror}. Choose another run_dir."
+        ) from error
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` as indented JSON, atomically."""
     with atomic(path) as temporary:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from digitlib.errors import DigitError
 from digitlib.progress import bar, watched
 from digitlib.report import write_report
-from digitlib.runs import Run, project_root, shown
+from digitlib.runs import Run, make_folder, project_root, shown
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _environment() -> Any:
 
 def _execute(notebook: Notebook, output: Path, parameters: dict[str, Any], shown_bar: tqdm) -> None:
     """Execute one notebook; the last line that it prints stands behind the bar."""
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     shown_bar.set_description(notebook.path.stem)
     start = time.perf_counter()
     try:

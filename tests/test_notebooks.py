@@ -109,12 +109,12 @@ def test_a_notebook_before_its_forerunner_says_which(tmp_path: Path) -> None:
 
 def test_a_failing_series_names_notebook_and_cell(letters: Path) -> None:
     done = run_command(
-        "digitlib", "run", "--data", "letters", "--recipe", "seed", "--out", "runs/small", "-p", "image_size", "8",
-        "--only", "01,04", root=letters,
+        "digitlib", "run", "--data", "letters", "--recipe", "tiny", "--out", "runs/unmet", "--only", "01,06",
+        root=letters,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "Error: 04_model_building.ipynb, cell [" in done.stderr
-    assert "image_size 8 x 8 is too small" in done.stderr
+    assert "Error: 06_evaluation.ipynb, cell [" in done.stderr
+    assert "run notebook 05_training_history.ipynb first" in done.stderr
 
 
 def test_executed_notebooks_hold_no_error_stream(letters: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 import digitlib as d
+from digitlib.recipes import SMALLEST_SIDE
 
 DIGITS = [str(digit) for digit in range(10)]
 
@@ -80,9 +82,17 @@ def test_bad_recipes_are_named(name: str, changes: dict, said: str) -> None:
         d.get_recipe(name, **changes)
 
 
-def test_an_image_size_too_small_for_the_network() -> None:
-    with pytest.raises(d.DigitError, match="image_size 8 x 8 is too small"):
-        d.build_model(d.get_recipe("seed", image_size=8), DIGITS)
+@pytest.mark.parametrize("name", ["seed", "tiny", "fast", "accurate"])
+def test_the_smallest_image_size_is_what_the_network_takes(name: str) -> None:
+    recipe = d.get_recipe(name)
+    smallest = SMALLEST_SIDE[recipe.model]
+    at_least = d.get_recipe(name, image_size=smallest)
+    assert d.build_model(at_least, DIGITS).count_params() > 0
+    if smallest > 1:
+        with pytest.raises(d.DigitError, match=f"too small .* give {smallest} or more"):
+            d.get_recipe(name, image_size=smallest - 1)
+        with pytest.raises(ValueError, match=r"dimension|negative|shape"):
+            d.build_model(replace(at_least, image_size=(smallest - 1, smallest - 1)), DIGITS)
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing() -> None:
