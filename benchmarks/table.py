@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from benchmarks.common import RESULTS
 
+TOP = Path(__file__).parents[1]
 Figures = dict[str, Any]
 
 ROWS: list[tuple[str, str, str, str, str]] = [
@@ -69,13 +73,105 @@ def table(results: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
+def short_table(results: dict[str, Figures]) -> str:
+    """Return what the README shows: the figures alone, and where they were taken."""
+    lines = ["| What | Figure |", "|:---|---:|"]
+    for program, figure, what, *_ in ROWS:
+        if (value := results.get(program, {}).get(figure)) is not None and what[0] != "t":
+            lines.append(f"| {what[0].upper() + what[1:]} | {text(figure, value)} |")
+    about = results.get("training")
+    return "\n".join([*lines, "", f"Taken on: {header(about)}." if about else ""]).rstrip()
+
+
+def profile_table(results: dict[str, Figures]) -> str:
+    """Return where the time of one step goes."""
+    about = results.get("profile", {})
+    lines = ["| Part of a step | `fast` | `accurate` |", "|:---|---:|---:|"]
+    for part in ("input", "forward", "backward", "rest", "step", "step with XLA"):
+        shares = [about.get(f"{name} {part}", 0) for name in ("fast", "accurate")]
+        cells = [
+            f"{1000 * value:.1f} ms ({value / about[f'{name} step']:.0%})" if about else ""
+            for name, value in zip(("fast", "accurate"), shares, strict=True)
+        ]
+        lines.append(f"| {part} | {cells[0]} | {cells[1]} |")
+    for figure, what, form in (
+        ("batch", "images a step", "{:,.0f}"),
+        ("multiply_adds_an_image", "multiply-adds an image, forward", "{:,.0f}"),
+        ("multiply_adds_per_second", "multiply-adds a second, forward and backward", "{:.3g}"),
+        ("matmul_peak", "the machine's own in a 2048 × 2048 matrix product", "{:.3g}"),
+        ("share_of_peak", "share of it reached", "{:.0%}"),
+    ):
+        cells = [form.format(about[f"{name} {figure}"]) if about else "" for name in ("fast", "accurate")]
+        lines.append(f"| {what} | {cells[0]} | {cells[1]} |")
+    return "\n".join([*lines, "", f"{header(about)}." if about else ""]).rstrip()
+
+
+def growth_table(results: dict[str, Figures]) -> str:
+    """Return time and memory by number of images."""
+    about = results.get("growth", {"rows": []})
+    lines = ["| Step | Images | Seconds | Images a second | Peak memory |", "|:---|---:|---:|---:|---:|"]
+    lines += [
+        f"| {row['step']} | {row['n']:,} | {row['seconds']:.2f} | {row['n'] / row['seconds']:,.0f} | {row['peak'] / 1e6:,.0f} MB |"
+        for row in about["rows"]
+    ]
+    for step in ("split", "decode", "epoch", "predict"):
+        if f"{step} slope" in about:
+            further = about[f"{step} peak bytes a further image"]
+            lines.append(
+                f"| {step} | | slope {about[f'{step} slope']:.2f} | | {further:,.0f} bytes a further image |"
+            )
+    return "\n".join([*lines, "", f"{header(about)}." if "versions" in about else ""]).rstrip()
+
+
+def trials_table() -> str:
+    """Return the trials, best first, with mean and spread over their seeds."""
+    rows = pd.read_csv(RESULTS / "trials.csv")
+    means = rows.groupby("trial", sort=False).agg(
+        seeds=("seed", "size"), epochs=("epochs", "first"), parameters=("parameters", "first"),
+        mean=("val_accuracy", "mean"), sd=("val_accuracy", "std"), moved=("val_accuracy_moved", "mean"),
+        loss=("val_cross_entropy", "mean"),
+    )  # fmt: skip
+    lines = [
+        "| Trial | Seeds | Epochs | Parameters | Validation accuracy | Mean of 5 moved copies | Cross-entropy |",
+        "|:---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in means.sort_values("mean", ascending=False).iterrows():
+        spread = f" ± {row['sd']:.2%}" if row["seeds"] > 1 else ""
+        lines.append(
+            f"| {name} | {row['seeds']:.0f} | {row['epochs']:.0f} | {row['parameters']:,.0f} "
+            f"| {row['mean']:.2%}{spread} | {row['moved']:.2%} | {row['loss']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def filled(page: str, name: str, content: str) -> str:
+    """Return a page with the part between its two comments `name` replaced."""
+    first, last = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, rest = page.split(first)
+    return f"{before}{first}\n\n{content}\n\n{last}{rest.split(last)[1]}"
+
+
+def pages(results: dict[str, Figures]) -> dict[Path, str]:
+    """Return every page that holds figures, with the figures of `results` in it."""
+    performance = (TOP / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name, content in (
+        ("profile", profile_table(results)), ("growth", growth_table(results)), ("trials", trials_table()),
+    ):  # fmt: skip
+        performance = filled(performance, name, content)
+    readme = (TOP / "README.md").read_text(encoding="utf-8")
+    return {
+        TOP / "README.md": filled(readme, "results", short_table(results)),
+        TOP / "docs" / "performance.md": performance,
+        RESULTS / "README.md": f"# Results\n\nWritten by `make bench`.\n\n{table(results)}\n",
+    }
+
+
 def main() -> None:
-    """Print the table and write it beside the figures."""
-    shown = table(load())
-    (RESULTS / "README.md").write_text(
-        f"# Results\n\nWritten by `make bench`.\n\n{shown}\n", encoding="utf-8"
-    )
-    print(shown)
+    """Print the table, and bring all pages that hold figures up to date."""
+    results = load()
+    for path, content in pages(results).items():
+        path.write_text(content, encoding="utf-8")
+    print(table(results))
 
 
 if __name__ == "__main__":

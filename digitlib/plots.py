@@ -80,7 +80,7 @@ def plot_images(
     figure, grid = plt.subplots(
         rows,
         columns,
-        figsize=(columns * 0.8, rows * (0.8 + 0.2 * lines)),
+        figsize=(columns * 0.95, rows * (0.95 + 0.22 * lines)),
         squeeze=False,
         layout="constrained",
     )
@@ -94,7 +94,7 @@ def plot_images(
         grey = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         axes.imshow(grey, cmap="gray", vmin=0, vmax=top, interpolation=smooth)
         # Names of users' files and classes may hold "$", which would start a formula.
-        axes.set_title(title, fontsize=8, color=colors[number] if colors else "black", parse_math=False)
+        axes.set_title(title, fontsize=9, color=colors[number] if colors else "black", parse_math=False)
     return figure
 
 

@@ -1,0 +1,138 @@
+"""How the recipes were chosen: one setting changed at a time, three seeds each, judged on validation images alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+
+import digitlib as d
+from benchmarks.common import RESULTS
+from digitlib.backend import keras
+from digitlib.models import MODELS, layers
+from digitlib.models import _block as block
+from digitlib.recipes import MILD_AUGMENTATION, Recipe
+from digitlib.runs import write_table
+
+TABLE = RESULTS / "trials.csv"
+SEEDS = (1, 2, 3)
+
+BASE = Recipe("trial", model="small", epochs=5, label_smoothing=0.05, calm_epochs=1)
+"""Short runs, so that many fit into an evening; the others differ from this one by what their name says."""
+
+STRONG = MILD_AUGMENTATION | {
+    "rotation_range": 15, "width_shift_range": 0.1, "height_shift_range": 0.1, "shear_range": 15, "zoom_range": 0.15,
+}  # fmt: skip
+WEAK = MILD_AUGMENTATION | {
+    "rotation_range": 8, "width_shift_range": 0.05, "height_shift_range": 0.05, "shear_range": 6, "zoom_range": 0.08,
+}  # fmt: skip
+LONG: dict[str, Any] = {"epochs": 16, "calm_epochs": 3}
+
+VARIATIONS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "old net": {"model": "old"},
+    "thin x2.5": {"model": "thin", "epochs": 12, "calm_epochs": 2},
+    "aug strong": {"augmentation": STRONG},
+    "aug weak": {"augmentation": WEAK},
+    "no calm": {"calm_epochs": 0},
+    "lr 2e-3": {"learning_rate": 2e-3},
+    "lr 8e-3": {"learning_rate": 8e-3},
+    "ls 0": {"label_smoothing": 0.0},
+    "ls 0.1": {"label_smoothing": 0.1},
+    "batch 64": {"batch_size": 64},
+    "batch 256": {"batch_size": 256},
+    "wd 5e-2": {"weight_decay": 5e-2},
+    "ema": {"average": 0.99},
+    "fast16": LONG,
+    "fast16 strong": {**LONG, "augmentation": STRONG},
+    "wide30 strong": {"model": "wide", "epochs": 30, "calm_epochs": 5, "augmentation": STRONG},
+}
+
+
+def old_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+    """Return the network tried first: full size in its first layer, channels that oneDNN has to pad."""
+    return keras.Sequential(
+        [
+            keras.Input(image_shape), *block(24, 5, "valid"), layers.MaxPooling2D(2, padding="same"),
+            *block(48, 3, "valid"), *block(48, 3, "valid"), layers.MaxPooling2D(2, padding="same"),
+            *block(96, 3, "same"), layers.GlobalAveragePooling2D(), layers.Dense(n_classes, activation="softmax"),
+        ]
+    )  # fmt: skip
+
+
+def thin_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+    """Return a network of a quarter of the work, for more epochs in the same time."""
+    return keras.Sequential(
+        [
+            keras.Input(image_shape), *block(32, 6, "valid", 2), *block(32, 3, "valid"),
+            layers.MaxPooling2D(2, padding="same"), *block(64, 3, "same"), layers.GlobalAveragePooling2D(),
+            layers.Dense(n_classes, activation="softmax"),
+        ]
+    )  # fmt: skip
+
+
+def shifted(images: np.ndarray) -> list[np.ndarray]:
+    """Return the images as they are and moved by one pixel each way, for test-time augmentation."""
+    framed = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return [framed[:, y : y + 28, x : x + 28] for y, x in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))]
+
+
+def averaged(model: keras.Model, train: d.ImageBatches) -> None:
+    """Give the network its averaged weights, and batch normalisation the statistics that belong to them."""
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    for index in range(min(60, len(train))):
+        model(train[index][0], training=True)
+
+
+def trial(run: d.Run, name: str, seed: int) -> dict[str, Any]:
+    """Train once and return accuracy and cross-entropy on the validation images, with and without moved copies."""
+    changes = dict(VARIATIONS[name])
+    average = changes.pop("average", None)
+    recipe = replace(BASE, seed=seed, **changes)
+    train, validation = d.generators_for(run, recipe)
+    model = d.build_model(recipe, d.class_names_of(run))
+    optimizer = d.make_optimizer(recipe, len(train))
+    if average:
+        optimizer.use_ema, optimizer.ema_momentum = True, average
+    model.compile(optimizer, d.make_loss(recipe), metrics=["accuracy"], jit_compile=False)
+    history = model.fit(train, epochs=recipe.epochs, verbose=0).history
+    if average:
+        averaged(model, train)
+    images = np.concatenate([validation[index][0] for index in range(len(validation))])
+    answers = [model.predict(view, batch_size=512, verbose=0) for view in shifted(images)]
+    row = {"trial": name, "seed": seed, "epochs": recipe.epochs, "parameters": model.count_params()}
+    for label, said in (("", answers[0]), ("_moved", np.mean(answers, axis=0))):
+        right = said[np.arange(len(said)), validation.classes]
+        row[f"val_accuracy{label}"] = float((said.argmax(axis=1) == validation.classes).mean())
+        row[f"val_cross_entropy{label}"] = float(-np.log(np.maximum(right, 1e-9)).mean())
+    return row | {"train_accuracy": history["accuracy"][-1]}
+
+
+@click.command()
+@click.option("--data", default="sample", show_default=True, help="Folder of class folders.")
+@click.option("--only", default="", help="Names of trials, with commas between; all by default.")
+def main(data: str, only: str) -> None:
+    """Run the trials that results/trials.csv does not hold yet, and print all with mean and spread."""
+    MODELS.update(old=old_net, thin=thin_net)
+    run = d.prepare(data, "runs/trials", mode="none")
+    rows = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
+    done = {(row["trial"], row["seed"]) for row in rows}
+    for name in only.split(",") if only else VARIATIONS:
+        for seed in SEEDS:
+            if (name, seed) not in done:
+                rows.append(trial(run, name, seed))
+                write_table(TABLE, pd.DataFrame(rows))
+                click.echo(rows[-1], err=True)
+    table = pd.DataFrame(rows).groupby("trial", sort=False).agg(
+        seeds=("seed", "size"), epochs=("epochs", "first"), parameters=("parameters", "first"),
+        val_accuracy=("val_accuracy", "mean"), sd=("val_accuracy", "std"), moved=("val_accuracy_moved", "mean"),
+        cross_entropy=("val_cross_entropy", "mean"),
+    )  # fmt: skip
+    click.echo(table.round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()
