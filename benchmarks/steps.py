@@ -31,7 +31,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     theirs = classic.generator(run / "TRAIN", augment=True)
     names = d.class_names_of(run)
     plain, by_default = classic.network(names), classic.network(names, jit_compile="auto")
-    steps = 100 if full else 40
+    steps = 100 if full else 25
     rounds: dict[str, list[float]] = {}
     for _ in range(3 if full else 2):
         for name, model, batches in (
