@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +45,22 @@ def matmul_peak(side: int = 2048) -> float:
 
     a = tf.random.normal((side, side))
     return side**3 / seconds(lambda: tf.matmul(a, a).numpy(), 15)
+
+
+def one_thread(name: str, seed: int, batch: int) -> float:
+    """Return the time of a step with TensorFlow on a single thread, which needs a process of its own."""
+    code = (
+        "import numpy as np, digitlib as d; from benchmarks.profile import seconds; "
+        f"recipe = d.get_recipe({name!r}, seed={seed}); model = d.build_model(recipe, [str(i) for i in range(10)]); "
+        "model.compile(d.make_optimizer(recipe, 9), d.make_loss(recipe), metrics=['accuracy'], jit_compile=False); "
+        f"x, y = np.random.rand({batch}, 28, 28, 1), np.eye(10)[np.arange({batch}) % 10]; "
+        "print(seconds(lambda: model.train_on_batch(x, y), 15))"
+    )
+    environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return float(told.stdout.split()[-1])
 
 
 @comparison
@@ -87,6 +106,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         model.compile(
             d.make_optimizer(recipe, 9), d.make_loss(recipe), metrics=["accuracy"], jit_compile=True
         )
+        figures[f"{name} step on one thread"] = one_thread(name, seed, n)
         figures[f"{name} step with XLA"] = seconds(lambda: model.train_on_batch(*batch), times)  # noqa: B023
     return figures
 

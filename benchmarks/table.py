@@ -87,7 +87,7 @@ def profile_table(results: dict[str, Figures]) -> str:
     """Return where the time of one step goes."""
     about = results.get("profile", {})
     lines = ["| Part of a step | `fast` | `accurate` |", "|:---|---:|---:|"]
-    for part in ("input", "forward", "backward", "rest", "step", "step with XLA"):
+    for part in ("input", "forward", "backward", "rest", "step", "step on one thread", "step with XLA"):
         shares = [about.get(f"{name} {part}", 0) for name in ("fast", "accurate")]
         cells = [
             f"{1000 * value:.1f} ms ({value / about[f'{name} step']:.0%})" if about else ""

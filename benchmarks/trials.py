@@ -14,7 +14,7 @@ from benchmarks.common import RESULTS
 from digitlib.backend import keras
 from digitlib.models import MODELS, layers
 from digitlib.models import _block as block
-from digitlib.recipes import MILD_AUGMENTATION, Recipe
+from digitlib.recipes import HAND_AUGMENTATION, MILD_AUGMENTATION, Recipe
 from digitlib.runs import write_table
 
 TABLE = RESULTS / "trials.csv"
@@ -23,9 +23,6 @@ SEEDS = (1, 2, 3)
 BASE = Recipe("trial", model="small", epochs=5, label_smoothing=0.05, calm_epochs=1)
 """Short runs, so that many fit into an evening; the others differ from this one by what their name says."""
 
-STRONG = MILD_AUGMENTATION | {
-    "rotation_range": 15, "width_shift_range": 0.1, "height_shift_range": 0.1, "shear_range": 15, "zoom_range": 0.15,
-}  # fmt: skip
 WEAK = MILD_AUGMENTATION | {
     "rotation_range": 8, "width_shift_range": 0.05, "height_shift_range": 0.05, "shear_range": 6, "zoom_range": 0.08,
 }  # fmt: skip
@@ -35,7 +32,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "base": {},
     "old net": {"model": "old"},
     "thin x2.5": {"model": "thin", "epochs": 12, "calm_epochs": 2},
-    "aug strong": {"augmentation": STRONG},
+    "aug strong": {"augmentation": HAND_AUGMENTATION},
     "aug weak": {"augmentation": WEAK},
     "no calm": {"calm_epochs": 0},
     "lr 2e-3": {"learning_rate": 2e-3},
@@ -47,8 +44,8 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "wd 5e-2": {"weight_decay": 5e-2},
     "ema": {"average": 0.99},
     "fast16": LONG,
-    "fast16 strong": {**LONG, "augmentation": STRONG},
-    "wide30 strong": {"model": "wide", "epochs": 30, "calm_epochs": 5, "augmentation": STRONG},
+    "fast16 strong": {**LONG, "augmentation": HAND_AUGMENTATION},
+    "wide30 strong": {"model": "wide", "epochs": 30, "calm_epochs": 5, "augmentation": HAND_AUGMENTATION},
 }
 
 

@@ -31,8 +31,16 @@ MILD_AUGMENTATION = {
     "zoom_range": 0.12,
     "fill_mode": "constant",
 }
-"""As much as handwriting varies by itself."""
+"""For short runs."""
 
+HAND_AUGMENTATION = MILD_AUGMENTATION | {
+    "rotation_range": 15,
+    "width_shift_range": 0.1,
+    "height_shift_range": 0.1,
+    "shear_range": 15,
+    "zoom_range": 0.15,
+}
+"""About as much as handwriting varies by itself; longer runs need it, or they learn the training images by heart."""
 
 SMALLEST_SIDE = {"seed": 22, "tiny": 1, "small": 14, "wide": 14}
 """Pixels a side that each network of `digitlib.models` takes at least; known here, where TensorFlow need not be loaded."""
@@ -112,8 +120,23 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("tiny", model="tiny", batch_size=64, epochs=2, min_steps=100, learning_rate=1e-2),
-        Recipe("fast", model="small", label_smoothing=0.05, min_steps=800, calm_epochs=3),
-        Recipe("accurate", model="wide", epochs=18, label_smoothing=0.05, min_steps=2000, calm_epochs=4),
+        Recipe(
+            "fast",
+            model="small",
+            label_smoothing=0.05,
+            min_steps=800,
+            calm_epochs=3,
+            augmentation=MappingProxyType(HAND_AUGMENTATION),
+        ),
+        Recipe(
+            "accurate",
+            model="wide",
+            epochs=30,
+            label_smoothing=0.05,
+            min_steps=2000,
+            calm_epochs=5,
+            augmentation=MappingProxyType(HAND_AUGMENTATION),
+        ),
         Recipe(
             "seed",
             model="seed",
