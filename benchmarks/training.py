@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import Any
 
@@ -12,23 +13,28 @@ import digitlib as d
 from benchmarks import classic
 from benchmarks.common import comparison, timed
 from digitlib.backend import keras
+from digitlib.pixels import cache_folder
 
 TARGET = 0.9524
 """The classic notebook's own result."""
+
+TARGET_STEPS = 90
+TARGET_SETTINGS: dict[str, Any] = {
+    "batch_size": 64, "epochs": 1, "calm_epochs": 0, "learning_rate": 6e-3, "augmentation": {"rescale": 1 / 255},
+}  # fmt: skip
 
 
 def to_target(data: str, seed: int) -> dict[str, float]:
     """Return the seconds from a folder that nobody has looked at to the target accuracy on its test part.
 
-    The schedule is that of a short run of `fast`; after some steps it stops
-    and the test images are named. The test chooses nothing here: the number of
-    steps was fixed beforehand (on validation images, see trials.csv), and a
-    miss would be reported as one.
+    A short run of `fast` without augmentation, its schedule fitted to a number
+    of steps that was fixed beforehand on validation images. The test chooses
+    nothing here, and a miss would show in the figures.
     """
     start = time.perf_counter()
     run = d.prepare(data, f"runs/target{seed}", mode="none")
     found = time.perf_counter()
-    recipe = d.get_recipe("fast", model="small", batch_size=64, epochs=1, calm_epochs=0, seed=seed)
+    recipe = d.get_recipe("fast", seed=seed, **TARGET_SETTINGS)
     train, _ = d.generators_for(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run))
     model.compile(
@@ -44,9 +50,6 @@ def to_target(data: str, seed: int) -> dict[str, float]:
         "seconds_test_included": time.perf_counter() - start,
         "test_accuracy": accuracy,
     }
-
-
-TARGET_STEPS = 140
 
 
 def train(data: str, name: str, seed: int) -> dict[str, float]:
@@ -104,16 +107,13 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     whole = figures["classic_ten_epochs"]
     keras.backend.clear_session()
     seeds = range(seed, seed + 3)
-    import shutil
-
-    from digitlib.pixels import cache_folder
-
     targets = []
     for one in seeds:
         shutil.rmtree(cache_folder(), ignore_errors=True)  # every round decodes anew
         targets.append(to_target(data, one))
         click.echo(f"  to {TARGET:.2%}, seed {one}: {targets[-1]}", err=True)
     figures |= summary("target", targets, whole)
+    figures["target reached"] = sum(one["test_accuracy"] >= TARGET for one in targets)
     for name in ("fast", "accurate") if full else ("fast",):
         rounds = []
         for one in seeds if full else (seed,):
