@@ -61,6 +61,7 @@ def plot_images(
     titles: Sequence[str],
     columns: int = 10,
     colors: Sequence[str] | None = None,
+    size: float = 0.95,
 ) -> Figure:
     """Draw images in rows.
 
@@ -74,13 +75,15 @@ def plot_images(
         Images a row.
     colors : sequence of str, optional
         Colour of each title.
+    size : float
+        Side of an image in inches.
     """
     rows = -(-len(images) // columns)
     lines = max(title.count("\n") for title in titles) + 1
     figure, grid = plt.subplots(
         rows,
         columns,
-        figsize=(columns * 0.95, rows * (0.95 + 0.22 * lines)),
+        figsize=(columns * size, rows * (size + 0.22 * lines)),
         squeeze=False,
         layout="constrained",
     )
@@ -101,9 +104,9 @@ def plot_images(
 def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Figure:
     """Draw each original above several augmented versions of it, one column an image."""
     images = [*originals, *(image for batch in augmented for image in batch)]
-    titles = ["original"] * len(originals) + ["augmented"] * (len(images) - len(originals))
+    titles = ["original"] * len(originals) + ["varied"] * (len(images) - len(originals))
     colors = [BLUE] * len(originals) + [RED] * (len(images) - len(originals))
-    return plot_images([np.clip(image, 0, 1) for image in images], titles, len(originals), colors)
+    return plot_images([np.clip(image, 0, 1) for image in images], titles, len(originals), colors, size=0.75)
 
 
 def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
