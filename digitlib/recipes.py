@@ -131,7 +131,7 @@ RECIPES = {
         Recipe(
             "accurate",
             model="wide",
-            epochs=30,
+            epochs=24,
             label_smoothing=0.05,
             min_steps=2000,
             calm_epochs=5,
