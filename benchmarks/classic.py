@@ -30,16 +30,10 @@ def generator(folder: Path, *, augment: bool, **options: Any) -> Any:
     return ImageDataGenerator(**settings).flow_from_directory(str(folder), **options)
 
 
-def network(class_names: list[str], jit_compile: bool | str = False) -> keras.Model:
-    """Return the classic network, compiled as in the classic notebook, but for XLA.
-
-    Keras 3 would turn XLA on by itself (`jit_compile="auto"`), which takes
-    nearly twice as long on a processor: the peer is given its faster form.
-    """
+def network(class_names: list[str]) -> keras.Model:
+    """Return the classic network, compiled as in the classic notebook."""
     model = d.seed_cnn((SIDE, SIDE, 3), len(class_names))
-    model.compile(
-        optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile
-    )
+    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

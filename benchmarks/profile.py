@@ -59,7 +59,7 @@ def one_thread(name: str, seed: int, batch: int) -> float:
     code = (
         "import numpy as np, digitlib as d; from benchmarks.profile import seconds; "
         f"recipe = d.get_recipe({name!r}, seed={seed}); model = d.build_model(recipe, [str(i) for i in range(10)]); "
-        "model.compile(d.make_optimizer(recipe, 9), d.make_loss(recipe), metrics=['accuracy'], jit_compile=False); "
+        "model.compile(d.make_optimizer(recipe, 9), d.make_loss(recipe), metrics=['accuracy']); "
         f"x, y = np.random.rand({batch}, 28, 28, 1), np.eye(10)[np.arange({batch}) % 10]; "
         "print(seconds(lambda: model.train_on_batch(x, y), 15))"
     )

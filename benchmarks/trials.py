@@ -94,7 +94,7 @@ def trial(run: d.Run, name: str, seed: int) -> dict[str, Any]:
     optimizer = d.make_optimizer(recipe, len(train))
     if average:
         optimizer.use_ema, optimizer.ema_momentum = True, average
-    model.compile(optimizer, d.make_loss(recipe), metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer, d.make_loss(recipe), metrics=["accuracy"])
     history = model.fit(train, epochs=recipe.epochs, verbose=0).history
     if average:
         averaged(model, train)

@@ -123,6 +123,7 @@ RECIPES = {
         Recipe(
             "fast",
             model="small",
+            epochs=11,
             label_smoothing=0.05,
             min_steps=800,
             calm_epochs=3,
