@@ -51,9 +51,7 @@ def step(what: str, data: str) -> dict[str, float]:
         recipe = d.get_recipe("tiny", epochs=1)
         train, _ = d.generators_for(run, recipe)
         model = d.build_model(recipe, d.class_names_of(run))
-        model.compile(
-            d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False
-        )
+        model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
         warm_up = [model.train_on_batch(*train[0]) for _ in range(3)] and model.predict_on_batch(train[0][0])
         assert len(warm_up)
         prepared = (

@@ -62,9 +62,7 @@ def ours(mnist: dict[str, np.ndarray], seed: int, epochs: int) -> dict[str, floa
     train = batches(mnist, "train", batch_size=recipe.batch_size, seed=seed, **recipe.augmentation)
     train.calm_from = epochs - 1
     model = d.build_model(recipe, list(train.class_indices))
-    model.compile(
-        d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False
-    )
+    model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
     model.fit(train, epochs=epochs, verbose=0)
     seconds = time.perf_counter() - start
     test = batches(mnist, "test", batch_size=500, shuffle=False, rescale=1 / 255)

@@ -82,9 +82,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         train, _ = d.generators_for(run, recipe)
         batch = [tf.convert_to_tensor(part) for part in train[0]]
         model = d.build_model(recipe, d.class_names_of(run))
-        model.compile(
-            d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False
-        )
+        model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
         forward = tf.function(lambda x: model(x, training=True))  # noqa: B023
 
         @tf.function

@@ -37,9 +37,7 @@ def to_target(data: str, seed: int) -> dict[str, float]:
     recipe = d.get_recipe("fast", seed=seed, **TARGET_SETTINGS)
     train, _ = d.generators_for(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run))
-    model.compile(
-        d.make_optimizer(recipe, TARGET_STEPS), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False
-    )
+    model.compile(d.make_optimizer(recipe, TARGET_STEPS), d.make_loss(recipe), metrics=["accuracy"])
     model.fit(train, epochs=1, steps_per_epoch=min(TARGET_STEPS, len(train)), verbose=0)
     fitted = time.perf_counter()
     accuracy = model.evaluate(d.plain_generator(run, recipe, "test"), verbose=0, return_dict=True)["accuracy"]
@@ -61,9 +59,7 @@ def train(data: str, name: str, seed: int) -> dict[str, float]:
     recipe = recipe.for_images(train.samples)
     d.save_recipe(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run))
-    model.compile(
-        d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False
-    )
+    model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
     model.fit(
         train,
         validation_data=validation,
