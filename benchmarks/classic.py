@@ -37,30 +37,33 @@ def network(class_names: list[str]) -> keras.Model:
     return model
 
 
-def ten_epochs(run: d.Run, steps: int) -> dict[str, float]:
-    """Measure `steps` training and some validation steps, and extrapolate to the whole of ten epochs.
+class TenEpochs:
+    """The classic pipeline's ten epochs, extrapolated from some of their steps.
 
-    Returns
-    -------
-    dict of str to float
-        ``classic_step`` and ``classic_test_step`` (seconds a batch of 32) and
-        ``classic_ten_epochs`` (seconds, extrapolated).
+    Parameters
+    ----------
+    run : digitlib.Run
+        With its TRAIN/ and TEST/ filled.
     """
-    train, test = generator(run / "TRAIN", augment=True), generator(run / "TEST", augment=False)
-    model = network(d.class_names_of(run))
-    step = fit_seconds_a_step(model, train, steps)
-    model.test_on_batch(*test[0])
-    start = time.perf_counter()
-    checked = min(20, len(test))
-    for index in range(checked):
-        model.test_on_batch(*test[index])
-    test_step = (time.perf_counter() - start) / checked
-    return {
-        "classic_steps_measured": steps,
-        "classic_step": step,
-        "classic_test_step": test_step,
-        "classic_ten_epochs": EPOCHS * (len(train) * step + len(test) * test_step),
-    }
+
+    def __init__(self, run: d.Run) -> None:
+        self._train, self._test = (
+            generator(run / "TRAIN", augment=True),
+            generator(run / "TEST", augment=False),
+        )
+        self._model = network(d.class_names_of(run))
+        self.measured = 0
+
+    def seconds(self, steps: int, test_steps: int = 20) -> float:
+        """Measure so many steps now, and return what the ten epochs would take at that speed."""
+        step = fit_seconds_a_step(self._model, self._train, steps)
+        self._model.test_on_batch(*self._test[0])
+        start = time.perf_counter()
+        for index in range(test_steps):
+            self._model.test_on_batch(*self._test[index])
+        test_step = (time.perf_counter() - start) / test_steps
+        self.measured += steps
+        return EPOCHS * (len(self._train) * step + len(self._test) * test_step)
 
 
 def fit_seconds_a_step(model: keras.Model, batches: Any, steps: int) -> float:

@@ -45,7 +45,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "ema": {"average": 0.99},
     "fast16": LONG,
     "fast16 strong": {**LONG, "augmentation": HAND_AUGMENTATION},
-    "wide24 strong": {"model": "wide", "epochs": 24, "calm_epochs": 5, "augmentation": HAND_AUGMENTATION},
+    "wide16 strong": {"model": "wide", "epochs": 16, "calm_epochs": 4, "augmentation": HAND_AUGMENTATION},
 }
 
 

@@ -123,7 +123,7 @@ RECIPES = {
         Recipe(
             "fast",
             model="small",
-            epochs=11,
+            epochs=10,
             label_smoothing=0.05,
             min_steps=800,
             calm_epochs=3,
@@ -132,10 +132,10 @@ RECIPES = {
         Recipe(
             "accurate",
             model="wide",
-            epochs=24,
+            epochs=16,
             label_smoothing=0.05,
             min_steps=2000,
-            calm_epochs=5,
+            calm_epochs=4,
             augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
