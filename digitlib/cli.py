@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from digitlib.errors import DigitError
+from digitlib.folders import holds_moved
 from digitlib.folders import undo as undo_split
 from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe
 from digitlib.runs import open_run, resolve, shown
@@ -55,11 +56,16 @@ def run(
     extra = {name: _value(text) for name, text in pairs}
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
-    find_images(as_folder(data))
+    this = open_run(run_dir)
+    if not holds_moved(this):  # else the images are no longer there
+        find_images(as_folder(data))
+    if extra.get("mode") == "move":
+        click.echo(
+            f"The images of {data} will be moved into {this}/TRAIN and TEST; `digitlib undo {this}` moves them back."
+        )
     from digitlib.report import results_table
     from digitlib.series import run_series
 
-    this = open_run(run_dir)
     parameters = {"data": data, "recipe": recipe} | extra
     try:
         run_series(this, parameters, only=[part for part in only.split(",") if part], resume=resume)

@@ -122,6 +122,11 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     return natsorted(names)
 
 
+def is_litter(name: str) -> bool:
+    """Tell whether a file or folder is hidden or left behind by a system."""
+    return name.startswith(".") or name.lower() in LITTER
+
+
 def _shape(root: Path) -> tuple[Path, Path | None, Path | None]:
     """Return the folder of class folders, that of the test part if given, and the unlabelled one."""
     folders = {child.name.lower(): child for child in _folders(root)}
@@ -157,7 +162,7 @@ def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
     """Return what a folder holds, without hidden files and litter, in an order of our own."""
     try:
         with os.scandir(folder) as found:
-            entries = [e for e in found if not e.name.startswith(".") and e.name.lower() not in LITTER]
+            entries = [entry for entry in found if not is_litter(entry.name)]
     except OSError:
         return []
     return sorted(entries, key=lambda entry: entry.name)
