@@ -131,9 +131,10 @@ def make_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` as indented JSON, atomically."""
+    """Write `content` as indented JSON, atomically; file names that are not UTF-8 survive the round trip."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -193,7 +194,7 @@ class Run:
         """
         self.require(name)
         try:
-            return json.loads((self / name).read_text(encoding="utf-8"))
+            return json.loads((self / name).read_text(encoding="utf-8", errors="surrogateescape"))
         except ValueError as error:
             raise DigitError(
                 f"{shown(self / name)} is damaged ({error}): run {WRITTEN_BY.get(name)} again."

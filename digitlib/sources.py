@@ -183,7 +183,7 @@ def _class_files(
         name = above + entry.name
         if _leads_out(entry, top):
             rejected.append((name, "link out of the data folder"))
-        elif not entry.is_dir():
+        elif _kind(entry) != "folder":
             rejected.append((name, "not in a class folder"))
         else:
             found = list(_walk(Path(entry.path), top, name))
@@ -211,13 +211,24 @@ def _walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ())
         inner = f"{name}/{entry.name}" if name else entry.name
         if _leads_out(entry, top):
             yield inner, "link out of the data folder"
-        elif entry.is_file():
-            yield inner, ""
-        elif entry.is_dir():
+        elif (kind := _kind(entry)) == "folder":
             yield from _walk(Path(entry.path), top, inner, (*above, here))
         else:
-            yield inner, "link to nothing" if entry.is_symlink() else "not a file"
+            yield inner, "" if kind == "file" else kind
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return "file", "folder", or what else it is."""
+    try:
+        if entry.is_file():
+            return "file"
+        if entry.is_dir():
+            return "folder"
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    return "link to nothing" if entry.is_symlink() else "not a file"
 
 
 def _leads_out(entry: os.DirEntry[str], top: Path) -> bool:
-    return entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(top)
+    # os.path.realpath, unlike Path.resolve, takes links in a circle as they are.
+    return entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(top)
