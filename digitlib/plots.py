@@ -20,6 +20,8 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#7
 STYLE: dict[str, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
     "axes.axisbelow": True, "figure.dpi": 72, "font.size": 10, "axes.titlesize": 11, "legend.frameon": False,
+    # Names of users' files and classes may hold "$", which would start a formula.
+    "text.parse_math": False,
 }  # fmt: skip
 
 
@@ -93,7 +95,6 @@ def plot_images(
         smooth = "auto" if max(pixels.shape) > 64 else "nearest"
         grey = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         axes.imshow(grey, cmap="gray", vmin=0, vmax=top, interpolation=smooth)
-        # Names of users' files and classes may hold "$", which would start a formula.
         axes.set_title(title, fontsize=9, color=colors[number] if colors else "black", parse_math=False)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -29,6 +30,10 @@ WRITTEN_BY = {
 }
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet may execute a cell that begins so."""
+
+
 def project_root() -> Path:
     """Return the folder that relative paths of notebooks and commands start from.
 
@@ -52,8 +57,19 @@ def project_root() -> Path:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """Return `path` as an absolute path; a relative one starts from `project_root`."""
-    expanded = Path(path).expanduser()
+    """Return `path` as an absolute path; a relative one starts from `project_root`.
+
+    Raises
+    ------
+    DigitError
+        If it can't be a path, such as ``~nobody/x``.
+    """
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError as error:
+        raise DigitError(f"{os.fspath(path)!r} can't be found: {error} Write the whole path.") from error
+    if "\0" in str(expanded):
+        raise DigitError(f"{os.fspath(path)!r} holds a null character, which no path can.")
     return Path(os.path.normpath(expanded if expanded.is_absolute() else project_root() / expanded))
 
 
@@ -137,10 +153,33 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
+def inert(filenames: pd.Series) -> pd.Series:
+    """Return file names so that no spreadsheet takes one for a formula: ``=1+1.png`` becomes ``./=1+1.png``.
+
+    That is another name of the same file, so programs that open it need not
+    know; an apostrophe or a space in front would name a file that isn't there.
+    """
+    return filenames.mask(filenames.str.startswith(FORMULA), "./" + filenames)
+
+
+def csv_options(table: pd.DataFrame) -> dict[str, Any]:
+    """Return how `table` is written as CSV so that it can be read again, whatever its texts hold."""
+    texts = (table[name] for name in ("filename", "class", "label") if name in table)
+    # Before 3.13, Python leaves a lone carriage return without quotes, and readers take it for the end of the line.
+    quoting = (
+        csv.QUOTE_NONNUMERIC
+        if any("\r" in text for column in texts for text in column)
+        else csv.QUOTE_MINIMAL
+    )
+    return {"encoding": "utf-8", "errors": "surrogateescape", "lineterminator": "\n", "quoting": quoting}
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write `table` as CSV in UTF-8, atomically; file names that are not UTF-8 survive the round trip."""
+    if "filename" in table:
+        table = table.assign(filename=inert(table["filename"]))
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", errors="surrogateescape", lineterminator="\n")
+        table.to_csv(temporary, index=False, **csv_options(table))
 
 
 def read_table(path: Path, **dtypes: Any) -> pd.DataFrame:
@@ -148,6 +187,8 @@ def read_table(path: Path, **dtypes: Any) -> pd.DataFrame:
     table = pd.read_csv(
         path, dtype=str, keep_default_na=False, encoding="utf-8", encoding_errors="surrogateescape"
     )
+    if "filename" in table:
+        table["filename"] = table["filename"].str.removeprefix("./")  # see `inert`
     return table.astype(dtypes)
 
 

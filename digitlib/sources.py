@@ -11,7 +11,7 @@ import pandas as pd
 from natsort import natsorted
 
 from digitlib.errors import DigitError
-from digitlib.runs import resolve, shown
+from digitlib.runs import FORMULA, resolve, shown
 
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 """Files and folders that systems leave behind; hidden ones are passed over as well."""
@@ -69,7 +69,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     ------
     DigitError
         If there is no such folder, or it has fewer than two class folders
-        with files in them.
+        with files in them, or one named like a formula.
     """
     root = resolve(data)
     if not root.is_dir():
@@ -92,6 +92,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         raise DigitError(
             f"data {shown(root)!r} has {have}: it takes one sub-folder of images for each of two or more classes."
         )
+    _refuse_formulas(class_names)
     files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
     return Source(
         root,
@@ -100,6 +101,17 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         unlabelled,
         pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str),
     )
+
+
+def _refuse_formulas(class_names: list[str]) -> None:
+    """Refuse class names that a spreadsheet would execute as labels; ``=``, ``-`` and ``-1`` are harmless."""
+    for name in class_names:
+        number = name[1:].replace(".", "", 1).isdecimal()
+        if name.startswith(FORMULA) and len(name) > 1 and (name[0] not in "+-" or not number):
+            raise DigitError(
+                f"class folder {name!r} begins like a formula, which a spreadsheet would execute from the table of "
+                "predictions: rename the folder."
+            )
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
