@@ -30,6 +30,11 @@ def use_style() -> None:
     plt.rcParams.update(STYLE)  # type: ignore[arg-type]
 
 
+def drawable(name: object) -> str:
+    """Return a class or file name as a font can show it, with bytes that are no UTF-8 as their numbers."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
 def plot_counts(counts: pd.DataFrame) -> Axes:
     """Draw images per class beside the line of perfect balance.
 
@@ -39,10 +44,9 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
         As from `digitlib.counts.class_counts`.
     """
     _, axes = plt.subplots(figsize=(max(6.0, 0.35 * len(counts)), 3.2), layout="constrained")
-    axes.bar(counts["Classes"], counts["Train_images"], color=BLUE, label="TRAIN")
-    axes.bar(
-        counts["Classes"], counts["Test_images"], bottom=counts["Train_images"], color=ORANGE, label="TEST"
-    )
+    names = counts["Classes"].map(drawable)
+    axes.bar(names, counts["Train_images"], color=BLUE, label="TRAIN")
+    axes.bar(names, counts["Test_images"], bottom=counts["Train_images"], color=ORANGE, label="TEST")
     total = counts["Train_images"] + counts["Test_images"]
     axes.axhline(total.mean(), color=GREY, linestyle="--", label="equal shares")
     for place, (number, share) in enumerate(zip(total, counts["Share"], strict=True)):
@@ -95,7 +99,9 @@ def plot_images(
         smooth = "auto" if max(pixels.shape) > 64 else "nearest"
         grey = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         axes.imshow(grey, cmap="gray", vmin=0, vmax=top, interpolation=smooth)
-        axes.set_title(title, fontsize=9, color=colors[number] if colors else "black", parse_math=False)
+        axes.set_title(
+            drawable(title), fontsize=9, color=colors[number] if colors else "black", parse_math=False
+        )
     return figure
 
 
@@ -146,6 +152,7 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
 
     Colour is logarithmic; empty cells stay white and without a number.
     """
+    table = table.rename(index=drawable, columns=drawable)
     n = len(table)
     side = max(4.6, 0.42 * n)
     _, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
@@ -167,7 +174,7 @@ def plot_recall(table: pd.DataFrame) -> Axes:
     below, above = table["recall"] - table["recall_low"], table["recall_high"] - table["recall"]
     # At a recall of exactly 0 or 1 rounding can put the bound on the wrong side by 1e-17.
     errors: Any = np.clip([below, above], 0, None)
-    axes.errorbar(table["class"], table["recall"], errors, fmt="o", color=BLUE, capsize=3)
+    axes.errorbar(table["class"].map(drawable), table["recall"], errors, fmt="o", color=BLUE, capsize=3)
     axes.axhline(
         np.average(table["recall"], weights=table["images"]), color=GREY, linestyle="--", label="all classes"
     )

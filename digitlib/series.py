@@ -189,7 +189,7 @@ def _execute(notebook: Notebook, output: Path, parameters: dict[str, Any], shown
     try:
         papermill.execute_notebook(
             str(notebook.path), str(output), parameters, kernel_name="python3", progress_bar=False,
-            cwd=str(project_root()), extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            cwd=str(project_root()), extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             stdout_file=_LastLine(shown_bar), on_cell_executed=lambda **_: shown_bar.update(),
         )  # fmt: skip
     except PapermillExecutionError as error:
@@ -216,8 +216,11 @@ class _LastLine:
 def _what_failed(notebook: Notebook, output: Path, error: PapermillExecutionError) -> str:
     """Say which notebook and cell failed, and why."""
     first = next((line for line in error.source.splitlines() if line.strip()), "")
-    reason = error.evalue if error.ename == "DigitError" else f"{error.ename}: {error.evalue}"
-    return f"{notebook.path.name}, cell [{error.exec_count}] ({first.strip()[:60]}): {reason}"
+    place = f"{notebook.path.name}, cell [{error.exec_count}] ({first.strip()[:60]})"
+    if error.ename == "DigitError":
+        return f"{place}: {error.evalue}"
+    reason = (error.evalue or "").strip().partition("\n")[0][:200]
+    return f"{place}: {error.ename}: {reason} (in full in {shown(output)})"
 
 
 def _finished(output: Path, parameters: dict[str, Any]) -> bool:
