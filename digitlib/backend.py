@@ -37,4 +37,4 @@ with _held_back():
 
     tensorflow.config.list_physical_devices()  # the search for a GPU has something to say as well
 
-__all__ = ["keras"]
+__all__ = ["keras", "tensorflow"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from digitlib.errors import DigitError
+from digitlib.folders import holds_moved
 from digitlib.folders import undo as undo_split
+from digitlib.locking import alone
 from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe
 from digitlib.runs import open_run, resolve, shown
 from digitlib.samples import as_folder
@@ -55,19 +59,24 @@ def run(
     extra = {name: _value(text) for name, text in pairs}
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
-    find_images(as_folder(data))
+    this = open_run(run_dir)
+    if not holds_moved(this):  # else the images are no longer there
+        find_images(as_folder(data))
+    if extra.get("mode") == "move":
+        click.echo(
+            f"The images of {data} will be moved into {this}/TRAIN and TEST; `digitlib undo {this}` moves them back."
+        )
     from digitlib.report import results_table
     from digitlib.series import run_series
 
-    this = open_run(run_dir)
     parameters = {"data": data, "recipe": recipe} | extra
     try:
         run_series(this, parameters, only=[part for part in only.split(",") if part], resume=resume)
     except KeyboardInterrupt:
-        click.echo(
-            f"\nStopped. Go on with: digitlib run --resume --data {data} --recipe {recipe} --out {this}",
-            err=True,
-        )
+        again = ["digitlib", "run", "--resume", "--data", data, "--recipe", recipe, "--out", str(this)]
+        again += ["--only", only] if only else []
+        again += [word for name, value in pairs for word in ("-p", name, value)]
+        click.echo(f"\nStopped. Go on with: {shlex.join(again)}", err=True)
         sys.exit(130)
     if (this / "metrics.json").exists():
         table = results_table(this)
@@ -106,7 +115,8 @@ def predict(run_or_model: str, folder: str, out: str, submission: str | None) ->
 def undo(run_dir: str) -> None:
     """Take back the split of RUN_DIR: moved images return to where they were."""
     this = open_run(run_dir)
-    kept = undo_split(this)
+    with alone(this) if this.folder.is_dir() else nullcontext():
+        kept = undo_split(this)
     for path in kept:
         click.echo(
             f"kept {shown(path)}: it is not what the split put there, or its original is gone", err=True
@@ -117,6 +127,7 @@ def undo(run_dir: str) -> None:
 def _value(text: str) -> Any:
     """Read a parameter as Python would: 3, 0.1, True, None, [1, 2]; anything else is text."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
+    return list(value) if isinstance(value, tuple) else value  # papermill would make text of a tuple

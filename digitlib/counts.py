@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from digitlib.runs import Run
+from digitlib.sources import is_litter
 from digitlib.split import class_names_of, read_split
 
 
@@ -68,5 +69,5 @@ def _files_per_class(run: Run, top: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     for folder, _, names in os.walk(run / top):
         parts = Path(folder).relative_to(run / top).parts or ("",)
-        counts[parts[0]] += len(names)
+        counts[parts[0]] += sum(not is_litter(name) for name in names)
     return counts

@@ -39,6 +39,8 @@ def load_model(path: Path) -> keras.Model:
     DigitError
         If it is no such file, cut short, or only loads by running code.
     """
+    if path.suffix != ".keras":  # Keras would read other formats too, some of which run code
+        raise DigitError(f"{shown(path)} is no .keras file: give a run's folder or its best_model.keras.")
     try:
         return keras.models.load_model(path, safe_mode=True)
     except Exception as error:  # zip, h5py, json and keras each raise their own

@@ -1,48 +1,47 @@
-"""TRAIN/ and TEST/ as folders of image files, made so that a killed run can be finished or undone."""
+"""TRAIN/ and TEST/ as folders of image files, made so that a killed run can be finished or undone.
+
+``split.csv`` and ``source.json`` are on disk before the first file is
+touched, and ``folders.json`` says how files are put: together they are the
+journal from which a second run, or `undo`, goes on after a kill.
+"""
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from digitlib.errors import DigitError
+from digitlib.placing import TEMPORARY, Mode, file_hash, is_spare, move_file, place_file
 from digitlib.progress import progress
 from digitlib.runs import Run, make_folder, read_table, shown, write_json, write_table
-
-Mode = Literal["copy", "link", "move", "none"]
+from digitlib.sources import is_litter
 
 FOLDER_OF = {"train": "TRAIN", "validation": "TRAIN", "test": "TEST"}
 """As in the classic notebook: validation images are part of the training folder."""
 
-TEMPORARY = ".tmp-"
+TABLES = ("folders.json", "rejected.csv", "source.json", "split.csv")
+"""What the split writes, in the order in which `undo` may remove it: killed between two of them, it can go on."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A file that the split has put, or is about to put, into TRAIN/ or TEST/."""
+
+    original: Path
+    sha256: str
+    size: int
 
 
 def place_of(run: Run, part: str, class_name: str, filename: str) -> Path:
     """Return where an image stands in TRAIN/ or TEST/ of a run."""
     names = filename.split("/")
     return run.folder.joinpath(FOLDER_OF[part], class_name, *names[names.index(class_name) + 1 :])
-
-
-def check_places(source: Path, destination: Path) -> None:
-    """Refuse a run inside its own source, where its results would be taken for images, and the reverse.
-
-    Raises
-    ------
-    DigitError
-        Naming both.
-    """
-    a, b = source.resolve(), destination.resolve()
-    if a.is_relative_to(b) or b.is_relative_to(a):
-        raise DigitError(
-            f"run_dir {shown(destination)!r} and data {shown(source)!r} lie one inside the other: choose a run_dir elsewhere."
-        )
 
 
 def moved_already(run: Run, root: Path, options: dict[str, Any]) -> bool:
@@ -53,7 +52,7 @@ def moved_already(run: Run, root: Path, options: dict[str, Any]) -> bool:
     DigitError
         If it has moved images under other options: they can't be split anew from where they are.
     """
-    if not (run / "folders.json").exists() or run.read_json("folders.json")["mode"] != "move":
+    if not holds_moved(run):
         return False
     about = run.read_json("source.json")
     if about["root"] == str(root) and all(about[name] == value for name, value in options.items()):
@@ -64,11 +63,18 @@ def moved_already(run: Run, root: Path, options: dict[str, Any]) -> bool:
     )
 
 
+def holds_moved(run: Run) -> bool:
+    """Tell whether a run has taken images out of their folder."""
+    return _mode_of(run) == "move"
+
+
 def fill_folders(run: Run, manifest: pd.DataFrame | None = None, about: dict[str, Any] | None = None) -> None:
     """Bring TRAIN/ and TEST/ to what the manifest says.
 
     Each file appears under its name only when it is whole. What an earlier
-    split of this run put there and this one does not want is taken away first.
+    split of this run put there and this one does not want is taken away
+    first; a file that has been changed there, or has lost its original, is
+    the only one of its kind and goes to KEPT/ instead.
 
     Parameters
     ----------
@@ -83,21 +89,18 @@ def fill_folders(run: Run, manifest: pd.DataFrame | None = None, about: dict[str
     DigitError
         If somebody else's files are in the way, or a file can't be written.
     """
+    before = _placed_by(run)
+    _refuse_strangers(run, before)
     if manifest is None or about is None:
         about, manifest = run.read_json("source.json"), run.read_table("split.csv", size="int64")
-    mode, root = about["mode"], Path(about["root"])
-    targets = _targets(run, manifest)
-    before = _ours(run)
-    wanted = set() if mode == "none" else set(targets)
-    _refuse_strangers(run, wanted | before)
-    other_way = (run / "folders.json").exists() and run.read_json("folders.json")["mode"] != mode
-    for target in before if other_way else before - wanted:
-        target.unlink(missing_ok=True)
+        before = {}
+    mode = about["mode"]
+    wanted = {} if mode == "none" else _placed(run, manifest, Path(about["root"]))
+    _take_away(run, before, wanted if _mode_of(run) == mode else {})
     write_table(run / "split.csv", manifest)
     write_json(run / "source.json", about)
     write_json(run / "folders.json", {"mode": mode, "finished": False})
-    if mode != "none":
-        _place_all(root, manifest, targets, mode)
+    _place_all(run, wanted, mode)
     _remove_empty(run)
     write_json(run / "folders.json", {"mode": mode, "finished": True})
 
@@ -110,76 +113,131 @@ def undo(run: Run) -> list[Path]:
     list of pathlib.Path
         Files left in TRAIN/ and TEST/, since they have changed, are not
         ours, or have lost their original.
+
+    Raises
+    ------
+    DigitError
+        If the run has no split, or a file can't be put back.
     """
-    about, manifest = run.read_json("source.json"), run.read_table("split.csv", size="int64")
-    root = Path(about["root"])
+    if not any((run / name).exists() for name in TABLES):
+        run.require("source.json")
+    placed = _placed_by(run)
+    _sweep(run)
+    move = holds_moved(run)
     kept = []
-    rows = zip(_targets(run, manifest), manifest.itertuples(), strict=True)
-    for target, row in progress(rows, len(manifest), "Undoing the split", unit="file"):
-        original = root / row.filename
-        if not target.exists():
-            continue
-        if about["mode"] == "move" and not original.exists():
-            original.parent.mkdir(parents=True, exist_ok=True)
-            _move(target, original, row.sha256)
-        elif (
-            original.exists()
-            and original.stat().st_size == target.stat().st_size == row.size
-            and _hash(target) == row.sha256
-        ):
-            target.unlink()
-        else:
-            kept.append(target)
+    for target, file in progress(placed.items(), len(placed), "Undoing the split", unit="file"):
+        with _told(f"{shown(target)} can't be put back"):
+            if not _put_back(target, file, move):
+                kept.append(target)
     _remove_empty(run)
     if not kept:
-        for name in ("folders.json", "split.csv", "source.json", "rejected.csv"):
+        for name in TABLES:
             (run / name).unlink(missing_ok=True)
     return kept
 
 
-def _targets(run: Run, manifest: pd.DataFrame) -> list[Path]:
-    columns = zip(manifest["part"], manifest["class"], manifest["filename"], strict=True)
-    return [place_of(run, part, class_name, filename) for part, class_name, filename in columns]
+def _mode_of(run: Run) -> Mode | None:
+    """Return how this run has filled its folders, None if it has not begun to."""
+    return run.read_json("folders.json")["mode"] if (run / "folders.json").exists() else None
 
 
-def _ours(run: Run) -> set[Path]:
-    """Return the files that an earlier split of this run has put into its folders."""
-    if not (run / "folders.json").exists() or run.read_json("folders.json")["mode"] == "none":
-        return set()
-    return set(_targets(run, read_table(run / "split.csv")))
+def _placed(run: Run, manifest: pd.DataFrame, root: Path) -> dict[Path, Placed]:
+    """Return each target of a manifest with what belongs there."""
+    rows = manifest[["part", "class", "filename", "sha256", "size"]].itertuples(index=False, name=None)
+    return {
+        place_of(run, part, class_name, name): Placed(root / name, sha256, int(size))
+        for part, class_name, name, sha256, size in rows
+    }
 
 
-def _refuse_strangers(run: Run, expected: set[Path]) -> None:
-    """Remove our own unfinished files and refuse to work beside anybody else's."""
+def _placed_by(run: Run) -> dict[Path, Placed]:
+    """Return what an earlier split of this run has put, or begun to put, into its folders."""
+    if _mode_of(run) in (None, "none"):
+        return {}
+    return _placed(run, read_table(run / "split.csv"), Path(run.read_json("source.json")["root"]))
+
+
+def _refuse_strangers(run: Run, ours: dict[Path, Placed]) -> None:
+    """Refuse to work beside anybody else's files."""
+    _sweep(run)
     for top in ("TRAIN", "TEST"):
         for folder, _, names in os.walk(run / top):
-            for name in names:
-                path = Path(folder, name)
-                if name.startswith(TEMPORARY):
-                    path.unlink(missing_ok=True)
-                elif path not in expected:
+            for path in (Path(folder, name) for name in names if not is_litter(name)):
+                if path not in ours:
                     raise DigitError(
                         f"{shown(path)} was not put there by this split: choose another run_dir, or move the file away."
                     )
 
 
-def _place_all(root: Path, manifest: pd.DataFrame, targets: list[Path], mode: Mode) -> None:
+def _sweep(run: Run) -> None:
+    """Remove what a killed process left half-written."""
+    for path in run.folder.glob(".tmp-*"):
+        path.unlink(missing_ok=True)
+    for top in ("TRAIN", "TEST"):
+        for folder, _, names in os.walk(run / top):
+            for name in filter(TEMPORARY.fullmatch, names):
+                Path(folder, name).unlink(missing_ok=True)
+
+
+def _take_away(run: Run, before: dict[Path, Placed], wanted: dict[Path, Placed]) -> None:
+    """Clear the places of files that are no longer wanted as they are."""
+    for target, file in before.items():
+        stays = target in wanted and wanted[target].sha256 == file.sha256 and _has_size(target, file.size)
+        if stays or not target.exists():
+            continue
+        with _told(f"{shown(target)} can't be taken away"):
+            _remove_or_keep(run, target, file)
+
+
+def _remove_or_keep(run: Run, target: Path, file: Placed) -> None:
+    """Remove a copy that can be made again, and put anything else aside."""
+    if is_spare(target, file.original, file.sha256):
+        target.unlink()
+        return
+    aside = run / "KEPT" / target.relative_to(run.folder)
+    while aside.exists():
+        aside = aside.with_name("again-" + aside.name)
+    make_folder(aside.parent)
+    target.rename(aside)
+    print(f"{shown(target)} has changed or lost its original: kept as {shown(aside)}.")
+
+
+def _put_back(target: Path, file: Placed, move: bool) -> bool:
+    """Undo one file; tell whether its place is empty now."""
+    if not target.exists():
+        return True
+    if move and not file.original.exists():
+        file.original.parent.mkdir(parents=True, exist_ok=True)
+        move_file(target, file.original, file_hash(target))
+    elif is_spare(target, file.original, file.sha256):
+        target.unlink()
+    return not target.exists()
+
+
+def _place_all(run: Run, wanted: dict[Path, Placed], mode: Mode) -> None:
     """Copy, link or move every image to its target unless it is there already."""
-    place: Callable[[Path, Path, str], None] = {"copy": _copy, "link": _link, "move": _move}[mode]
-    for folder in sorted({target.parent for target in targets}):
+    if mode == "move":
+        print(
+            f"Moving {len(wanted):,} images into TRAIN and TEST of {run}. `digitlib undo {run}` moves them back."
+        )
+    for folder in sorted({target.parent for target in wanted}):
         make_folder(folder)
-    rows = zip(targets, manifest["filename"], manifest["sha256"], manifest["size"], strict=True)
-    for target, filename, sha256, size in progress(
-        rows, len(targets), f"Filling TRAIN and TEST ({mode})", unit="file"
-    ):
-        if mode == "move" or not _has_size(target, size):
-            try:
-                place(root / filename, target, sha256)
-            except OSError as error:
-                raise DigitError(
-                    f"{shown(root / filename)} can't be put at {shown(target)}: {error.strerror or error}. Mend that and "
-                    "run notebook 01 again: it goes on where it stopped."
-                ) from error
+    what = f"Filling TRAIN and TEST ({mode})"
+    for target, file in progress(wanted.items(), len(wanted), what, unit="file"):
+        if mode == "move" or not _has_size(target, file.size):
+            with _told(f"{shown(file.original)} can't be put at {shown(target)}"):
+                place_file(mode, file.original, target, file.sha256)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tell a fault of the file system in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise DigitError(
+            f"{what}: {error.strerror or error}. Mend that and do the same again: it goes on where it stopped."
+        ) from error
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -189,54 +247,9 @@ def _has_size(path: Path, size: int) -> bool:
         return False
 
 
-def _copy(source: Path, target: Path, sha256: str) -> None:
-    temporary = target.parent / f"{TEMPORARY}{os.getpid()}"
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
-
-
-def _link(source: Path, target: Path, sha256: str) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError as error:
-        if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP):
-            raise OSError(
-                error.errno, "hard links don't work between these two folders, use mode='copy'"
-            ) from error
-        raise
-
-
-def _move(source: Path, target: Path, sha256: str) -> None:
-    """Move a file; between file systems only after the copy has been read back."""
-    if not source.exists():
-        if target.exists():
-            return
-        raise OSError(errno.ENOENT, "the file is neither here nor there")
-    if target.exists() and _hash(target) != sha256:
-        raise OSError(errno.EEXIST, "another file stands there")
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _copy(source, target, sha256)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
-        if _hash(target) != sha256:
-            raise OSError(errno.EIO, "the copy differs from the original, which is kept") from error
-        source.unlink()
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _remove_empty(run: Run) -> None:
     """Remove the folders in TRAIN/ and TEST/ that hold nothing any more."""
     for top in ("TRAIN", "TEST"):
         for folder, _, _ in os.walk(run / top, topdown=False):
-            try:
+            with suppress(OSError):  # not empty
                 Path(folder).rmdir()
-            except OSError:
-                continue  # not empty

@@ -119,7 +119,11 @@ class ImageBatches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         """Go to the next epoch: another order, other transforms."""
-        self.epoch += 1
+        self.start_at(self.epoch + 1)
+
+    def start_at(self, epoch: int) -> None:
+        """Go to an epoch, counted from 0: order and transforms are those that it has in any training."""
+        self.epoch = epoch
         self._order = self._ordered()
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from digitlib.backend import keras
+from digitlib.backend import keras, tensorflow
 from digitlib.errors import DigitError
 from digitlib.recipes import Recipe
 
@@ -108,7 +108,7 @@ def _block(width: int, side: int, padding: str, strides: int = 1) -> list[keras.
 MODELS = {"seed": seed_cnn, "tiny": tiny_cnn, "small": small_cnn, "wide": wide_cnn}
 
 
-def build_model(recipe: Recipe, class_names: list[str]) -> keras.Model:
+def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool = False) -> keras.Model:
     """Return the untrained network of a recipe; the same seed gives the same weights.
 
     Parameters
@@ -117,6 +117,10 @@ def build_model(recipe: Recipe, class_names: list[str]) -> keras.Model:
         Its `model`, `image_size`, `color_mode` and `seed` are used.
     class_names : list of str
         One output a class.
+    deterministic : bool
+        Have TensorFlow compute, from here to the end of the process, so that
+        training on the same machine gives the same weights to the bit. Some
+        operations are slower then.
 
     Returns
     -------
@@ -130,6 +134,8 @@ def build_model(recipe: Recipe, class_names: list[str]) -> keras.Model:
     if recipe.model not in MODELS:
         raise DigitError(f"there is no model {recipe.model!r}: choose one of {', '.join(MODELS)}.")
     keras.utils.set_random_seed(recipe.seed)
+    if deterministic:
+        tensorflow.config.experimental.enable_op_determinism()
     channels = 1 if recipe.color_mode == "grayscale" else 3
     return MODELS[recipe.model]((*recipe.image_size, channels), len(class_names))
 

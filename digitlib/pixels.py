@@ -17,7 +17,7 @@ import numpy as np
 from digitlib.decoding import Decoded, hash_files, read_files
 from digitlib.errors import DigitError
 from digitlib.progress import progress
-from digitlib.runs import project_root, shown
+from digitlib.runs import project_root, shown, sweep
 
 VERSION = 1
 """Raised whenever decoding changes, so that older entries are not used."""
@@ -231,6 +231,7 @@ def _store(
     shape, hashes = first[0].shape, []
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
+        sweep(cache_folder())
         temporary = Path(tempfile.mkdtemp(dir=cache_folder(), prefix=".tmp-"))
         try:
             with (temporary / "images.bin").open("wb") as file:

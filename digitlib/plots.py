@@ -20,12 +20,19 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#7
 STYLE: dict[str, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
     "axes.axisbelow": True, "figure.dpi": 72, "font.size": 10, "axes.titlesize": 11, "legend.frameon": False,
+    # Names of users' files and classes may hold "$", which would start a formula.
+    "text.parse_math": False,
 }  # fmt: skip
 
 
 def use_style() -> None:
     """Set the series' one style for all figures that follow."""
     plt.rcParams.update(STYLE)  # type: ignore[arg-type]
+
+
+def drawable(name: object) -> str:
+    """Return a class or file name as a font can show it, with bytes that are no UTF-8 as their numbers."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def plot_counts(counts: pd.DataFrame) -> Axes:
@@ -37,10 +44,9 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
         As from `digitlib.counts.class_counts`.
     """
     _, axes = plt.subplots(figsize=(max(6.0, 0.35 * len(counts)), 3.2), layout="constrained")
-    axes.bar(counts["Classes"], counts["Train_images"], color=BLUE, label="TRAIN")
-    axes.bar(
-        counts["Classes"], counts["Test_images"], bottom=counts["Train_images"], color=ORANGE, label="TEST"
-    )
+    names = counts["Classes"].map(drawable)
+    axes.bar(names, counts["Train_images"], color=BLUE, label="TRAIN")
+    axes.bar(names, counts["Test_images"], bottom=counts["Train_images"], color=ORANGE, label="TEST")
     total = counts["Train_images"] + counts["Test_images"]
     axes.axhline(total.mean(), color=GREY, linestyle="--", label="equal shares")
     for place, (number, share) in enumerate(zip(total, counts["Share"], strict=True)):
@@ -96,8 +102,9 @@ def plot_images(
         smooth = "auto" if max(pixels.shape) > 64 else "nearest"
         grey = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         axes.imshow(grey, cmap="gray", vmin=0, vmax=top, interpolation=smooth)
-        # Names of users' files and classes may hold "$", which would start a formula.
-        axes.set_title(title, fontsize=9, color=colors[number] if colors else "black", parse_math=False)
+        axes.set_title(
+            drawable(title), fontsize=9, color=colors[number] if colors else "black", parse_math=False
+        )
     return figure
 
 
@@ -148,6 +155,7 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
 
     Colour is logarithmic; empty cells stay white and without a number.
     """
+    table = table.rename(index=drawable, columns=drawable)
     n = len(table)
     side = max(4.6, 0.42 * n)
     _, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
@@ -169,7 +177,7 @@ def plot_recall(table: pd.DataFrame) -> Axes:
     below, above = table["recall"] - table["recall_low"], table["recall_high"] - table["recall"]
     # At a recall of exactly 0 or 1 rounding can put the bound on the wrong side by 1e-17.
     errors: Any = np.clip([below, above], 0, None)
-    axes.errorbar(table["class"], table["recall"], errors, fmt="o", color=BLUE, capsize=3)
+    axes.errorbar(table["class"].map(drawable), table["recall"], errors, fmt="o", color=BLUE, capsize=3)
     axes.axhline(
         np.average(table["recall"], weights=table["images"]), color=GREY, linestyle="--", label="all classes"
     )

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +18,9 @@ from digitlib.evaluation import load_best_model, load_model
 from digitlib.generators import ImageBatches
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe
-from digitlib.runs import Run, atomic, resolve, shown
+from digitlib.runs import Run, atomic, csv_options, inert, resolve, shown
 from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
-
-CSV: dict[str, Any] = {
-    "mode": "a", "index": False, "encoding": "utf-8", "errors": "surrogateescape", "lineterminator": "\n",
-}  # fmt: skip
 
 BATCH = 1024
 """Images a prediction step; memory does not grow with the folder."""
@@ -150,6 +145,8 @@ def write_predictions(
 ) -> dict[str, int]:
     """Write ``filename,label,confidence,reason``, and Kaggle's ``ImageId,Label`` if wanted, atomically.
 
+    A file name that a spreadsheet would take for a formula begins with ``./``; see `digitlib.runs.inert`.
+
     Parameters
     ----------
     path : pathlib.Path
@@ -169,14 +166,12 @@ def write_predictions(
     with atomic(path) as table, atomic(submission) if submission else nullcontext() as short:
         for part in parts:
             head = done["images"] == 0
-            part[["filename", "label", "confidence", "reason"]].to_csv(
-                table, header=head, float_format="%.6f", **CSV
-            )
+            part = part.assign(filename=inert(part["filename"]))
+            options = {"mode": "a", "index": False, "header": head, **csv_options(part)}
+            part[["filename", "label", "confidence", "reason"]].to_csv(table, float_format="%.6f", **options)
             if short:
                 numbers = range(done["images"] + 1, done["images"] + len(part) + 1)
-                pd.DataFrame({"ImageId": numbers, "Label": part["label"].array}).to_csv(
-                    short, header=head, **CSV
-                )
+                pd.DataFrame({"ImageId": numbers, "Label": part["label"].array}).to_csv(short, **options)
             done["images"] += len(part)
             done["unreadable"] += int((part["reason"] != "").sum())
     return done

@@ -82,7 +82,8 @@ def write_report(run: Run, notebooks: list[Path]) -> Path:
     for number, cell in enumerate(joined.cells):
         cell["id"] = f"cell-{number}"  # the notebooks' own ids may repeat
     page, _ = HTMLExporter(config=_settings()).from_notebook_node(joined)
-    page = re.sub(r'<script[^>]*\ssrc="[^"]*"[^>]*>\s*</script>', "", page)
+    # nbconvert's scripts would fetch mermaid and others from a network; the page needs none.
+    page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
     with atomic(run / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
     return run / "report.html"
@@ -91,10 +92,10 @@ def write_report(run: Run, notebooks: list[Path]) -> Path:
 def _opening(run: Run) -> str:
     """Return the first section: the results at a glance."""
     if not (run / "metrics.json").exists():
-        return f"# Report of `{run}`\n\nNotebook 06 has not evaluated this run yet."
+        return f"# Report of {_cell(str(run))}\n\nNotebook 06 has not evaluated this run yet."
     rows = results_table(run).map(_cell)
     lines = [f"| {result} | {value} |" for result, value in rows.itertuples(index=False)]
-    return "\n".join([f"# Report of `{run}`", "", "| Result | Value |", "|:---|:---|", *lines])
+    return "\n".join([f"# Report of {_cell(str(run))}", "", "| Result | Value |", "|:---|:---|", *lines])
 
 
 def _cell(text: str) -> str:
@@ -109,6 +110,6 @@ def _settings() -> Config:
     exporter.exclude_input = True
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     exporter.exclude_anchor_links = True
-    for name in ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "widget_renderer_url"):
+    for name in ("mathjax_url", "require_js_url", "jquery_url", "widget_renderer_url"):
         setattr(exporter, name, "")
     return settings

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,10 @@ WRITTEN_BY = {
     "metrics.json": "06_evaluation",
     "predictions.csv": "07_sample_predictions",
 }
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet may execute a cell that begins so."""
 
 
 def project_root() -> Path:
@@ -50,8 +57,19 @@ def project_root() -> Path:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """Return `path` as an absolute path; a relative one starts from `project_root`."""
-    expanded = Path(path).expanduser()
+    """Return `path` as an absolute path; a relative one starts from `project_root`.
+
+    Raises
+    ------
+    DigitError
+        If it can't be a path, such as ``~nobody/x``.
+    """
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError as error:
+        raise DigitError(f"{os.fspath(path)!r} can't be found: {error} Write the whole path.") from error
+    if "\0" in str(expanded):
+        raise DigitError(f"{os.fspath(path)!r} holds a null character, which no path can.")
     return Path(os.path.normpath(expanded if expanded.is_absolute() else project_root() / expanded))
 
 
@@ -85,6 +103,8 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # lest a power cut leave the new name on an empty file
         temporary.replace(path)
     except OSError as error:
         raise DigitError(
@@ -93,6 +113,14 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary folders that a killed process left in `folder` a day or more ago; younger ones may be in use."""
+    for path in folder.glob(".tmp-*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > 86_400:
+                shutil.rmtree(path)
 
 
 def _umask() -> int:
@@ -119,15 +147,39 @@ def make_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` as indented JSON, atomically."""
+    """Write `content` as indented JSON, atomically; file names that are not UTF-8 survive the round trip."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def inert(filenames: pd.Series) -> pd.Series:
+    """Return file names so that no spreadsheet takes one for a formula: ``=1+1.png`` becomes ``./=1+1.png``.
+
+    That is another name of the same file, so programs that open it need not
+    know; an apostrophe or a space in front would name a file that isn't there.
+    """
+    return filenames.mask(filenames.str.startswith(FORMULA), "./" + filenames)
+
+
+def csv_options(table: pd.DataFrame) -> dict[str, Any]:
+    """Return how `table` is written as CSV so that it can be read again, whatever its texts hold."""
+    texts = (table[name] for name in ("filename", "class", "label") if name in table)
+    # Before 3.13, Python leaves a lone carriage return without quotes, and readers take it for the end of the line.
+    quoting = (
+        csv.QUOTE_NONNUMERIC
+        if any("\r" in text for column in texts for text in column)
+        else csv.QUOTE_MINIMAL
+    )
+    return {"encoding": "utf-8", "errors": "surrogateescape", "lineterminator": "\n", "quoting": quoting}
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write `table` as CSV in UTF-8, atomically; file names that are not UTF-8 survive the round trip."""
+    if "filename" in table:
+        table = table.assign(filename=inert(table["filename"]))
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", errors="surrogateescape", lineterminator="\n")
+        table.to_csv(temporary, index=False, **csv_options(table))
 
 
 def read_table(path: Path, **dtypes: Any) -> pd.DataFrame:
@@ -135,6 +187,8 @@ def read_table(path: Path, **dtypes: Any) -> pd.DataFrame:
     table = pd.read_csv(
         path, dtype=str, keep_default_na=False, encoding="utf-8", encoding_errors="surrogateescape"
     )
+    if "filename" in table:
+        table["filename"] = table["filename"].str.removeprefix("./")  # see `inert`
     return table.astype(dtypes)
 
 
@@ -181,7 +235,7 @@ class Run:
         """
         self.require(name)
         try:
-            return json.loads((self / name).read_text(encoding="utf-8"))
+            return json.loads((self / name).read_text(encoding="utf-8", errors="surrogateescape"))
         except ValueError as error:
             raise DigitError(
                 f"{shown(self / name)} is damaged ({error}): run {WRITTEN_BY.get(name)} again."

@@ -15,7 +15,7 @@ from PIL import Image
 
 from digitlib.errors import DigitError
 from digitlib.progress import progress
-from digitlib.runs import project_root, resolve, shown
+from digitlib.runs import project_root, resolve, shown, sweep
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -77,6 +77,7 @@ def _once(folder: Path, write) -> Path:  # type: ignore[no-untyped-def]
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
     except OSError as error:
         raise DigitError(f"Can't write to {shown(folder.parent)}: {error.strerror}.") from error

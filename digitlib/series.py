@@ -20,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from digitlib.errors import DigitError
+from digitlib.locking import alone
 from digitlib.progress import bar, watched
 from digitlib.report import write_report
 from digitlib.runs import Run, make_folder, project_root, shown
@@ -89,13 +90,16 @@ def run_series(
     Raises
     ------
     DigitError
-        For an unknown parameter or notebook, and for a failure in one, naming notebook and cell.
+        For an unknown parameter or notebook, for a failure in one, naming notebook and cell, and if another process
+        is at work in this run.
     """
     every = find_notebooks()
     chosen = _choose(every, list(only))
     check_parameters(every, chosen, parameters)
     new = [folder for folder in (run.folder, run.folder.parent) if not folder.exists()]
     outputs = [run / f"notebooks/{notebook.path.name}" for notebook in chosen]
+    if outputs[0].resolve() == chosen[0].path.resolve():
+        raise DigitError(f"run_dir {run} is where the notebooks themselves are: choose another folder.")
     values = [
         {
             name: value
@@ -104,26 +108,34 @@ def run_series(
         }
         for notebook in chosen
     ]
+    with alone(run):
+        try:
+            _execute_all(chosen, outputs, values, resume)
+        except DigitError:
+            if new and not (run / "split.csv").exists():
+                # The failure came before anything was made. Of the parent, only an empty folder is removed.
+                shutil.rmtree(run.folder, ignore_errors=True)
+                with suppress(OSError):
+                    new[-1].rmdir()
+            raise
+        executed = [path for book in every if (path := run / f"notebooks/{book.path.name}").exists()]
+        write_report(run, executed)
+    return outputs
+
+
+def _execute_all(
+    chosen: list[Notebook], outputs: list[Path], values: list[dict[str, Any]], resume: bool
+) -> None:
+    """Execute notebooks in order; with `resume`, from the first one that has not come to its end."""
     done = 0
     while resume and done < len(chosen) and _finished(outputs[done], values[done]):
         done += 1
         click.echo(f"{chosen[done - 1].path.stem}: done before")
     cells = [len(nbformat.read(notebook.path, 4).cells) + 1 for notebook in chosen]
-    try:
-        with bar(sum(cells), "Series", unit="cell", delay=0) as shown_bar, _environment():
-            shown_bar.update(sum(cells[:done]))
-            for notebook, output, given in list(zip(chosen, outputs, values, strict=True))[done:]:
-                _execute(notebook, output, given, shown_bar)
-    except DigitError:
-        if new and not (run / "split.csv").exists():
-            # The failure came before anything was made. Of the parent, only an empty folder is removed.
-            shutil.rmtree(run.folder, ignore_errors=True)
-            with suppress(OSError):
-                new[-1].rmdir()
-        raise
-    executed = [path for book in every if (path := run / f"notebooks/{book.path.name}").exists()]
-    write_report(run, executed)
-    return outputs
+    with bar(sum(cells), "Series", unit="cell", delay=0) as shown_bar, _environment():
+        shown_bar.update(sum(cells[:done]))
+        for notebook, output, given in list(zip(chosen, outputs, values, strict=True))[done:]:
+            _execute(notebook, output, given, shown_bar)
 
 
 def check_parameters(every: list[Notebook], chosen: list[Notebook], parameters: dict[str, Any]) -> None:
@@ -204,8 +216,11 @@ class _LastLine:
 def _what_failed(notebook: Notebook, output: Path, error: PapermillExecutionError) -> str:
     """Say which notebook and cell failed, and why."""
     first = next((line for line in error.source.splitlines() if line.strip()), "")
-    reason = error.evalue if error.ename == "DigitError" else f"{error.ename}: {error.evalue}"
-    return f"{notebook.path.name}, cell [{error.exec_count}] ({first.strip()[:60]}): {reason}"
+    place = f"{notebook.path.name}, cell [{error.exec_count}] ({first.strip()[:60]})"
+    if error.ename == "DigitError":
+        return f"{place}: {error.evalue}"
+    reason = (error.evalue or "").strip().partition("\n")[0][:200]
+    return f"{place}: {error.ename}: {reason} (in full in {shown(output)})"
 
 
 def _finished(output: Path, parameters: dict[str, Any]) -> bool:

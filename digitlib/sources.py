@@ -11,7 +11,7 @@ import pandas as pd
 from natsort import natsorted
 
 from digitlib.errors import DigitError
-from digitlib.runs import resolve, shown
+from digitlib.runs import FORMULA, resolve, shown
 
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 """Files and folders that systems leave behind; hidden ones are passed over as well."""
@@ -69,7 +69,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     ------
     DigitError
         If there is no such folder, or it has fewer than two class folders
-        with files in them.
+        with files in them, or one named like a formula.
     """
     root = resolve(data)
     if not root.is_dir():
@@ -92,6 +92,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         raise DigitError(
             f"data {shown(root)!r} has {have}: it takes one sub-folder of images for each of two or more classes."
         )
+    _refuse_formulas(class_names)
     files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
     return Source(
         root,
@@ -100,6 +101,17 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         unlabelled,
         pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str),
     )
+
+
+def _refuse_formulas(class_names: list[str]) -> None:
+    """Refuse class names that a spreadsheet would execute as labels; ``=``, ``-`` and ``-1`` are harmless."""
+    for name in class_names:
+        number = name[1:].replace(".", "", 1).isdecimal()
+        if name.startswith(FORMULA) and len(name) > 1 and (name[0] not in "+-" or not number):
+            raise DigitError(
+                f"class folder {name!r} begins like a formula, which a spreadsheet would execute from the table of "
+                "predictions: rename the folder."
+            )
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
@@ -120,6 +132,11 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     if not names:
         raise DigitError(f"folder {shown(root)!r} holds no files: give a folder of images.")
     return natsorted(names)
+
+
+def is_litter(name: str) -> bool:
+    """Tell whether a file or folder is hidden or left behind by a system."""
+    return name.startswith(".") or name.lower() in LITTER
 
 
 def _shape(root: Path) -> tuple[Path, Path | None, Path | None]:
@@ -157,7 +174,7 @@ def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
     """Return what a folder holds, without hidden files and litter, in an order of our own."""
     try:
         with os.scandir(folder) as found:
-            entries = [e for e in found if not e.name.startswith(".") and e.name.lower() not in LITTER]
+            entries = [entry for entry in found if not is_litter(entry.name)]
     except OSError:
         return []
     return sorted(entries, key=lambda entry: entry.name)
@@ -178,7 +195,7 @@ def _class_files(
         name = above + entry.name
         if _leads_out(entry, top):
             rejected.append((name, "link out of the data folder"))
-        elif not entry.is_dir():
+        elif _kind(entry) != "folder":
             rejected.append((name, "not in a class folder"))
         else:
             found = list(_walk(Path(entry.path), top, name))
@@ -206,13 +223,24 @@ def _walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ())
         inner = f"{name}/{entry.name}" if name else entry.name
         if _leads_out(entry, top):
             yield inner, "link out of the data folder"
-        elif entry.is_file():
-            yield inner, ""
-        elif entry.is_dir():
+        elif (kind := _kind(entry)) == "folder":
             yield from _walk(Path(entry.path), top, inner, (*above, here))
         else:
-            yield inner, "link to nothing" if entry.is_symlink() else "not a file"
+            yield inner, "" if kind == "file" else kind
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return "file", "folder", or what else it is."""
+    try:
+        if entry.is_file():
+            return "file"
+        if entry.is_dir():
+            return "folder"
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    return "link to nothing" if entry.is_symlink() else "not a file"
 
 
 def _leads_out(entry: os.DirEntry[str], top: Path) -> bool:
-    return entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(top)
+    # os.path.realpath, unlike Path.resolve, takes links in a circle as they are.
+    return entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(top)

@@ -11,8 +11,10 @@ from natsort import natsorted
 from sklearn.model_selection import train_test_split
 
 from digitlib.errors import DigitError
-from digitlib.folders import Mode, check_places, fill_folders, moved_already, place_of
+from digitlib.folders import fill_folders, moved_already, place_of
 from digitlib.pixels import Reading, key_of, read_images
+from digitlib.places import check_places
+from digitlib.placing import Mode
 from digitlib.runs import Run, open_run, shown, write_table
 from digitlib.samples import as_folder
 from digitlib.sources import Source, find_images
@@ -79,7 +81,7 @@ def prepare(
         fill_folders(run)
         return run
     source = find_images(root)
-    check_places(source.root, run.folder)
+    check_places(source, run, mode)
     reading = read_images([str(source.root / name) for name in source.files["filename"]])
     table, rejected = _checked(source, reading)
     manifest, repeated = drop_repeated(

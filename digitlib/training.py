@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from digitlib.backend import keras
 from digitlib.generators import ImageBatches, generator_from_split
 from digitlib.progress import bar
 from digitlib.recipes import Recipe
+from digitlib.resuming import Backup, BestModel, Patience, backup_folder, past_epochs
 from digitlib.runs import Run, write_table
 
 
@@ -20,15 +22,17 @@ def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches
     Returns
     -------
     train, validation : ImageBatches
-        The first shuffled and augmented, the second only rescaled, in the order of the split.
+        The first shuffled and augmented, the second only rescaled, in the order of the split. The first begins with
+        the epoch that an unfinished training of this recipe has to do next.
     """
     shared = {"image_size": recipe.image_size, "color_mode": recipe.color_mode, "seed": recipe.seed}
     train = generator_from_split(
         run, recipe.train_on, batch_size=recipe.batch_size, **shared, **dict(recipe.augmentation)
     )
+    whole = recipe.for_images(train.samples)
     if recipe.calm_epochs:
-        epochs = recipe.for_images(train.samples).epochs
-        train.calm_from = epochs - min(recipe.calm_epochs, epochs // 4)
+        train.calm_from = whole.epochs - min(recipe.calm_epochs, whole.epochs // 4)
+    train.start_at(len(past_epochs(run, whole)))
     return train, plain_generator(run, recipe, recipe.validate_on)
 
 
@@ -86,22 +90,21 @@ def make_loss(recipe: Recipe) -> keras.losses.Loss:
 def callbacks_for(run: Run, recipe: Recipe) -> list[keras.callbacks.Callback]:
     """Return the callbacks of a training run.
 
+    A training that was stopped, with the same recipe and split, goes on after its last whole epoch; a finished one
+    starts from scratch.
+
     Returns
     -------
     list of keras.callbacks.Callback
         A progress bar for epochs that take long, a history table on disk after every epoch, the best epoch's network in
-        ``best_model.keras``, and an early stop where the recipe says so.
+        ``best_model.keras``, an early stop where the recipe says so, and what a stopped training needs to go on.
     """
-    callbacks = [
-        EpochBar(),
-        HistoryTable(run),
-        keras.callbacks.ModelCheckpoint(
-            str(run / "best_model.keras"), monitor="val_accuracy", save_best_only=True, mode="max"
-        ),
-    ]
+    past = past_epochs(run, recipe)
+    callbacks = [EpochBar(), HistoryTable(run, past), BestModel(run / "best_model.keras", past)]
     if recipe.patience:
-        callbacks.append(keras.callbacks.EarlyStopping("val_accuracy", patience=recipe.patience, mode="max"))
-    return callbacks
+        callbacks.append(Patience(recipe.patience, past))
+    # Last, since what it keeps is what the others have seen.
+    return [*callbacks, Backup(backup_folder(run, recipe), recipe.epochs, bool(past))]
 
 
 class EpochBar(keras.callbacks.Callback):
@@ -130,16 +133,18 @@ class HistoryTable(keras.callbacks.Callback):
     ----------
     run : Run
         Where to.
+    past : sequence of dict
+        Rows of epochs that were done before.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, past: Sequence[dict[str, float]] = ()) -> None:
         super().__init__()
-        self.run = run
-        self.rows: list[dict[str, float]] = []
+        self.run, self.past = run, past
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Start the clock."""
-        self._start = time.perf_counter()
+        """Start the clock, with the time that earlier epochs took on it."""
+        self.rows = list(self.past)
+        self._start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add one row and write the table."""

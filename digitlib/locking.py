@@ -1,0 +1,83 @@
+"""One command at a time in a run's folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from digitlib.errors import DigitError
+from digitlib.runs import Run, make_folder, shown
+
+
+@contextmanager
+def alone(run: Run) -> Iterator[None]:
+    """Hold the run's folder, or say that another process does.
+
+    The operating system gives the lock back when a process ends, however it
+    ends: what a killed one leaves behind is in nobody's way.
+
+    Raises
+    ------
+    DigitError
+        If another process holds it, or nothing can be written there.
+    """
+    make_folder(run.folder)
+    path = run / ".lock"
+    with _locked(run, path) as file:
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def _locked(run: Run, path: Path) -> Iterator[TextIO]:
+    """Open and lock a file that is still the one of that name when it is locked."""
+    while True:
+        try:
+            file = path.open("a+", encoding="ascii")
+        except OSError as error:
+            raise DigitError(
+                f"{shown(path)} can't be written: {error.strerror}. Choose another run_dir."
+            ) from error
+        with file:
+            try:
+                _lock(file)
+            except (BlockingIOError, PermissionError) as error:
+                file.seek(0)
+                raise DigitError(
+                    f"{run} is in use by another digitlib (process {file.read() or 'unknown'}): wait until it has ended, "
+                    "or choose another run_dir."
+                ) from error
+            if _same(file, path):
+                yield file
+                return
+
+
+def _same(file: TextIO, path: Path) -> bool:
+    """Tell whether `path` still is this file: whoever held it before may just have removed it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
+
+
+def _lock(file: TextIO) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(1000)  # a byte that is not there, so that the others can still be read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

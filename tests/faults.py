@@ -1,0 +1,66 @@
+"""Inject faults: a process that kills itself before its n-th change of the file system, limits, other users."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+SOAK = bool(os.environ.get("DIGITLIB_SOAK"))
+"""Set by `make soak`: every fault as often as it can be."""
+
+CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir"}
+
+# A server that has imported the library, of which every child is a fork: they start in no time.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["digitlib.split"])
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Return name and hash of every file below a folder, hidden ones included."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _kill_before(number: int, root: str) -> None:
+    """Have this process killed before its change of that number below `root`: an audit hook sees them all."""
+    seen = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        writes = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+        if (event in CHANGES or writes) and not isinstance(arguments[0], int):
+            path = os.fsdecode(arguments[0])
+            if path.startswith(root):
+                seen += 1
+                if seen == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def _call(root: str, number: int, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    os.environ |= {"DIGITLIB_ROOT": root, "TQDM_DISABLE": "1"}
+    if number:
+        _kill_before(number, root)
+    with redirect_stdout(StringIO()):
+        call(*arguments)
+
+
+def killed(root: Path, number: int, call: Callable[..., Any], *arguments: Any) -> bool:
+    """Run `call` in a process that is killed before its change of the file system of that number; tell whether it was."""
+    process = _processes.Process(target=_call, args=(str(root), number, call, arguments))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+    return process.exitcode != 0
