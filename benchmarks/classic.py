@@ -72,7 +72,7 @@ def fit_seconds_a_step(model: keras.Model, batches: Any, steps: int) -> float:
     note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
     )
-    model.fit(batches, steps_per_epoch=steps + 10, epochs=1, verbose=0, callbacks=[note])
+    model.fit(batches, steps_per_epoch=steps + 10, epochs=1, shuffle=False, verbose=0, callbacks=[note])
     return (ends[-1] - ends[9]) / (len(ends) - 10)
 
 

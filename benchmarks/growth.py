@@ -84,7 +84,7 @@ class Peak:
 
 
 def _epoch(model: Any, train: d.ImageBatches) -> int:
-    model.fit(train, epochs=1, verbose=0)
+    model.fit(train, epochs=1, shuffle=False, verbose=0)
     return train.samples
 
 

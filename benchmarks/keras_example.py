@@ -63,7 +63,7 @@ def ours(mnist: dict[str, np.ndarray], seed: int, epochs: int) -> dict[str, floa
     train.calm_from = epochs - 1
     model = d.build_model(recipe, list(train.class_indices))
     model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
-    model.fit(train, epochs=epochs, verbose=0)
+    model.fit(train, epochs=epochs, shuffle=False, verbose=0)
     seconds = time.perf_counter() - start
     test = batches(mnist, "test", batch_size=500, shuffle=False, rescale=1 / 255)
     return {

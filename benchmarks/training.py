@@ -37,7 +37,7 @@ def to_target(data: str, seed: int) -> dict[str, float]:
     train, _ = d.generators_for(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run))
     model.compile(d.make_optimizer(recipe, TARGET_STEPS), d.make_loss(recipe), metrics=["accuracy"])
-    model.fit(train, epochs=1, steps_per_epoch=min(TARGET_STEPS, len(train)), verbose=0)
+    model.fit(train, epochs=1, steps_per_epoch=min(TARGET_STEPS, len(train)), shuffle=False, verbose=0)
     fitted = time.perf_counter()
     accuracy = model.evaluate(d.plain_generator(run, recipe, "test"), verbose=0, return_dict=True)["accuracy"]
     return {
@@ -64,6 +64,7 @@ def train(data: str, name: str, seed: int) -> dict[str, float]:
         validation_data=validation,
         epochs=recipe.epochs,
         callbacks=d.callbacks_for(run, recipe),
+        shuffle=False,
         verbose=0,
     )
     best = d.load_best_model(run)

@@ -95,7 +95,7 @@ def trial(run: d.Run, name: str, seed: int) -> dict[str, Any]:
     if average:
         optimizer.use_ema, optimizer.ema_momentum = True, average
     model.compile(optimizer, d.make_loss(recipe), metrics=["accuracy"])
-    history = model.fit(train, epochs=recipe.epochs, verbose=0).history
+    history = model.fit(train, epochs=recipe.epochs, shuffle=False, verbose=0).history
     if average:
         averaged(model, train)
     images = np.concatenate([validation[index][0] for index in range(len(validation))])

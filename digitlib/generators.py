@@ -101,21 +101,21 @@ class ImageBatches(keras.utils.PyDataset):
         self.filenames = files["filename"].tolist()
         self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
         self.samples = len(self.classes)
-        self.epoch = 0
+        self.epoch, self._next = 0, 0
         self._images, self._rows = images, rows
         self._order = self._ordered()
         fitting = min(BLOCK_IMAGES, BLOCK_BYTES // (4 * int(np.prod(self.image_shape))))
         self._batches_a_block = max(1, fitting // batch_size)
-        self._made: tuple[Any, tuple[np.ndarray, np.ndarray | None]] | None = None
+        self._made: tuple[tuple[int, int], np.ndarray, np.ndarray | None] | None = None
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray] | tuple[np.ndarray]:
-        block, place = divmod(range(len(self))[index], self._batches_a_block)
-        pixels, labels = self._block(block)
-        batch = slice(place * self.batch_size, (place + 1) * self.batch_size)
-        return (pixels[batch],) if labels is None else (pixels[batch], labels[batch])
+        index = range(len(self))[index]
+        pixels, labels = self._batch(*divmod(index, self._batches_a_block), in_order=index == self._next)
+        self._next = index + 1
+        return (pixels,) if labels is None else (pixels, labels)
 
     def on_epoch_end(self) -> None:
         """Go to the next epoch: another order, other transforms."""
@@ -123,7 +123,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def start_at(self, epoch: int) -> None:
         """Go to an epoch, counted from 0: order and transforms are those that it has in any training."""
-        self.epoch = epoch
+        self.epoch, self._next = epoch, 0
         self._order = self._ordered()
 
     @property
@@ -156,38 +156,56 @@ class ImageBatches(keras.utils.PyDataset):
         numpy.ndarray
             float32, shape (n, *image_shape).
         """
-        setting, stored_size = self.augmentation, (pixels.shape[1], pixels.shape[2])
-        scale = 1.0 if setting.rescale is None else setting.rescale
-        if (
-            not setting.moves()
-            and stored_size == self.image_size
-            and pixels.shape[-1] == self.image_shape[-1]
-        ):
-            return pixels.astype(np.float32) * np.float32(scale)
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        parameters = draw(setting, len(pixels), self.image_size, rng)
+        return self._looked_up(pixels, self._maps(len(pixels), index, pixels.shape))
+
+    def _batch(self, block: int, place: int, in_order: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return one batch, by its block and its place in there.
+
+        Batches asked for in order are made a block at a time. Out of order
+        (as Keras asks unless told ``shuffle=False``) each is made by itself, with the same result.
+        """
+        size = self._batches_a_block * self.batch_size
+        chosen = self._order[block * size : (block + 1) * size]
+        batch = slice(place * self.batch_size, (place + 1) * self.batch_size)
+        if self._made is None or self._made[0] != (self.epoch, block):
+            maps = self._maps(len(chosen), block, self._images.shape)
+            if not in_order or place:
+                pixels = self.originals(chosen[batch])
+                return self._looked_up(pixels, None if maps is None else maps[batch]), self._labels(
+                    chosen[batch]
+                )
+            pixels = self._looked_up(self.originals(chosen), maps)
+            self._made = (self.epoch, block), pixels, self._labels(chosen)
+        _, pixels, labels = self._made
+        return pixels[batch], None if labels is None else labels[batch]
+
+    def _maps(self, n: int, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Return the transforms of `n` stored images of some shape, None if they stay as they are."""
+        setting, stored_size = self.augmentation, (shape[1], shape[2])
+        if not setting.moves() and stored_size == self.image_size:
+            return None
+        parameters = draw(setting, n, self.image_size, np.random.default_rng((self.seed, self.epoch, index)))
         if self.calm_from is not None and self.epoch >= self.calm_from:
             parameters = weaken(parameters, CALM)
+        return maps_of(parameters, self.image_size, stored_size)
+
+    def _looked_up(self, pixels: np.ndarray, maps: np.ndarray | None) -> np.ndarray:
+        """Return stored images transformed and rescaled, with as many channels as the network sees."""
+        setting = self.augmentation
+        scale = 1.0 if setting.rescale is None else setting.rescale
+        if maps is None:
+            plain = pixels.astype(np.float32) * np.float32(scale)
+            return np.broadcast_to(plain, (len(plain), *self.image_shape))
         return resample(
             pixels,
             np.arange(len(pixels)),
-            maps_of(parameters, self.image_size, stored_size),
+            maps,
             self.image_shape,
             fill_mode=setting.fill_mode,
             cval=setting.cval,
             scale=scale,
             interpolation=self.interpolation,
         )
-
-    def _block(self, block: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return images and labels of some batches in a row, made anew unless they are the last ones made."""
-        if self._made is None or self._made[0] != (self.epoch, block):
-            size = self._batches_a_block * self.batch_size
-            chosen = self._order[block * size : (block + 1) * size]
-            made = self.vary(self.originals(chosen), block), self._labels(chosen)
-            self._made = (self.epoch, block), made
-            return made
-        return self._made[1]
 
     def _labels(self, chosen: np.ndarray) -> np.ndarray | None:
         labels = self.classes[chosen]

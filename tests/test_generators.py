@@ -106,6 +106,16 @@ def test_order_and_variation_depend_on_seed_and_epoch_alone(run: d.Run) -> None:
     np.testing.assert_array_equal(again[3][0], first[3][0])
 
 
+def test_batches_asked_for_in_any_order_are_the_same(run: d.Run) -> None:
+    def batches(order: list[int]) -> dict[int, np.ndarray]:
+        train = d.generator_from_split(run, "train", batch_size=32, seed=5, rotation_range=20)
+        return {index: train[index][0] for index in order}
+
+    in_order, shuffled = batches(list(range(9))), batches([4, 0, 8, 1, 7, 2, 3, 6, 5])
+    for index, images in in_order.items():
+        np.testing.assert_array_equal(images, shuffled[index])
+
+
 def test_without_shuffle_rows_follow_the_manifest(run: d.Run) -> None:
     test = d.generator_from_split(run, "test", shuffle=False)
     manifest = d.read_split(run)
