@@ -9,7 +9,7 @@ BIN := .venv/bin
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
-.PHONY: run test check bench bench-full lab notebooks constraints clean help
+.PHONY: run test check soak bench bench-full lab notebooks constraints clean help
 .DEFAULT_GOAL := help
 
 run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
@@ -25,6 +25,9 @@ test: check  ## Run everything that can be checked, notebooks included
 check: $(READY)  ## Lint, types and fast tests, in less than two minutes
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest -m "not slow"
+
+soak: $(READY)  ## Inject faults at every moment and many times, without limit of time
+	@DIGITLIB_SOAK=1 $(BIN)/python -m pytest tests/test_killed.py tests/test_resume.py tests/test_properties.py
 
 bench: $(READY)  ## Compare with other ways, quick form; DATA=FOLDER MNIST=mnist.npz
 	@$(foreach name,$(COMPARISONS),echo "$(name):" && MNIST="$(MNIST)" $(BIN)/python -m benchmarks.$(name) --data $(DATA) $(FULL) &&) \

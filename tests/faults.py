@@ -10,8 +10,11 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from digitlib.errors import DigitError
 
 SOAK = bool(os.environ.get("DIGITLIB_SOAK"))
 """Set by `make soak`: every fault as often as it can be."""
@@ -61,6 +64,36 @@ def killed(root: Path, number: int, call: Callable[..., Any], *arguments: Any) -
     """Run `call` in a process that is killed before its change of the file system of that number; tell whether it was."""
     process = _processes.Process(target=_call, args=(str(root), number, call, arguments))
     process.start()
-    process.join()
+    process.join(120)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
+
+
+def as_nobody() -> None:
+    """Give up root's privileges, before which no permission counts."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def _tell(
+    connection: Connection, root: str, before: Callable[[], Any], call: Callable[..., Any], arguments: Any
+) -> None:
+    try:
+        before()
+        _call(root, 0, call, arguments)
+        connection.send("")
+    except DigitError as error:
+        connection.send(str(error))
+
+
+def told(root: Path, before: Callable[[], Any], call: Callable[..., Any], *arguments: Any) -> str:
+    """Run `call` in a process of its own, after `before`; return the sentence it ends with, empty if it went well."""
+    here, there = _processes.Pipe(duplex=False)
+    process = _processes.Process(target=_tell, args=(there, str(root), before, call, arguments))
+    process.start()
+    there.close()
+    process.join(120)
+    assert process.exitcode == 0, "it ended with a traceback"
+    return str(here.recv())

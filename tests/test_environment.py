@@ -1,0 +1,119 @@
+"""Faults of the machine: each ends in one sentence, and what was there before is intact."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from faults import as_nobody, fingerprint, told
+from PIL import Image
+
+import digitlib as d
+
+TOP = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Return a project's top that other users can reach, with two classes of ten images."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o777)
+        rng = np.random.default_rng(0)
+        for letter in ("a", "b"):
+            folder = root / "scans" / letter
+            folder.mkdir(parents=True)
+            for number in range(10):
+                Image.fromarray(rng.integers(0, 255, (40, 40), np.uint8)).save(folder / f"{number}.png")
+        yield root
+        for path in root.rglob("*"):
+            if path.is_dir():
+                path.chmod(0o777)
+
+
+def python(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in `place`, in a bare environment, having called `before` in the new process."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=place, capture_output=True, text=True, timeout=120,
+        env={"HOME": str(place), "TQDM_DISABLE": "1", **kept, **environment}, errors="surrogateescape",
+    )  # fmt: skip
+
+
+def prepare(run_dir: str, mode: str) -> None:
+    d.prepare("scans", run_dir, mode=mode)
+
+
+def split(place: Path, run_dir: str = "runs/a", mode: str = "copy", before: Callable[[], Any] = int) -> str:
+    """Prepare in a process of its own; return the sentence that it ends with, empty if it went well."""
+    return told(place, before, prepare, run_dir, mode)
+
+
+def test_a_source_that_may_only_be_read_is_enough(place: Path) -> None:
+    for path in [*place.glob("scans/**/*"), place / "scans"]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert split(place, before=as_nobody) == ""
+    assert "can't be put at" in split(place, "runs/b", "move", before=as_nobody)
+    assert len(fingerprint(place / "scans")) == 20
+
+
+def test_a_place_that_may_not_be_written_to_gets_a_sentence(place: Path) -> None:
+    (place / "runs").mkdir()
+    (place / "runs").chmod(0o555)
+    assert "runs/a" in split(place, before=as_nobody)
+    assert list((place / "runs").iterdir()) == []
+
+
+def test_what_may_not_be_read_is_left_out(place: Path) -> None:
+    (place / "scans" / "a" / "3.png").chmod(0)
+    (place / "scans" / "b" / "closed").mkdir(mode=0)
+    assert split(place, before=as_nobody) == ""
+    left = d.open_run(place / "runs" / "a").read_table("rejected.csv").set_index("filename")["reason"]
+    assert left.to_dict() == dict.fromkeys(["a/3.png", "b/closed"], "can't be read: Permission denied")
+
+
+@pytest.mark.parametrize("limit", [100, 1000, 1500, 3000])
+def test_a_full_disk_gets_a_sentence_and_leaves_earlier_results(place: Path, limit: int) -> None:
+    """A limit on the size of a file stands for the full disk: writing fails in the same places, with another number."""
+    assert split(place) == ""
+    before = fingerprint(place / "runs")
+    shutil.rmtree(place / "cache")
+    said = split(place, "runs/b", before=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)))
+    assert "File too large" in said
+    assert fingerprint(place / "runs" / "a") == {k[2:]: v for k, v in before.items() if k.startswith("a/")}
+    assert not list(place.rglob(".tmp-*"))
+    assert split(place, "runs/b") == ""
+    assert len(list((place / "runs" / "b").glob("T*/*/*"))) == 20
+
+
+def test_a_current_folder_that_was_removed(place: Path) -> None:
+    code = "import os, sys; os.mkdir('x'); os.chdir('x'); os.rmdir('../x'); from digitlib.cli import main; main(['undo', 'a'])"
+    done = python(place, "-c", code)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Error: The current folder no longer exists: change to one that does and try again."
+    ]
+
+
+def test_one_core_gives_the_same_as_all(place: Path) -> None:
+    core = {min(os.sched_getaffinity(0))} if hasattr(os, "sched_getaffinity") else set()
+    assert split(place, "runs/all") == ""
+    shutil.rmtree(place / "cache")
+    assert split(place, "runs/one", before=partial(os.sched_setaffinity, 0, core)) == ""
+    assert (place / "runs/one/split.csv").read_bytes() == (place / "runs/all/split.csv").read_bytes()
+
+
+def test_a_path_that_is_too_long_gets_a_sentence(place: Path) -> None:
+    said = split(place, "runs/" + "r" * 300)
+    assert "File name too long" in said
+    assert not (place / "runs").exists() or not list((place / "runs").iterdir())
