@@ -30,8 +30,8 @@ ROWS: list[tuple[str, str, str, str, str]] = [
     ("prediction", "times faster", "files to predictions.csv, times one at a time", "300", "1,000"),
     ("keras_example", "times faster", "time to the Keras example's accuracy, times faster", "3", "10"),
     ("growth", "decode time an image, largest to the one before", "decode: time an image, larger to smaller folder", "1.2", "1"),
-    ("growth", "epoch time an image, largest to the one before", "epoch: the same", "1.2", "1"),
-    ("growth", "predict time an image, largest to the one before", "predict: the same", "1.2", "1"),
+    ("growth", "epoch time an image, largest to the one before", "epoch: time an image, larger to smaller folder", "1.2", "1"),
+    ("growth", "predict time an image, largest to the one before", "predict: time an image, larger to smaller folder", "1.2", "1"),
     ("growth", "epoch peak bytes a further image", "train: bytes of memory a further image", "1,000", "100"),
     ("growth", "predict peak bytes a further image", "predict: bytes of memory a further image", "1,000", "100"),
     ("overhead", "import digitlib", "`import digitlib`, seconds", "0.5", "0.1"),
@@ -77,7 +77,7 @@ def short_table(results: dict[str, Figures]) -> str:
     """Return what the README shows: the figures alone, and where they were taken."""
     lines = ["| What | Figure |", "|:---|---:|"]
     for program, figure, what, *_ in ROWS:
-        if (value := results.get(program, {}).get(figure)) is not None and what[0] != "t":
+        if (value := results.get(program, {}).get(figure)) is not None and not what.startswith("the same"):
             lines.append(f"| {what[0].upper() + what[1:]} | {text(figure, value)} |")
     about = results.get("training")
     return "\n".join([*lines, "", f"Taken on: {header(about)}." if about else ""]).rstrip()
