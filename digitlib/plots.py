@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#777777"
 """Colours that people with any colour vision can tell apart (Okabe and Ito, 2008)."""
@@ -208,4 +208,7 @@ def plot_growth(table: pd.DataFrame) -> Axes:
         title="Time against the number of images",
     )
     axes.legend()
+    # Powers of ten would be formulas, which the style leaves as they are.
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     return axes
