@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import joblib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -58,11 +59,7 @@ def machine() -> dict[str, Any]:
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
     return {
         "cpu": cpu,
-        "cores": os.process_cpu_count()
-        if sys.version_info >= (3, 13)
-        else len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": joblib.cpu_count(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "date": time.strftime("%Y-%m-%d"),

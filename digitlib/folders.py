@@ -8,8 +8,7 @@ journal from which a second run, or `undo`, goes on after a kill.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import pandas as pd
 from digitlib.errors import DigitError
 from digitlib.placing import TEMPORARY, Mode, file_hash, is_spare, move_file, place_file
 from digitlib.progress import progress
-from digitlib.runs import Run, make_folder, read_table, shown, write_json, write_table
+from digitlib.runs import Run, make_folder, read_table, shown, told, write_json, write_table
 from digitlib.sources import is_litter
 
 FOLDER_OF = {"train": "TRAIN", "validation": "TRAIN", "test": "TEST"}
@@ -27,6 +26,9 @@ FOLDER_OF = {"train": "TRAIN", "validation": "TRAIN", "test": "TEST"}
 
 TABLES = ("folders.json", "rejected.csv", "source.json", "split.csv")
 """What the split writes, in the order in which `undo` may remove it: killed between two of them, it can go on."""
+
+
+GO_ON = "Mend that and do the same again: it goes on where it stopped."
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def undo(run: Run) -> list[Path]:
     move = holds_moved(run)
     kept = []
     for target, file in progress(placed.items(), len(placed), "Undoing the split", unit="file"):
-        with _told(f"{shown(target)} can't be put back"):
+        with told(f"{shown(target)} can't be put back", GO_ON):
             if not _put_back(target, file, move):
                 kept.append(target)
     _remove_empty(run)
@@ -185,7 +187,7 @@ def _take_away(run: Run, before: dict[Path, Placed], wanted: dict[Path, Placed])
         stays = target in wanted and wanted[target].sha256 == file.sha256 and _has_size(target, file.size)
         if stays or not target.exists():
             continue
-        with _told(f"{shown(target)} can't be taken away"):
+        with told(f"{shown(target)} can't be taken away", GO_ON):
             _remove_or_keep(run, target, file)
 
 
@@ -225,19 +227,8 @@ def _place_all(run: Run, wanted: dict[Path, Placed], mode: Mode) -> None:
     what = f"Filling TRAIN and TEST ({mode})"
     for target, file in progress(wanted.items(), len(wanted), what, unit="file"):
         if mode == "move" or not _has_size(target, file.size):
-            with _told(f"{shown(file.original)} can't be put at {shown(target)}"):
+            with told(f"{shown(file.original)} can't be put at {shown(target)}", GO_ON):
                 place_file(mode, file.original, target, file.sha256)
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Tell a fault of the file system in one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise DigitError(
-            f"{what}: {error.strerror or error}. Mend that and do the same again: it goes on where it stopped."
-        ) from error
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -13,7 +13,7 @@ FillMode = Literal["constant", "nearest", "reflect", "wrap"]
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 """What stands outside a picture, with scipy.ndimage's meanings, as `ImageDataGenerator` has them."""
 
-CONSTANT, NEAREST, REFLECT, WRAP = range(4)
+CONSTANT, _, REFLECT, WRAP = range(len(FILL_MODES))
 
 _ONE_AT_A_TIME = threading.Lock()
 """Not all of numba's thread pools may be entered from two threads at once."""

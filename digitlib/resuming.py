@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
 from digitlib.recipes import Recipe
-from digitlib.runs import Run, shown
+from digitlib.runs import Run, shown, told
+
+MAKE_ROOM = "Make room and train again: it goes on after the last epoch."
 
 
 def backup_folder(run: Run, recipe: Recipe) -> Path:
@@ -97,7 +98,7 @@ class Backup(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Keep the state under its final name once it is whole, then remove the one before."""
         temporary, last = self.folder / ".tmp", _last_saved(self.folder)
-        with told(self.folder):
+        with told(f"Can't write {shown(self.folder)}", MAKE_ROOM):
             shutil.rmtree(temporary, ignore_errors=True)
             self._keras(temporary).on_epoch_end(epoch)
             temporary.rename(self.folder / str(epoch + 1))
@@ -139,7 +140,7 @@ class BestModel(keras.callbacks.ModelCheckpoint):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save the network if it is the best so far."""
-        with told(self.path):
+        with told(f"Can't write {shown(self.path)}", MAKE_ROOM):
             super().on_epoch_end(epoch, logs)
             if self.temporary.exists():
                 self.temporary.replace(self.path)
@@ -157,15 +158,3 @@ class Patience(keras.callbacks.EarlyStopping):
         super().on_train_begin(logs)
         for row in self.past:
             self.on_epoch_end(int(row["epoch"]) - 1, row)
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Tell in one sentence that a file of the training can't be written."""
-    try:
-        yield
-    except OSError as error:
-        raise DigitError(
-            f"Can't write {shown(path)}: {error.strerror or error}. Make room and train again: it goes on after the last "
-            "epoch."
-        ) from error

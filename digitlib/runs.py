@@ -130,6 +130,21 @@ def _umask() -> int:
     return mask
 
 
+@contextmanager
+def told(what: str, way_out: str) -> Iterator[None]:
+    """Tell a fault of the file system in one sentence and the way out of it.
+
+    Raises
+    ------
+    DigitError
+        ``what: the system's reason. way_out``
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DigitError(f"{what}: {error.strerror or error}. {way_out}") from error
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, if they are not there yet.
 
@@ -138,12 +153,8 @@ def make_folder(folder: Path) -> None:
     DigitError
         If it can't be made.
     """
-    try:
+    with told(f"{shown(folder)} can't be made", "Choose another run_dir."):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DigitError(
-            f"{shown(folder)} can't be made: {error.strerror}. Choose another run_dir."
-        ) from error
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
