@@ -6,6 +6,7 @@ import pandas as pd
 
 from digitlib.backend import keras, tensorflow
 from digitlib.errors import DigitError
+from digitlib.precision import policy_of
 from digitlib.recipes import Recipe
 
 layers = keras.layers
@@ -42,7 +43,7 @@ def seed_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
             layers.Dense(100, activation="relu"),
             layers.Dense(50, activation="relu"),
             layers.Dropout(0.5),
-            layers.Dense(n_classes, activation="softmax"),
+            _answer(n_classes),
         ],
         name="seed",
     )
@@ -56,7 +57,7 @@ def tiny_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
             *_block(16, 5, "same", strides=2),
             *_block(32, 3, "same", strides=2),
             layers.Flatten(),
-            layers.Dense(n_classes, activation="softmax"),
+            _answer(n_classes),
         ],
         name="tiny",
     )
@@ -93,7 +94,12 @@ def _normalised(
         layers.GlobalAveragePooling2D(),
     ]
     stack += [layers.Dropout(dropout)] if dropout else []
-    return keras.Sequential([*stack, layers.Dense(n_classes, activation="softmax")], name=name)
+    return keras.Sequential([*stack, _answer(n_classes)], name=name)
+
+
+def _answer(n_classes: int) -> keras.layers.Layer:
+    """Return the last layer: in float32 in any case, since bfloat16 has two or three digits only."""
+    return layers.Dense(n_classes, activation="softmax", dtype="float32")
 
 
 def _block(width: int, side: int, padding: str, strides: int = 1) -> list[keras.layers.Layer]:
@@ -114,7 +120,7 @@ def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool =
     Parameters
     ----------
     recipe : Recipe
-        Its `model`, `image_size`, `color_mode` and `seed` are used.
+        Its `model`, `image_size`, `color_mode`, `precision` and `seed` are used.
     class_names : list of str
         One output a class.
     deterministic : bool
@@ -137,7 +143,12 @@ def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool =
     if deterministic:
         tensorflow.config.experimental.enable_op_determinism()
     channels = 1 if recipe.color_mode == "grayscale" else 3
-    return MODELS[recipe.model]((*recipe.image_size, channels), len(class_names))
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy_of(recipe.precision))
+    try:
+        return MODELS[recipe.model]((*recipe.image_size, channels), len(class_names))
+    finally:
+        keras.config.set_dtype_policy(usual)
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:

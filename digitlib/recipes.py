@@ -78,6 +78,9 @@ class Recipe:
         A small data set gets more epochs, until training takes this many steps.
     calm_epochs : int
         The last epochs, with weaker augmentation; see `digitlib.generators.ImageBatches`.
+    precision : {"auto", "float32", "mixed_bfloat16"}
+        What the network computes in while it trains; see `digitlib.precision.policy_of`. Weights and all that is
+        measured afterwards are float32.
     train_on, validate_on : tuple of str
         Parts of the split.
     augmentation : mapping
@@ -99,6 +102,7 @@ class Recipe:
     patience: int = 0
     min_steps: int = 0
     calm_epochs: int = 0
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     train_on: tuple[str, ...] = ("train",)
     validate_on: tuple[str, ...] = ("validation",)
     augmentation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType(MILD_AUGMENTATION))
@@ -156,7 +160,7 @@ RECIPES = {
 }
 
 
-RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "seed")
+RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "seed", "precision")
 """Fields that the notebooks let a run change."""
 
 
@@ -239,6 +243,8 @@ def _check(key: str, value: Any) -> None:
     whole = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "seed": 0}
     if key in whole and (isinstance(value, bool) or not isinstance(value, int) or value < whole[key]):
         raise DigitError(f"{key} is {value!r}: give a whole number from {whole[key]} on.")
+    if key == "precision" and value not in ("auto", "float32", "mixed_bfloat16"):
+        raise DigitError(f"precision is {value!r}: choose 'auto', 'float32' or 'mixed_bfloat16'.")
     if key == "learning_rate" and not (isinstance(value, (int, float)) and value > 0):
         raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
     if key == "image_size":

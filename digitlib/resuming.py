@@ -11,6 +11,7 @@ from pathlib import Path
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
+from digitlib.precision import in_float32
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, told
 
@@ -119,6 +120,8 @@ class Backup(keras.callbacks.Callback):
 class BestModel(keras.callbacks.ModelCheckpoint):
     """`ModelCheckpoint` of the best ``val_accuracy``, whose file is the old one or the new one, never half of one.
 
+    It is kept in float32, whatever it was trained in.
+
     Parameters
     ----------
     path : pathlib.Path
@@ -143,6 +146,8 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         with told(f"Can't write {shown(self.path)}", MAKE_ROOM):
             super().on_epoch_end(epoch, logs)
             if self.temporary.exists():
+                if (kept := in_float32(self.model)) is not self.model:
+                    kept.save(self.temporary)
                 self.temporary.replace(self.path)
 
 

@@ -75,6 +75,7 @@ def test_asked_for_epochs_are_what_one_gets() -> None:
         ("fast", {"epochs": 0}, "epochs"),
         ("fast", {"image_size": "big"}, "image_size"),
         ("fast", {"learning_rate": -1}, "learning_rate"),
+        ("fast", {"precision": "half"}, "precision"),
     ],
 )
 def test_bad_recipes_are_named(name: str, changes: dict, said: str) -> None:
@@ -123,3 +124,39 @@ def test_a_recipe_survives_its_file(root: Path) -> None:
 def test_a_missing_forerunner_is_named(root: Path, name: str, notebook: str) -> None:
     with pytest.raises(d.DigitError, match=f"run notebook {notebook}_"):
         d.open_run("runs/none").require(name)
+
+
+def test_mixed_precision_trains_and_leaves_a_network_in_float32(tmp_path: Path) -> None:
+    from digitlib.backend import keras
+    from digitlib.resuming import BestModel
+
+    recipe = d.get_recipe("tiny", precision="mixed_bfloat16")
+    model = d.build_model(recipe, DIGITS)
+    assert keras.config.dtype_policy().name == "float32"
+    assert model.layers[0].compute_dtype == "bfloat16"
+    assert model.layers[-1].compute_dtype == "float32"
+    model.compile(d.make_optimizer(recipe, 10), d.make_loss(recipe), metrics=["accuracy"])
+    images = np.random.default_rng(0).random((64, 28, 28, 1), np.float32)
+    labels = np.eye(10, dtype=np.float32)[np.arange(64) % 10]
+    model.fit(
+        images,
+        labels,
+        validation_data=(images, labels),
+        callbacks=[BestModel(tmp_path / "best.keras")],
+        verbose=0,
+    )
+    kept = keras.models.load_model(tmp_path / "best.keras")
+    assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
+    for ours, theirs in zip(model.get_weights(), kept.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(kept.predict(images, verbose=0), model.predict(images, verbose=0), atol=0.02)
+    assert kept.evaluate(images, labels, verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
+
+
+def test_precision_by_default_is_what_this_processor_is_fast_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    import digitlib.precision as precision
+
+    for has, policy in ((True, "mixed_bfloat16"), (False, "float32")):
+        monkeypatch.setattr(precision, "_has_bfloat16", lambda has=has: has)
+        assert precision.policy_of("auto") == policy
+        assert precision.policy_of("float32") == "float32"
