@@ -27,7 +27,7 @@ check: $(READY)  ## Lint, types and fast tests, in less than two minutes
 	@$(BIN)/python -m pytest -m "not slow"
 
 soak: $(READY)  ## Inject faults at every moment and many times, without limit of time
-	@DIGITLIB_SOAK=1 $(BIN)/python -m pytest tests/test_killed.py tests/test_resume.py tests/test_properties.py
+	@DIGITLIB_SOAK=1 $(BIN)/python -m pytest tests/test_killed.py tests/test_resume.py tests/test_properties.py tests/test_soak.py
 
 bench: $(READY)  ## Compare with other ways, quick form; DATA=FOLDER MNIST=mnist.npz
 	@$(foreach name,$(COMPARISONS),echo "$(name):" && MNIST="$(MNIST)" $(BIN)/python -m benchmarks.$(name) --data $(DATA) $(FULL) &&) \

@@ -21,6 +21,7 @@ from PIL import Image
 import digitlib as d
 
 TOP = Path(__file__).parents[1]
+PREPARE = "import sys, digitlib as d; d.prepare('scans', sys.argv[1])"
 
 
 @pytest.fixture
@@ -105,6 +106,35 @@ def test_a_current_folder_that_was_removed(place: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HOME": ""},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"TZ": "Pacific/Kiritimati"},
+    ],
+    ids=["no home", "locale C", "locale C without UTF-8", "other end of the time zones"],
+)
+def test_bare_environments_make_no_difference(place: Path, environment: dict[str, str]) -> None:
+    for name in (b"scans/a/\xc3\xa4.png", b"scans/a/\xff.png"):
+        shutil.copy(place / "scans" / "b" / "1.png", os.path.join(os.fsencode(place), name))  # noqa: PTH118
+    assert split(place, "runs/plain") == ""
+    done = python(place, "-c", PREPARE, "runs/odd", **environment)
+    assert done.returncode == 0, done.stderr
+    plain, odd = ((place / "runs" / name / "split.csv").read_bytes() for name in ("plain", "odd"))
+    assert plain == odd
+    assert b"\xc3\xa4.png" in odd + (place / "runs" / "odd" / "rejected.csv").read_bytes()
+    assert fingerprint(place / "runs" / "plain" / "TRAIN") == fingerprint(place / "runs" / "odd" / "TRAIN")
+
+
+def test_a_home_that_does_not_exist_gets_a_sentence(place: Path) -> None:
+    done = python(place, "-m", "digitlib", "run", "--data", "~nobody_of_this_name/scans")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: '~nobody_of_this_name/scans' can't be found")
+    assert done.stderr.count("\n") == 1
+
+
 def test_one_core_gives_the_same_as_all(place: Path) -> None:
     core = {min(os.sched_getaffinity(0))} if hasattr(os, "sched_getaffinity") else set()
     assert split(place, "runs/all") == ""
@@ -113,7 +143,35 @@ def test_one_core_gives_the_same_as_all(place: Path) -> None:
     assert (place / "runs/one/split.csv").read_bytes() == (place / "runs/all/split.csv").read_bytes()
 
 
+def test_little_memory_is_enough_for_the_split(place: Path) -> None:
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({2 * 1024**3},) * 2); {PREPARE}"
+    done = python(place, "-c", limited, "runs/a", OPENBLAS_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("mode", ["copy", "link", "move"])
+def test_paths_far_over_255_characters(place: Path, mode: str) -> None:
+    deep = place / "scans" / "a" / Path(*["n" * 200] * 4)
+    deep.mkdir(parents=True)
+    (place / "scans" / "a" / "3.png").rename(deep / ("m" * 200 + ".png"))
+    before = fingerprint(place / "scans")
+    assert split(place, "runs/" + "r" * 200, mode) == ""
+    run = d.open_run(place / "runs" / ("r" * 200))
+    assert len(d.read_split(run)) == 20
+    assert d.undo(run) == []
+    assert fingerprint(place / "scans") == before
+
+
 def test_a_path_that_is_too_long_gets_a_sentence(place: Path) -> None:
     said = split(place, "runs/" + "r" * 300)
     assert "File name too long" in said
     assert not (place / "runs").exists() or not list((place / "runs").iterdir())
+
+
+def test_mnist_without_a_network_gets_a_sentence(place: Path) -> None:
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    done = python(place, "-m", "digitlib", "run", "--data", "mnist", **nowhere)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: MNIST can't be downloaded (")
+    assert done.stderr.count("\n") == 1
+    assert not (place / "runs").exists()
