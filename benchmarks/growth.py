@@ -22,6 +22,9 @@ from benchmarks.common import RESULTS, comparison
 from digitlib.plots import plot_growth, use_style
 
 SIZES = (4_200, 42_000, 420_000)
+AGAIN = 3
+"""Times that each size but the largest is measured, before and after it: the machine's speed is not constant."""
+
 STEPS = ("split", "decode", "epoch", "predict")
 
 
@@ -91,7 +94,7 @@ def _epoch(model: Any, train: d.ImageBatches) -> int:
 def _predict(model: Any, recipe: d.Recipe, run: d.Run, data: str) -> int:
     names = d.list_images(data)
     d.write_predictions(
-        run / "all.csv", d.predict_files(model, recipe, d.class_names_of(run), Path(data), names)
+        run / "all.csv", d.predict_batches(model, recipe, d.class_names_of(run), Path(data), names)
     )
     return len(names)
 
@@ -100,8 +103,10 @@ def _predict(model: Any, recipe: d.Recipe, run: d.Run, data: str) -> int:
 def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     """Seconds and peak memory of each step at growing sizes, each in a process of its own; writes growth.png too."""
     rows = []
-    for n in SIZES if full else SIZES[:2]:
-        folder = Path(os.environ["DIGITLIB_ROOT"]) / f"images{n}"
+    *smaller, largest = SIZES if full else SIZES[:2]
+    order = [*smaller * (AGAIN - 1), largest, *smaller]
+    for number, n in enumerate(order):
+        folder = Path(os.environ["DIGITLIB_ROOT"]) / f"images{number}"
         grow(data, folder, n)
         for what in STEPS:
             code = f"import json; from benchmarks.growth import step; print(json.dumps(step({what!r}, {str(folder)!r})))"
@@ -109,18 +114,16 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
             rows.append({"step": what, "size": n, **json.loads(told.stdout.splitlines()[-1])})
             click.echo(f"  {rows[-1]}", err=True)
         shutil.rmtree(folder)
-    figures: dict[str, Any] = {"rows": rows}
+    table = pd.DataFrame(rows).groupby(["step", "size"], sort=False).median().reset_index()
+    figures: dict[str, Any] = {"rows": table.to_dict("records"), "measurements": rows}
     for what in STEPS:
-        mine = [row for row in rows if row["step"] == what]
-        logs = np.log([[row["n"], row["seconds"]] for row in mine])
-        figures[f"{what} slope"] = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
-        a, b = mine[-2:]
-        figures[f"{what} time an image, largest to the one before"] = (b["seconds"] / b["n"]) / (
-            a["seconds"] / a["n"]
-        )
-        figures[f"{what} peak bytes a further image"] = (b["peak"] - a["peak"]) / (b["n"] - a["n"])
+        mine = table[table["step"] == what].sort_values("n")
+        figures[f"{what} slope"] = float(np.polyfit(np.log(mine["n"]), np.log(mine["seconds"]), 1)[0])
+        each, (a, b) = mine["seconds"] / mine["n"], (mine.iloc[-2], mine.iloc[-1])
+        figures[f"{what} time an image, largest to the one before"] = float(each.iloc[-1] / each.iloc[-2])
+        figures[f"{what} peak bytes a further image"] = float((b["peak"] - a["peak"]) / (b["n"] - a["n"]))
     use_style()
-    plot_growth(pd.DataFrame(rows)).figure.savefig(RESULTS / "growth.png", dpi=100)
+    plot_growth(table).figure.savefig(RESULTS / "growth.png", dpi=100)
     return figures
 
 

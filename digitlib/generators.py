@@ -195,7 +195,7 @@ class ImageBatches(keras.utils.PyDataset):
         scale = 1.0 if setting.rescale is None else setting.rescale
         if maps is None:
             plain = pixels.astype(np.float32) * np.float32(scale)
-            return np.broadcast_to(plain, (len(plain), *self.image_shape))
+            return plain if plain.shape[-1] == self.image_shape[-1] else np.repeat(plain, 3, axis=-1)
         return resample(
             pixels,
             np.arange(len(pixels)),
