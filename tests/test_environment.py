@@ -175,3 +175,16 @@ def test_mnist_without_a_network_gets_a_sentence(place: Path) -> None:
     assert done.stderr.startswith("Error: MNIST can't be downloaded (")
     assert done.stderr.count("\n") == 1
     assert not (place / "runs").exists()
+
+
+def test_a_clock_that_went_backwards_changes_nothing(place: Path) -> None:
+    """Everything made so far is from the year 2100: what the present would be if the clock had been set back since."""
+    assert split(place) == ""
+    before = fingerprint(place / "runs")
+    for path in place.rglob("*"):
+        os.utime(path, (4_102_444_800, 4_102_444_800))
+    assert split(place) == ""
+    assert fingerprint(place / "runs") == before
+    (place / "scans" / "a" / "new.png").write_bytes((place / "scans" / "b" / "1.png").read_bytes()[:200])
+    assert split(place) == ""
+    assert d.open_run(place / "runs" / "a").read_table("rejected.csv")["filename"].tolist() == ["a/new.png"]
