@@ -16,10 +16,12 @@ from typing import Any
 import click
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from digitlib.errors import DigitError
+from digitlib.kernels import READY_WITHIN, Kernel, Kernels
 from digitlib.locking import alone
 from digitlib.progress import bar, watched
 from digitlib.report import write_report
@@ -132,10 +134,15 @@ def _execute_all(
         done += 1
         click.echo(f"{chosen[done - 1].path.stem}: done before")
     cells = [len(nbformat.read(notebook.path, 4).cells) + 1 for notebook in chosen]
-    with bar(sum(cells), "Series", unit="cell", delay=0) as shown_bar, _environment():
+    todo = list(zip(chosen, outputs, values, strict=True))[done:]
+    with (
+        bar(sum(cells), "Series", unit="cell", delay=0) as shown_bar,
+        _environment(),
+        Kernels([notebook.path for notebook, *_ in todo]) as kernels,
+    ):
         shown_bar.update(sum(cells[:done]))
-        for notebook, output, given in list(zip(chosen, outputs, values, strict=True))[done:]:
-            _execute(notebook, output, given, shown_bar)
+        for notebook, output, given in todo:
+            _execute(notebook, output, given, kernels.take(), shown_bar)
 
 
 def check_parameters(every: list[Notebook], chosen: list[Notebook], parameters: dict[str, Any]) -> None:
@@ -181,7 +188,9 @@ def _environment() -> Any:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _execute(notebook: Notebook, output: Path, parameters: dict[str, Any], shown_bar: tqdm) -> None:
+def _execute(
+    notebook: Notebook, output: Path, parameters: dict[str, Any], kernel: Kernel, shown_bar: tqdm
+) -> None:
     """Execute one notebook; the last line that it prints stands behind the bar."""
     make_folder(output.parent)
     shown_bar.set_description(notebook.path.stem)
@@ -189,12 +198,17 @@ def _execute(notebook: Notebook, output: Path, parameters: dict[str, Any], shown
     try:
         papermill.execute_notebook(
             str(notebook.path), str(output), parameters, kernel_name="python3", progress_bar=False,
-            cwd=str(project_root()), extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            shutdown_kernel="immediate",  # all is on disk by then; taking TensorFlow down in order costs seconds
+            cwd=str(project_root()), km=kernel, start_timeout=READY_WITHIN,
             stdout_file=_LastLine(shown_bar), on_cell_executed=lambda **_: shown_bar.update(),
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise DigitError(_what_failed(notebook, output, error)) from error
+    except DeadKernelError as error:
+        raise DigitError(
+            f"{notebook.path.name}: its kernel died ({error}); is there enough memory?"
+        ) from error
+    finally:
+        kernel.end()
     line = f"{notebook.path.stem}: {time.perf_counter() - start:.0f} s"
     tqdm.write(line, file=sys.stdout) if watched() else click.echo(line)
 

@@ -1,0 +1,84 @@
+"""Kernels that have done their notebook's imports by the time its turn comes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any, Self
+
+import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
+
+from digitlib.runs import project_root
+
+READY_WITHIN = 600
+"""Seconds that a kernel may take for its imports; on a slow disk TensorFlow alone needs minutes."""
+
+
+class Kernel(AsyncKernelManager):
+    """A running kernel, which also knows the client that papermill asks it for."""
+
+    used: Any = None
+
+    def client(self, **options: Any) -> Any:
+        """Return a client, and remember it: nbclient leaves that of a kernel it did not start open."""
+        self.used = super().client(**options)
+        return self.used
+
+    def end(self) -> None:
+        """End the kernel at once: its results are kept by then, and to take TensorFlow down in order takes seconds."""
+        if self.used is not None:
+            self.used.stop_channels()
+        run_sync(self.shutdown_kernel)(now=True)
+
+
+class Kernels:
+    """One kernel for each of some notebooks, in order.
+
+    While one is at work, the next starts and imports: for a short notebook that takes longer than all the rest.
+
+    Parameters
+    ----------
+    notebooks : list of pathlib.Path
+        In the order in which their kernels will be asked for.
+    """
+
+    def __init__(self, notebooks: list[Path]) -> None:
+        self._left = list(notebooks)
+        self._ready: list[Kernel] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kernel in self._ready:
+            kernel.end()
+
+    def take(self) -> Kernel:
+        """Return the kernel of the next notebook, which the caller ends, and start the one after."""
+        while self._left and len(self._ready) < 2:
+            self._ready.append(_started(self._left.pop(0)))
+        return self._ready.pop(0)
+
+
+def _started(notebook: Path) -> Kernel:
+    kernel = Kernel(kernel_name="python3")
+    options = [
+        "--IPKernelApp.log_level=CRITICAL",
+        "--HistoryManager.hist_file=:memory:",
+        f"--IPKernelApp.exec_lines={imports_of(notebook)}",
+    ]
+    run_sync(kernel.start_kernel)(extra_arguments=options, cwd=str(project_root()))
+    return kernel
+
+
+def imports_of(notebook: Path) -> str:
+    """Return the import statements at the top of a notebook's first code cell, as one line."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    source = next((cell.source for cell in cells if cell.cell_type == "code"), "")
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return ""
+    return "; ".join(ast.unparse(line) for line in body if isinstance(line, (ast.Import, ast.ImportFrom)))

@@ -1,0 +1,48 @@
+"""Kernels that are ready when their notebook's turn comes, and those that die."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+import digitlib as d
+from digitlib.kernels import imports_of
+
+
+def notebook(path: Path, *cells: str) -> None:
+    """Write a notebook whose second cell are its parameters."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    book.cells.insert(1, nbformat.v4.new_code_cell("run_dir = ''", metadata={"tags": ["parameters"]}))
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(book, path)
+
+
+def test_a_kernel_has_done_the_imports_before_the_first_cell(root: Path) -> None:
+    cell = "import sys\nknown = 'colorsys' in sys.modules\nimport colorsys\nassert known"
+    notebook(root / "notebooks" / "01_a.ipynb", cell)
+    notebook(root / "notebooks" / "02_b.ipynb", cell)
+    assert imports_of(root / "notebooks" / "01_a.ipynb") == "import sys; import colorsys"
+    before = {child.pid for child in psutil.Process().children()}
+    executed = d.run_series(d.open_run("runs/a"), {})
+    assert [path.name for path in executed] == ["01_a.ipynb", "02_b.ipynb"]
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        ("import os\nos.kill(os.getpid(), 9)", "01_a.ipynb: its kernel died"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("1 +", "SyntaxError"),
+    ],
+)
+def test_what_fails_in_the_first_cell_gets_one_sentence(root: Path, cell: str, sentence: str) -> None:
+    notebook(root / "notebooks" / "01_a.ipynb", cell)
+    with pytest.raises(d.DigitError, match="01_a.ipynb") as told:
+        d.run_series(d.open_run("runs/a"), {})
+    assert sentence in str(told.value)
+    assert "\n" not in str(told.value)
