@@ -30,6 +30,8 @@ LONG: dict[str, Any] = {"epochs": 16, "calm_epochs": 3}
 
 VARIATIONS: dict[str, dict[str, Any]] = {
     "base": {},
+    "base float32": {"precision": "float32"},
+    "constant rate": {"schedule": "constant", "learning_rate": 1e-3},
     "old net": {"model": "old"},
     "thin x2.5": {"model": "thin", "epochs": 12, "calm_epochs": 2},
     "aug strong": {"augmentation": HAND_AUGMENTATION},
