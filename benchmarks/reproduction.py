@@ -38,7 +38,8 @@ only their number in each class. {split}
 ![Validation accuracy by epoch, the original's and ours](reproduction.png)
 
 Best epoch: {best} with {watched:.2%} of {n_test:,} test images as training saw it (the original: 10 with 95.24 %); as the
-kept network, which computes in float32, names them: {best_accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}). One run, seed {seed}.
+kept network, which computes in float32, names them: {best_accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}). One run,
+seed {seed}.
 On training images, augmented as in training: {augmented:.4f} accuracy (the original: 0.9058); as they are: {plain:.4f}.
 Fit took {seconds:,.0f} s, computing in {policy}, on {cores} cores of this machine that others use as well (the original:
 5,443 s by its author's report, on another).

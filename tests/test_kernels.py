@@ -42,7 +42,7 @@ def test_a_kernel_has_done_the_imports_before_the_first_cell(root: Path) -> None
 )
 def test_what_fails_in_the_first_cell_gets_one_sentence(root: Path, cell: str, sentence: str) -> None:
     notebook(root / "notebooks" / "01_a.ipynb", cell)
-    with pytest.raises(d.DigitError, match="01_a.ipynb") as told:
+    with pytest.raises(d.DigitError, match=r"01_a\.ipynb") as told:
         d.run_series(d.open_run("runs/a"), {})
     assert sentence in str(told.value)
     assert "\n" not in str(told.value)
