@@ -33,6 +33,9 @@ WRITTEN_BY = {
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet may execute a cell that begins so."""
 
+TEXTS = ("filename", "class", "label", "label_2", "label_3", "likely_label")
+"""Columns that hold users' own names."""
+
 
 def project_root() -> Path:
     """Return the folder that relative paths of notebooks and commands start from.
@@ -175,7 +178,7 @@ def inert(filenames: pd.Series) -> pd.Series:
 
 def csv_options(table: pd.DataFrame) -> dict[str, Any]:
     """Return how `table` is written as CSV so that it can be read again, whatever its texts hold."""
-    texts = (table[name] for name in ("filename", "class", "label") if name in table)
+    texts = (table[name] for name in TEXTS if name in table)
     # Before 3.13, Python leaves a lone carriage return without quotes, and readers take it for the end of the line.
     quoting = (
         csv.QUOTE_NONNUMERIC

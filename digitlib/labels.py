@@ -1,0 +1,123 @@
+"""Labels that are likely wrong, and wrong ones planted on purpose to see whether they are found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from digitlib.errors import DigitError
+from digitlib.runs import Run, write_table
+
+
+def find_label_issues(
+    manifest: pd.DataFrame, probabilities: np.ndarray, class_names: list[str]
+) -> pd.DataFrame:
+    """Return the images whose label is likely wrong, by confident learning.
+
+    How many there are is estimated by counting images that are named another
+    class than their label's with at least the confidence that is usual for
+    that class; those with the lowest quality are returned
+    (`cleanlab.filter.find_label_issues` with ``filter_by="low_normalized_margin"``;
+    Northcutt, Jiang and Chuang, 2021, https://arxiv.org/abs/1911.00068).
+
+    Parameters
+    ----------
+    manifest : pandas.DataFrame
+        ``filename``, ``class`` and ``part``.
+    probabilities : numpy.ndarray
+        As from `digitlib.cross_validation.held_out_probabilities`: shape (n, classes), a row an image of the manifest.
+    class_names : list of str
+        In the order of the columns of `probabilities`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``filename``; ``label`` as given; ``likely_label``; ``quality`` of the
+        given label, from 0 (surely wrong) to 0.5 (as likely as another;
+        `cleanlab.rank.get_label_quality_scores`, normalized margin); ``part``.
+        The worst comes first.
+    """
+    from cleanlab.filter import find_label_issues as find
+    from cleanlab.rank import get_label_quality_scores
+
+    given = manifest["class"].map({name: label for label, name in enumerate(class_names)}).to_numpy()
+    likely = probabilities.argmax(axis=1)
+    # One job: cleanlab's own processes would be forks of one in which TensorFlow's threads run.
+    found = find(given, probabilities, filter_by="low_normalized_margin", n_jobs=1) & (likely != given)
+    table = pd.DataFrame(
+        {
+            "filename": manifest["filename"].array,
+            "label": manifest["class"].array,
+            "likely_label": np.array(class_names, dtype=object)[likely],
+            "quality": get_label_quality_scores(given, probabilities, method="normalized_margin"),
+            "part": manifest["part"].array,
+        }
+    )
+    return table[found].sort_values("quality", kind="stable").reset_index(drop=True)
+
+
+def plant_wrong_labels(manifest: pd.DataFrame, share: float = 0.01, seed: int = 0) -> pd.DataFrame:
+    """Return a manifest in which some labels are wrong on purpose; the files stay as they are.
+
+    Parameters
+    ----------
+    manifest : pandas.DataFrame
+        With ``class``.
+    share : float
+        Of all images, above 0 and below 0.5. They are drawn with equal chances, and so is the class that each gets.
+    seed : int
+        Decides which.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The manifest with ``class`` changed, and ``planted`` (bool).
+
+    Raises
+    ------
+    DigitError
+        If the share can't be.
+    """
+    if not 0 < share < 0.5:
+        raise DigitError(
+            f"share is {share!r}: give a share of wrong labels above 0 and below 0.5, such as 0.01."
+        )
+    rng = np.random.default_rng(seed)
+    classes, names = manifest["class"].to_numpy(object, copy=True), manifest["class"].unique()
+    chosen = rng.choice(len(manifest), max(1, round(share * len(manifest))), replace=False)
+    for place in chosen:
+        classes[place] = rng.choice(names[names != classes[place]])
+    return manifest.assign(**{"class": classes, "planted": np.isin(np.arange(len(manifest)), chosen)})
+
+
+def found_of_planted(planted: pd.DataFrame, issues: pd.DataFrame) -> dict[str, int | float]:
+    """Return how many of the planted wrong labels were found.
+
+    Parameters
+    ----------
+    planted : pandas.DataFrame
+        As from `plant_wrong_labels`.
+    issues : pandas.DataFrame
+        As from `find_label_issues` with that manifest.
+
+    Returns
+    -------
+    dict
+        ``planted``; ``named``, the issues in all; ``found``, the planted ones
+        among them; ``recall`` and ``precision``, 0 to 1. Labels that were wrong
+        before count against the precision.
+    """
+    wrong = planted.loc[planted["planted"], "filename"]
+    found = int(issues["filename"].isin(wrong).sum())
+    return {
+        "planted": len(wrong),
+        "named": len(issues),
+        "found": found,
+        "recall": found / max(len(wrong), 1),
+        "precision": found / max(len(issues), 1),
+    }
+
+
+def save_label_issues(run: Run, issues: pd.DataFrame) -> None:
+    """Write ``label_issues.csv`` into a run; `issues` is from `find_label_issues`."""
+    write_table(run / "label_issues.csv", issues.round({"quality": 6}))
