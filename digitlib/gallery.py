@@ -89,6 +89,14 @@ def write_gallery(
     write_page(path, "Images the network was least sure of", _notes(least), cards, rejected)
 
 
+def guess_titles(predictions: pd.DataFrame) -> list[str]:
+    """Return the likeliest classes of each prediction and how likely they are, a line each."""
+    return [
+        "\n".join(f"{name}  {share:.0%}" for name, share in _shares(row))
+        for row in predictions.to_dict("records")
+    ]
+
+
 def _shares(row: dict[str, str | float]) -> list[tuple[str, float]]:
     """Return the named classes with their confidences, as many as there are."""
     names = [(f"label{end}", f"confidence{end}") for end in ("", "_2", "_3")]

@@ -18,6 +18,9 @@ import pandas as pd
 
 from digitlib.errors import DigitError
 
+# With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
+pd.set_option("mode.string_storage", "python")
+
 WRITTEN_BY = {
     "source.json": "01_data_preparation",
     "split.csv": "01_data_preparation",
@@ -27,6 +30,7 @@ WRITTEN_BY = {
     "best_model.keras": "05_training_history",
     "metrics.json": "06_evaluation",
     "predictions.csv": "07_sample_predictions",
+    "label_issues.csv": "10_label_check",
 }
 
 
