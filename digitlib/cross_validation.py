@@ -28,7 +28,7 @@ def held_out_probabilities(
     manifest: pd.DataFrame | None = None,
     *,
     folds: int = 5,
-    repeats: int = 1,
+    repeats: int = 2,
 ) -> np.ndarray:
     """Return each image's class probabilities by a network that has not seen it.
 
@@ -49,7 +49,7 @@ def held_out_probabilities(
     folds : int
         From 2 to the number of images of the rarest class.
     repeats : int
-        Times that all is done, with other folds and weights; the mean is returned.
+        Times that all is done, with other folds and weights; the mean is returned, which is a better judge.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from digitlib.errors import DigitError
 from digitlib.recipes import Recipe, get_recipe
 from digitlib.runs import Run, write_table
 
-EPOCHS, STEPS = 6, 700
+EPOCHS, STEPS = 6, 450
 """Who judges labels has to train at least so long: the recipe `tiny` by itself stops far earlier."""
 
 SURELY_WRONG = 0.05
@@ -29,7 +29,7 @@ def label_recipe(recipe: str = "tiny", *, epochs: int | None = None, seed: int =
     recipe : str
         Name of one of `digitlib.recipes.RECIPES`.
     epochs : int, optional
-        By default as many as the recipe has, but no less than 6, and 700 steps.
+        By default as many as the recipe has, but no less than 6, and 450 steps.
     seed : int
         Of the folds, weights and batches.
 
@@ -45,7 +45,7 @@ def label_recipe(recipe: str = "tiny", *, epochs: int | None = None, seed: int =
     Examples
     --------
     >>> label_recipe().for_images(3_600).epochs
-    13
+    8
     """
     settings = get_recipe(recipe, epochs=epochs, seed=seed, label_smoothing=0.0)
     if epochs is not None:

@@ -30,7 +30,7 @@ def test_real_digits_have_no_twins(digits: Path) -> None:
     assert (similar["part"] != similar["twin_part"]).all()
 
 
-@pytest.mark.parametrize("how", ["jpeg", "darker", "larger"])
+@pytest.mark.parametrize("how", ["jpeg", "darker", "coloured"])
 def test_a_picture_saved_anew_is_found_in_the_other_part(digits: Path, how: str) -> None:
     before = d.prepare(digits, "runs/a", mode="none")
     test, train = of_part(before, "test", "3"), of_part(before, "train", "3")
