@@ -14,8 +14,8 @@ from digitlib.runs import Run, write_table
 EPOCHS, STEPS = 6, 450
 """Who judges labels has to train at least so long: the recipe `tiny` by itself stops far earlier."""
 
-SURELY_WRONG = 0.05
-"""Quality below which a label is named in any case; chosen on planted labels of other seeds than those reported."""
+SURELY_WRONG = 0.01
+"""Quality below which a label is named in any case; chosen with planted labels of other seeds than those reported."""
 
 
 def label_recipe(recipe: str = "tiny", *, epochs: int | None = None, seed: int = 42) -> Recipe:
@@ -61,9 +61,9 @@ def find_label_issues(
     How many there are is estimated by counting images that are named another
     class than their label's with at least the confidence that is usual for
     that class; so many with the lowest quality are returned
-    (`cleanlab.filter.find_label_issues` with ``filter_by="low_normalized_margin"``;
+    (`cleanlab.filter.find_label_issues` with ``filter_by="low_self_confidence"``;
     Northcutt, Jiang and Chuang, 2021, https://arxiv.org/abs/1911.00068), and
-    all others with a quality below 0.05: the estimate is a little too low.
+    all others with a quality below 0.01, since the estimate is a little too low.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def find_label_issues(
     -------
     pandas.DataFrame
         ``filename``; ``label`` as given; ``likely_label``; ``quality`` of the
-        given label, from 0 (surely wrong) to 0.5 (as likely as another;
-        `cleanlab.rank.get_label_quality_scores`, normalized margin); ``part``.
+        given label, which is its probability by the networks, from 0 to 0.5
+        (`cleanlab.rank.get_label_quality_scores`, self-confidence); ``part``.
         The worst comes first.
     """
     from cleanlab.filter import find_label_issues as find
@@ -88,8 +88,8 @@ def find_label_issues(
     given = manifest["class"].map({name: label for label, name in enumerate(class_names)}).to_numpy()
     likely = probabilities.argmax(axis=1)
     # One job: cleanlab's own processes would be forks of one in which TensorFlow's threads run.
-    estimated = find(given, probabilities, filter_by="low_normalized_margin", n_jobs=1)
-    quality = get_label_quality_scores(given, probabilities, method="normalized_margin")
+    estimated = find(given, probabilities, filter_by="low_self_confidence", n_jobs=1)
+    quality = get_label_quality_scores(given, probabilities, method="self_confidence")
     found = (estimated | (quality < SURELY_WRONG)) & (likely != given)
     table = pd.DataFrame(
         {
