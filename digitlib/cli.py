@@ -14,11 +14,13 @@ import click
 from digitlib.errors import DigitError
 from digitlib.folders import holds_moved
 from digitlib.folders import undo as undo_split
+from digitlib.inputs import find_inputs
 from digitlib.locking import alone
 from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe
 from digitlib.runs import open_run, resolve, shown
 from digitlib.samples import as_folder
-from digitlib.sources import find_images, list_images
+from digitlib.sources import find_images
+from digitlib.writing import form_of
 
 
 class _Group(click.Group):
@@ -89,25 +91,45 @@ def run(
 
 @main.command()
 @click.argument("run_or_model")
-@click.argument("folder")
+@click.argument("source")
 @click.option(
-    "--out", default="predictions.csv", show_default=True, help="Table of file name, label and confidence."
+    "--out",
+    default="predictions.csv",
+    show_default=True,
+    help="Table to write: .csv, .parquet, or submission.csv for Kaggle's form.",
 )
 @click.option("--submission", default=None, help="Also write Kaggle's ImageId,Label here.")
-def predict(run_or_model: str, folder: str, out: str, submission: str | None) -> None:
-    """Name the images of FOLDER with the network of RUN_OR_MODEL."""
-    filenames = list_images(folder)
+@click.option(
+    "--gallery", default=None, help="Also write a page of the least sure images here, such as page.html."
+)
+@click.option(
+    "--gallery-size",
+    "limit",
+    default=200,
+    show_default=True,
+    help="Pictures on that page.",
+    type=click.IntRange(1),
+)
+def predict(
+    run_or_model: str, source: str, out: str, submission: str | None, gallery: str | None, limit: int
+) -> None:
+    """Name the images of SOURCE with the network of RUN_OR_MODEL.
+
+    SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
+    with a column filename), a pattern in quotes such as 'scans/**/*.png', or one image.
+    """
+    form_of(out)  # what can't work is refused before TensorFlow is loaded
+    files = find_inputs(source)
     if not Path(resolve(run_or_model)).exists():
         raise DigitError(
             f"{run_or_model} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
         )
-    from digitlib.prediction import open_model, predict_batches, write_predictions
+    from digitlib.prediction import predict_to_files
 
-    tables = predict_batches(*open_model(run_or_model), resolve(folder), filenames)
-    done = write_predictions(resolve(out), tables, resolve(submission) if submission else None)
+    done = predict_to_files(run_or_model, *files, out, submission=submission, gallery=gallery, limit=limit)
     unreadable = done["unreadable"]
     more = f", {unreadable} of them unreadable (see the column reason)" if unreadable else ""
-    click.echo(f"{done['images']:,} images{more}: {shown(out)}")
+    click.echo(f"{done['images']:,} images{more}: {shown(out)}{f' and {shown(gallery)}' if gallery else ''}")
 
 
 @main.command()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -15,15 +14,20 @@ from digitlib.backend import keras
 from digitlib.decoding import Decoded, read_files
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model, load_model
+from digitlib.gallery import LIMIT, LeastSure, write_gallery
 from digitlib.generators import ImageBatches
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe
-from digitlib.runs import Run, atomic, csv_options, inert, resolve, shown
+from digitlib.runs import Run, resolve, shown
 from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
+from digitlib.writing import write_predictions
 
 BATCH = 1024
 """Images a prediction step; memory does not grow with the folder."""
+
+TOP = 3
+"""How many classes an image is named with, most likely first."""
 
 
 def unlabelled_files(run: Run) -> tuple[Path, list[str]]:
@@ -59,7 +63,9 @@ def predict_files(
     pandas.DataFrame
         A row a file, in the given order: ``filename``, ``label`` (class name,
         empty if unreadable), ``confidence`` (0 to 1, NaN if unreadable),
-        ``reason`` (empty unless unreadable).
+        ``reason`` (empty unless unreadable); then the second and third most
+        likely class, ``label_2``, ``confidence_2``, ``label_3``,
+        ``confidence_3`` (empty and NaN where there are no more classes).
     """
     return pd.concat(predict_batches(model, recipe, class_names, folder, filenames), ignore_index=True)
 
@@ -90,13 +96,20 @@ def _batches(results: Iterator[Decoded]) -> Iterator[list[Decoded]]:
 def _name_batch(
     model: keras.Model, recipe: Recipe, class_names: list[str], batch: list[Decoded]
 ) -> pd.DataFrame:
-    """Return label, confidence and reason of some decoded files."""
-    table = pd.DataFrame({"label": "", "confidence": np.nan, "reason": [result.reason for result in batch]})
+    """Return labels, confidences and reason of some decoded files, the likeliest class before the reason."""
+    names = np.full((len(batch), TOP), "", dtype=object)
+    shares = np.full((len(batch), TOP), np.nan)
     good = [number for number, result in enumerate(batch) if result.image is not None]
     if good:
-        probabilities = model.predict_on_batch(_as_input([batch[number].image for number in good], recipe))
-        table.loc[good, "label"] = np.array(class_names, dtype=object)[probabilities.argmax(axis=1)]
-        table.loc[good, "confidence"] = probabilities.max(axis=1).astype(float)
+        said = model.predict_on_batch(_as_input([batch[number].image for number in good], recipe))
+        best = np.argsort(-said, axis=1, kind="stable")[:, :TOP]
+        names[good, : best.shape[1]] = np.array(class_names, dtype=object)[best]
+        shares[good, : best.shape[1]] = np.take_along_axis(said, best, axis=1)
+    table = pd.DataFrame(
+        {"label": names[:, 0], "confidence": shares[:, 0], "reason": [result.reason for result in batch]}
+    )
+    for place in range(1, TOP):
+        table[f"label_{place + 1}"], table[f"confidence_{place + 1}"] = names[:, place], shares[:, place]
     return table
 
 
@@ -140,38 +153,44 @@ def open_model(run_or_model: str | os.PathLike[str]) -> tuple[keras.Model, Recip
     return model, load_recipe(run), class_names_of(run)
 
 
-def write_predictions(
-    path: Path, predictions: pd.DataFrame | Iterable[pd.DataFrame], submission: Path | None = None
+def predict_to_files(
+    run_or_model: str | os.PathLike[str],
+    folder: Path,
+    filenames: list[str],
+    out: str | os.PathLike[str],
+    *,
+    submission: str | os.PathLike[str] | None = None,
+    gallery: str | os.PathLike[str] | None = None,
+    limit: int = LIMIT,
 ) -> dict[str, int]:
-    """Write ``filename,label,confidence,reason``, and Kaggle's ``ImageId,Label`` if wanted, atomically.
-
-    A file name that a spreadsheet would take for a formula begins with ``./``; see `digitlib.runs.inert`.
+    """Name files and write what came of it, while the rest is still being named.
 
     Parameters
     ----------
-    path : pathlib.Path
-        The table to write; ``reason`` says why a file could not be read.
-    predictions : pandas.DataFrame or iterable of pandas.DataFrame
-        As from `predict_files` or, to write while the rest is still being named, `predict_batches`.
-    submission : pathlib.Path, optional
-        Where to write ``ImageId``, counted from 1 in the order given, and ``Label``.
+    run_or_model : str or path-like
+        See `open_model`.
+    folder, filenames
+        As from `digitlib.inputs.find_inputs`.
+    out, submission : str or path-like
+        See `digitlib.writing.write_predictions`.
+    gallery : str or path-like, optional
+        Where to write a page of the least sure ones; see `digitlib.gallery.write_gallery`.
+    limit : int
+        Pictures on that page.
 
     Returns
     -------
     dict of str to int
-        ``images`` written and how many of them were ``unreadable``.
+        ``images`` and how many of them were ``unreadable``.
+
+    Raises
+    ------
+    DigitError
+        If a file or folder can't be used; see there.
     """
-    parts = [predictions] if isinstance(predictions, pd.DataFrame) else predictions
-    done = {"images": 0, "unreadable": 0}
-    with atomic(path) as table, atomic(submission) if submission else nullcontext() as short:
-        for part in parts:
-            head = done["images"] == 0
-            part = part.assign(filename=inert(part["filename"]))
-            options = {"mode": "a", "index": False, "header": head, **csv_options(part)}
-            part[["filename", "label", "confidence", "reason"]].to_csv(table, float_format="%.6f", **options)
-            if short:
-                numbers = range(done["images"] + 1, done["images"] + len(part) + 1)
-                pd.DataFrame({"ImageId": numbers, "Label": part["label"].array}).to_csv(short, **options)
-            done["images"] += len(part)
-            done["unreadable"] += int((part["reason"] != "").sum())
+    least = LeastSure(limit)
+    tables = least.noting(predict_batches(*open_model(run_or_model), folder, filenames))
+    done = write_predictions(resolve(out), tables, resolve(submission) if submission else None)
+    if gallery:
+        write_gallery(resolve(gallery), folder, least)
     return done

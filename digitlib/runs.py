@@ -18,6 +18,9 @@ import pandas as pd
 
 from digitlib.errors import DigitError
 
+# With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
+pd.set_option("mode.string_storage", "python")
+
 WRITTEN_BY = {
     "source.json": "01_data_preparation",
     "split.csv": "01_data_preparation",
@@ -27,11 +30,15 @@ WRITTEN_BY = {
     "best_model.keras": "05_training_history",
     "metrics.json": "06_evaluation",
     "predictions.csv": "07_sample_predictions",
+    "label_issues.csv": "10_label_check",
 }
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet may execute a cell that begins so."""
+
+TEXTS = ("filename", "class", "label", "label_2", "label_3", "likely_label")
+"""Columns that hold users' own names."""
 
 
 def project_root() -> Path:
@@ -175,7 +182,7 @@ def inert(filenames: pd.Series) -> pd.Series:
 
 def csv_options(table: pd.DataFrame) -> dict[str, Any]:
     """Return how `table` is written as CSV so that it can be read again, whatever its texts hold."""
-    texts = (table[name] for name in ("filename", "class", "label") if name in table)
+    texts = (table[name] for name in TEXTS if name in table)
     # Before 3.13, Python leaves a lone carriage return without quotes, and readers take it for the end of the line.
     quoting = (
         csv.QUOTE_NONNUMERIC

@@ -101,6 +101,12 @@ def test_no_table_holds_a_name_that_a_spreadsheet_executes(root: Path) -> None:
         assert read_table(root / table)["filename"].tolist() == names
 
 
+def test_a_parquet_table_holds_names_as_they_are(root: Path) -> None:
+    predictions = pd.DataFrame({"filename": NAMES, "label": "1", "confidence": 0.5, "reason": ""})
+    d.write_predictions(root / "predictions.parquet", predictions)
+    assert pd.read_parquet(root / "predictions.parquet")["filename"].tolist() == NAMES
+
+
 def pictures(folder: Path, *names: str) -> None:
     rng = np.random.default_rng(0)
     for name in names:
@@ -147,6 +153,29 @@ def test_names_that_are_html_are_text_in_the_report(root: Path) -> None:
     assert "<img src=x" not in page
     assert page.count("&lt;img src=x") >= 5
     assert_loads_nothing(page)
+
+
+def test_names_that_are_html_are_text_in_the_gallery(root: Path) -> None:
+    pictures(root, "a")
+    names = ["a/0.png", EVIL, "a/1.png"]
+    predictions = pd.DataFrame({"filename": names, "label": [EVIL, "", "1"], "confidence": [0.5, np.nan, 0.6],
+        "reason": ["", EVIL, ""], "label_2": EVIL, "confidence_2": 0.1})  # fmt: skip
+    d.write_gallery(root / "page.html", root, predictions)
+    page = (root / "page.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in page
+    assert page.count("&lt;img src=x") == 6
+    assert page.count('src="data:image/png;base64,') == page.count("<img") == 2
+    assert "default-src 'none'" in page
+    assert_loads_nothing(page)
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/etc/passwd"])
+def test_archives_that_lead_out_are_not_named_either(root: Path, name: str) -> None:
+    with zipfile.ZipFile(root / "x.zip", "w") as packed:
+        packed.writestr("a/1.png", "harmless")
+        packed.writestr(zipfile.ZipInfo(name), "evil")
+    with pytest.raises(d.DigitError, match="leads out of its folder: nothing was unpacked"):
+        d.find_inputs("x.zip")
 
 
 def assert_loads_nothing(page: str) -> None:

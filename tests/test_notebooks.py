@@ -67,6 +67,37 @@ def test_letters_go_through_the_whole_series(letters: Path) -> None:
     assert again.stdout.count("done before") == 7
 
 
+def test_labels_are_checked_and_the_least_sure_shown(letters: Path) -> None:
+    run = letters / "runs" / "letters"
+    for name, *parameters in (
+        (
+            "10_label_check",
+            "-p",
+            "epochs",
+            "30",
+            "-p",
+            "folds",
+            "3",
+            "-p",
+            "repeats",
+            "1",
+            "-p",
+            "planted",
+            "0.03",
+        ),
+        ("07_sample_predictions", "-p", "gallery", "5"),
+    ):
+        done = run_command(
+            "papermill", f"notebooks/{name}.ipynb", str(letters / f"{name}.ipynb"), "-p", "run_dir", "runs/letters",
+            *parameters, root=letters,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+    issues = pd.read_csv(run / "label_issues.csv", keep_default_na=False)
+    assert list(issues) == ["filename", "label", "likely_label", "quality", "part"]
+    assert set(issues["filename"]) <= set(pd.read_csv(run / "split.csv")["filename"])
+    assert (run / "gallery.html").read_text().count("data:image/png;base64") == 5
+
+
 def test_single_notebooks_with_plain_papermill(letters: Path) -> None:
     for name, *parameters in (
         (

@@ -98,6 +98,8 @@ def test_the_table_of_notebooks_names_them_all() -> None:
         (["run", "--data", "{digits}", "--only", "42"], "42"),
         (["run", "--data", "{digits}", "--only", "05"], "01_data_preparation"),
         (["predict", "runs/none", "{digits}"], "runs/none"),
+        (["predict", "runs/none", "{digits}", "--out", "x.xlsx"], "end its name with .csv or .parquet"),
+        (["predict", "runs/none", "nowhere/*.png"], "no file matches 'nowhere/*.png'"),
         (["undo", "runs/none"], "runs/none"),
     ],
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import digitlib as d
+from digitlib.cli import main
 from digitlib.runs import Run
 
 mpl.use("agg")
@@ -97,6 +100,54 @@ def test_an_unreadable_file_is_a_row_with_its_reason(run: Run, tmp_path: Path, s
     assert done == {"images": 3, "unreadable": 1}
     assert pd.read_csv(tmp_path / "p.csv")["filename"].tolist() == files
     assert pd.read_csv(tmp_path / "s.csv")["ImageId"].tolist() == [1, 2, 3]
+
+
+def test_three_classes_are_named_in_order(run: Run, sample: Path) -> None:
+    model, recipe, names = d.open_model(run.folder)
+    files = d.list_images(sample / "testSet")[:50]
+    table = d.predict_files(model, recipe, names, sample / "testSet", files)
+    assert list(table)[:4] == ["filename", "label", "confidence", "reason"]
+    assert list(table)[4:] == ["label_2", "confidence_2", "label_3", "confidence_3"]
+    shares = table[["confidence", "confidence_2", "confidence_3"]].to_numpy()
+    assert (np.diff(shares) <= 0).all()
+    assert (shares.sum(axis=1) <= 1 + 1e-5).all()
+    assert all(len(set(row)) == 3 for row in table[["label", "label_2", "label_3"]].to_numpy())
+
+
+def test_every_kind_of_source_gives_the_same_answers(run: Run, sample: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    names = d.list_images(sample / "testSet")[:5]
+    for name in names:
+        (folder / name).write_bytes((sample / "testSet" / name).read_bytes())
+    (folder / "img_no.png").write_text("no picture")
+    (tmp_path / "list.txt").write_text(
+        "\n".join(f"scans/{name}" for name in [*names, "img_no.png", "gone.png"])
+    )
+    shutil.make_archive(str(tmp_path / "all"), "zip", folder)
+    answers = {}
+    for number, source in enumerate(
+        ["scans", "scans/*.png", "@list.txt", "list.txt", "all.zip", f"scans/{names[0]}"]
+    ):
+        place = str(tmp_path / source) if source[0] != "@" else f"@{tmp_path / source[1:]}"
+        command = ["predict", str(run.folder), place, "--out", str(tmp_path / f"{number}.parquet")]
+        done = CliRunner().invoke(
+            main, [*command, "--gallery", str(tmp_path / "page.html"), "--gallery-size", "3"]
+        )
+        assert done.exit_code == 0, done.output
+        table = pd.read_parquet(tmp_path / f"{number}.parquet")
+        table["filename"] = table["filename"].str.removeprefix("scans/")
+        answers[source] = table.set_index("filename")
+    pd.testing.assert_frame_equal(answers["scans"], answers["scans/*.png"])
+    pd.testing.assert_frame_equal(answers["scans"], answers["all.zip"])
+    pd.testing.assert_frame_equal(answers["@list.txt"], answers["list.txt"])
+    assert answers["scans"].loc["img_no.png", "reason"] == "not an image"
+    assert answers["list.txt"].loc["gone.png", "reason"] == "can't be read: No such file or directory"
+    for name in names:
+        alike = [table.loc[name] for table in answers.values() if name in table.index]
+        assert len(alike) >= 5
+        assert {row["label"] for row in alike} == {alike[0]["label"]}
+    assert (tmp_path / "page.html").read_text().count("data:image/png;base64") == 1
 
 
 def test_a_damaged_model_is_refused(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,132 @@
+"""Which files to name: those of a folder, a zip archive, a list, a pattern, or one image."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+
+import pandas as pd
+from natsort import natsorted
+
+from digitlib.errors import DigitError
+from digitlib.runs import read_table, resolve, shown
+from digitlib.samples import as_folder
+from digitlib.sources import is_litter, list_images
+
+LISTS = {".txt", ".csv"}
+"""Files that are lists of files; ``@`` before the name says so of any other."""
+
+
+def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
+    """Return the files that `source` stands for.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A folder, with all below it; a zip archive, which is unpacked below
+        ``data/`` first; a list of files: ``@list``, a text file with a name a
+        line or a CSV file with a column ``filename``; a pattern such as
+        ``"scans/**/*.png"`` (see `glob.glob`); or one image. What exists by
+        that very name is taken as it is.
+
+    Returns
+    -------
+    folder : pathlib.Path
+        What the names are relative to: the folder, the unpacked archive, the
+        folder of the list, the part of the pattern before its first sign.
+    filenames : list of str
+        In natural order (img_2 before img_10), those of a list in its own.
+        Whether a file is an image shows when it is decoded.
+
+    Raises
+    ------
+    DigitError
+        If there is nothing by that name or nothing in it, or an archive is damaged or hostile.
+    """
+    text = os.fspath(source)
+    path = resolve(text)
+    if path.is_dir():
+        return path, list_images(path)
+    if path.is_file():
+        return _of_file(path)
+    if text.startswith("@"):
+        return _of_list(resolve(text[1:]))
+    if glob.has_magic(text):
+        return _of_pattern(text)
+    raise DigitError(
+        f"{shown(path)!r} doesn't exist: give a folder, a zip archive, a list of files (@list.txt), a pattern in quotes "
+        "such as 'scans/*.png', or one image."
+    )
+
+
+def _of_file(path: Path) -> tuple[Path, list[str]]:
+    """Return an archive's files, a list's files, or the one image itself."""
+    if path.suffix.lower() in LISTS:
+        return _of_list(path)
+    if path.suffix.lower() == ".zip":
+        folder = as_folder(path)
+        try:
+            return folder, list_images(folder)
+        except DigitError as error:
+            raise DigitError(f"{shown(path)} holds no files: give an archive of images.") from error
+    return path.parent, [path.name]
+
+
+def _of_list(path: Path) -> tuple[Path, list[str]]:
+    """Return the files that a list names; relative names start from the list's own folder."""
+    if not path.is_file():
+        raise DigitError(f"the list {shown(path)!r} doesn't exist: give a text file with a file name a line.")
+    try:
+        names = _names_in_csv(path) if path.suffix.lower() == ".csv" else _names_in_text(path)
+    except OSError as error:
+        raise DigitError(f"the list {shown(path)} can't be read: {error.strerror}.") from error
+    if not names:
+        raise DigitError(f"the list {shown(path)} is empty: write a file name on each line.")
+    if not any(os.path.lexists(path.parent / name) for name in names):
+        raise DigitError(
+            f"none of the {len(names):,} files in the list {shown(path)} exists, such as {names[0][:200]!r}: relative "
+            "names start from the folder of the list."
+        )
+    return path.parent, names
+
+
+def _names_in_text(path: Path) -> list[str]:
+    """Return the lines of a text file that are not empty; names that are not UTF-8 are kept as they are."""
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    return [_without_null(path, line) for line in lines if line]
+
+
+def _names_in_csv(path: Path) -> list[str]:
+    try:
+        table = read_table(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DigitError(f"{shown(path)} is no table ({str(error).strip()[:100]}).") from error
+    if "filename" not in table:
+        raise DigitError(
+            f"{shown(path)} has no column 'filename', only {', '.join(map(str, table.columns))[:200]}: rename the "
+            "column that holds the files."
+        )
+    return [_without_null(path, name) for name in table["filename"] if name]
+
+
+def _without_null(path: Path, name: str) -> str:
+    if "\0" in name:
+        raise DigitError(f"{shown(path)} holds a null character: give a text file with a file name a line.")
+    return name
+
+
+def _of_pattern(pattern: str) -> tuple[Path, list[str]]:
+    """Return the files that a pattern matches, without hidden ones and systems' litter."""
+    parts = Path(pattern).parts
+    magic = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    folder, rest = resolve(Path(*parts[:magic])), os.path.join(*parts[magic:])  # noqa: PTH118 - a pattern is no path
+    names = [
+        Path(name).as_posix()
+        for name in glob.iglob(rest, root_dir=folder, recursive=True)  # noqa: PTH207 - takes what a shell does
+        if (folder / name).is_file() and not any(is_litter(part) for part in Path(name).parts if part != "..")
+    ]
+    if not names:
+        raise DigitError(f"no file matches {pattern!r}: relative patterns start from {shown(folder)!r}.")
+    return folder, natsorted(names)

@@ -1,0 +1,83 @@
+"""Pictures whose label or place in the split is doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from digitlib.decoding import read_file
+from digitlib.errors import DigitError
+from digitlib.plots import RED, plot_images
+from digitlib.runs import Run, shown
+from digitlib.split import paths_of, read_split
+
+
+def plot_label_issues(run: Run, issues: pd.DataFrame, columns: int = 6) -> Figure:
+    """Draw pictures with their label, the likely one, and the name of the file.
+
+    Parameters
+    ----------
+    run : Run
+        Where the files are.
+    issues : pandas.DataFrame
+        At least one row, as from `digitlib.labels.find_label_issues`.
+    columns : int
+        Pictures a row.
+
+    Raises
+    ------
+    DigitError
+        If a file can't be read any more.
+    """
+    titles = [f"{row.label} → {row.likely_label}?\n{_short(row.filename)}" for row in issues.itertuples()]
+    return plot_images(_pictures(run, issues["filename"].tolist()), titles, columns, size=1.55)
+
+
+def plot_twins(run: Run, pairs: pd.DataFrame, columns: int = 6) -> Figure:
+    """Draw pictures beside their most similar one of an earlier part, in red where the labels differ.
+
+    Parameters
+    ----------
+    run : Run
+        Where the files are.
+    pairs : pandas.DataFrame
+        At least one row, as from `digitlib.duplicates.near_duplicates`.
+    columns : int
+        Pictures a row, an even number.
+
+    Raises
+    ------
+    DigitError
+        If a file can't be read any more.
+    """
+    names, titles, colors = [], [], []
+    for row in pairs.to_dict("records"):
+        names += [row["filename"], row["twin"]]
+        titles.append(
+            f"{row['part']}: {row['class']}\n{_short(row['filename'])}\nr = {row['correlation']:.3f}"
+        )
+        titles.append(f"{row['twin_part']}: {row['twin_class']}\n{_short(row['twin'])}\n")
+        colors += ["black" if row["class"] == row["twin_class"] else RED] * 2
+    return plot_images(_pictures(run, names), titles, columns, colors, size=1.55)
+
+
+def _pictures(run: Run, filenames: Sequence[str]) -> list[np.ndarray]:
+    """Return the pictures of some files of a run."""
+    rows = read_split(run).drop_duplicates("filename").set_index("filename").loc[filenames].reset_index()
+    images = []
+    for path in paths_of(run, rows):
+        result = read_file(path)
+        if result.image is None:
+            raise DigitError(f"{shown(path)} can't be shown: {result.reason}. Run notebook 01 again.")
+        images.append(result.image)
+    return images
+
+
+def _short(filename: str) -> str:
+    """Return a file's own name, its end alone where it is long."""
+    name = PurePosixPath(filename).name
+    return name if len(name) <= 18 else "…" + name[-17:]

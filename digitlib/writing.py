@@ -1,0 +1,150 @@
+"""Predictions as files, written while the rest is still being named: CSV, Parquet and Kaggle's form."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from digitlib.errors import DigitError
+from digitlib.runs import atomic, csv_options, inert, shown
+
+FIRST = ["filename", "label", "confidence", "reason"]
+"""Every table of predictions begins with these columns; what else a prediction holds follows."""
+
+Add = Callable[[pd.DataFrame], None]
+
+
+def form_of(path: str | os.PathLike[str]) -> str:
+    """Return in which form predictions are written to `path`.
+
+    Returns
+    -------
+    {"csv", "parquet", "kaggle"}
+        By the extension; a CSV file whose name begins with ``submission`` gets Kaggle's form.
+
+    Raises
+    ------
+    DigitError
+        For any other extension.
+    """
+    name = Path(path).name.lower()
+    if name.endswith(".parquet"):
+        return "parquet"
+    if name.endswith(".csv"):
+        return "kaggle" if name.startswith("submission") else "csv"
+    raise DigitError(
+        f"{os.fspath(path)!r} is no table of predictions: end its name with .csv or .parquet, or call it submission.csv "
+        "for Kaggle's form."
+    )
+
+
+def write_predictions(
+    path: Path, predictions: pd.DataFrame | Iterable[pd.DataFrame], submission: Path | None = None
+) -> dict[str, int]:
+    """Write predictions in the form that the name of `path` says, and Kaggle's ``ImageId,Label`` if wanted, atomically.
+
+    In CSV, a file name that a spreadsheet would take for a formula begins with
+    ``./``; see `digitlib.runs.inert`. Parquet holds names as they are, but for
+    bytes that are no UTF-8, which stand as numbers.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The table to write; see `form_of`. ``filename``, ``label``,
+        ``confidence`` and ``reason`` (why a file could not be read) come first.
+    predictions : pandas.DataFrame or iterable of pandas.DataFrame
+        As from `predict_files` or, to write while the rest is still being named, `predict_batches`.
+    submission : pathlib.Path, optional
+        Where to write ``ImageId``, counted from 1 in the order given, and ``Label``.
+
+    Returns
+    -------
+    dict of str to int
+        ``images`` written and how many of them were ``unreadable``.
+
+    Raises
+    ------
+    DigitError
+        If a file can't be written, its extension is unknown, or there are no predictions.
+    """
+    parts = [predictions] if isinstance(predictions, pd.DataFrame) else predictions
+    done = {"images": 0, "unreadable": 0}
+    with ExitStack() as files:
+        adds = [files.enter_context(_WRITERS[form_of(path)](path))]
+        if submission:
+            adds.append(files.enter_context(_kaggle(submission)))
+        for part in parts:
+            for add in adds:
+                add(part[[*FIRST, *part.columns.difference(FIRST, sort=False)]])
+            done["images"] += len(part)
+            done["unreadable"] += int((part["reason"] != "").sum())
+        if not done["images"]:
+            raise DigitError(f"there are no predictions to write to {shown(path)}.")
+    return done
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Add]:
+    with atomic(path) as temporary:
+
+        def add(part: pd.DataFrame) -> None:
+            part = part.assign(filename=inert(part["filename"]))
+            _append(temporary, part, float_format="%.6f")
+
+        yield add
+
+
+@contextmanager
+def _kaggle(path: Path) -> Iterator[Add]:
+    with atomic(path) as temporary:
+        done = 0
+
+        def add(part: pd.DataFrame) -> None:
+            nonlocal done
+            numbers = range(done + 1, done + len(part) + 1)
+            _append(temporary, pd.DataFrame({"ImageId": numbers, "Label": part["label"].array}), part)
+            done += len(part)
+
+        yield add
+
+
+def _append(
+    path: Path, table: pd.DataFrame, texts: pd.DataFrame | None = None, float_format: str | None = None
+) -> None:
+    """Add rows to a CSV file; `texts` is the table that decides about quotes."""
+    options = csv_options(table if texts is None else texts)
+    empty = path.stat().st_size == 0
+    table.to_csv(path, mode="a", index=False, header=empty, float_format=float_format, **options)
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Add]:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    with atomic(path) as temporary, ExitStack() as files:
+        writers: list[ParquetWriter] = []
+
+        def add(part: pd.DataFrame) -> None:
+            texts = part.select_dtypes(["object", "string"]).columns
+            part = part.assign(**{name: part[name].map(_as_utf8) for name in texts})
+            if not writers:
+                types = {
+                    name: pa.from_numpy_dtype(part[name].dtype) for name in part.columns.difference(texts)
+                }
+                schema = pa.schema([(name, types.get(name, pa.string())) for name in part])
+                writers.append(files.enter_context(ParquetWriter(temporary, schema, compression="zstd")))
+            writers[0].write_table(pa.Table.from_pandas(part, writers[0].schema, preserve_index=False))
+
+        yield add
+
+
+def _as_utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_WRITERS = {"csv": _csv, "kaggle": _kaggle, "parquet": _parquet}

@@ -1,0 +1,73 @@
+"""Pictures that stand in two parts are found by name, whatever was done to the file."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import digitlib as d
+
+COLUMNS = ["filename", "class", "part", "twin", "twin_class", "twin_part", "correlation"]
+
+
+def of_part(run: d.Run, part: str, class_name: str) -> str:
+    """Return the first file of a class in a part."""
+    split = d.read_split(run)
+    return str(split[(split["part"] == part) & (split["class"] == class_name)]["filename"].iloc[0])
+
+
+def test_real_digits_have_no_twins(digits: Path) -> None:
+    run = d.prepare(digits, "runs/a", mode="none")
+    for table in (d.exact_duplicates(run), d.near_duplicates(run)):
+        assert list(table) == COLUMNS
+        assert table.empty
+    similar = d.near_duplicates(run, least=0.5)
+    assert similar["correlation"].is_monotonic_decreasing
+    assert (similar["part"] != similar["twin_part"]).all()
+
+
+@pytest.mark.parametrize("how", ["jpeg", "darker", "coloured"])
+def test_a_picture_saved_anew_is_found_in_the_other_part(digits: Path, how: str) -> None:
+    before = d.prepare(digits, "runs/a", mode="none")
+    test, train = of_part(before, "test", "3"), of_part(before, "train", "3")
+    picture = Image.open(digits / test)
+    (digits / train).unlink()  # in its place, and so in the same part, comes the other's picture
+    if how == "jpeg":
+        picture.save(digits / train, "JPEG", quality=75)
+    elif how == "darker":
+        picture.point(lambda value: value * 0.7).save(digits / train)
+    else:
+        picture.convert("RGB").save(digits / train)
+    run = d.prepare(digits, "runs/b", mode="none")
+    assert d.exact_duplicates(run).empty
+    found = d.near_duplicates(run)
+    assert found[COLUMNS[:-1]].to_numpy().tolist() == [[test, "3", "test", train, "3", "train"]]
+    assert found["correlation"].item() > 0.99
+
+
+def test_one_file_with_two_labels_is_told(digits: Path) -> None:
+    before = d.prepare(digits, "runs/a", mode="none")
+    first, second = of_part(before, "train", "4"), of_part(before, "train", "9")
+    shutil.copy2(digits / first, digits / second)
+    twins = d.exact_duplicates(d.prepare(digits, "runs/b", mode="none"))
+    assert twins[["filename", "class", "twin", "twin_class"]].to_numpy().tolist() == [
+        [second, "9", first, "4"]
+    ]
+
+
+def test_blank_pictures_are_like_nothing(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (root / "scans" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = (
+                rng.integers(0, 255, (8, 8), np.uint8) if number else np.full((8, 8), ord(name), np.uint8)
+            )
+            Image.fromarray(pixels).save(root / "scans" / name / f"{number}.png")
+    run = d.prepare("scans", "runs/a", mode="none")
+    assert d.near_duplicates(run).empty
+    assert d.near_duplicates(run, least=-1)["correlation"].between(-1, 1).all()

@@ -1,0 +1,111 @@
+"""What can be named: folders, archives, lists, patterns, single images; and what is refused in one sentence."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import digitlib as d
+
+
+@pytest.fixture
+def scans(root: Path) -> Path:
+    """Return a folder of (empty) files; whether they are images is not asked here."""
+    for name in ("img_2.png", "img_10.png", "a/img_1.png", "a/b/img_3.jpg", "a/.hidden.png", "Thumbs.db"):
+        (root / "scans" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "scans" / name).touch()
+    return root / "scans"
+
+
+def test_a_folder_and_all_below_it(scans: Path) -> None:
+    assert d.find_inputs("scans") == (scans, ["a/b/img_3.jpg", "a/img_1.png", "img_2.png", "img_10.png"])
+
+
+def test_one_image(scans: Path) -> None:
+    assert d.find_inputs("scans/a/img_1.png") == (scans / "a", ["img_1.png"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder", "names"),
+    [
+        ("scans/*.png", "scans", ["img_2.png", "img_10.png"]),
+        ("scans/**/*.png", "scans", ["a/img_1.png", "img_2.png", "img_10.png"]),
+        ("scans/*", "scans", ["img_2.png", "img_10.png"]),
+        ("*/a/img_[0-9].png", ".", ["scans/a/img_1.png"]),
+        ("{scans}/a/*/*.jpg", "scans/a", ["b/img_3.jpg"]),
+    ],
+)
+def test_a_pattern_starts_where_its_first_sign_is(
+    scans: Path, pattern: str, folder: str, names: list[str]
+) -> None:
+    found, files = d.find_inputs(pattern.format(scans=scans))
+    assert (found, files) == ((scans.parent / folder).resolve(), names)
+
+
+def test_what_exists_by_a_name_like_a_pattern_is_taken_as_it_is(scans: Path) -> None:
+    (scans / "img_[12].png").touch()
+    (scans / "@img.png").touch()
+    assert d.find_inputs("scans/img_[12].png")[1] == ["img_[12].png"]
+    assert d.find_inputs(scans / "@img.png")[1] == ["@img.png"]
+
+
+@pytest.mark.parametrize("name", ["@list.txt", "list.txt", "@list"])
+def test_a_text_list_in_its_own_order(scans: Path, name: str) -> None:
+    (scans / name.removeprefix("@")).write_bytes(
+        b"\xef\xbb\xbfimg_10.png\r\n\n../scans/img_2.png\n\xff.png\n"
+    )
+    folder, names = d.find_inputs(f"scans/{name}" if name[0] != "@" else f"@scans/{name[1:]}")
+    assert folder == scans
+    assert [os.fsencode(item) for item in names] == [b"img_10.png", b"../scans/img_2.png", b"\xff.png"]
+
+
+def test_a_table_of_predictions_is_a_list_again(scans: Path) -> None:
+    (scans / "=1.png").touch()
+    (scans / "list.csv").write_text('label,filename\n1,img_2.png\n2,./=1.png\n3,"not, there.png"\n')
+    assert d.find_inputs("scans/list.csv") == (scans, ["img_2.png", "=1.png", "not, there.png"])
+
+
+def test_an_archive_is_unpacked_once_beside_nothing_of_the_users(scans: Path, root: Path) -> None:
+    with zipfile.ZipFile(root / "x.zip", "w") as packed:
+        packed.write(scans / "img_10.png", "in/img_10.png")
+        packed.write(scans / "img_2.png", "in/img_2.png")
+    folder, names = d.find_inputs("x.zip")
+    assert names == ["in/img_2.png", "in/img_10.png"]
+    assert folder.parent == root / "data"
+    assert d.find_inputs("x.zip") == (folder, names)
+
+
+@pytest.mark.parametrize(
+    ("source", "content", "said"),
+    [
+        ("nowhere", None, "'nowhere' doesn't exist: give a folder, a zip archive, a list"),
+        ("scans/*.gif", None, "no file matches 'scans/*.gif': relative patterns start from 'scans'"),
+        ("nowhere/*.gif", None, "no file matches 'nowhere/*.gif'"),
+        ("@list.txt", None, "the list 'list.txt' doesn't exist"),
+        ("list.txt", "\n\n", "the list list.txt is empty"),
+        ("list.txt", "a.png\nb.png\n", "none of the 2 files in the list list.txt exists, such as 'a.png'"),
+        ("list.txt", "a\0b\n", "list.txt holds a null character"),
+        ("list.csv", "file,label\na.png,1\n", "list.csv has no column 'filename', only file, label"),
+        ("list.csv", "", "list.csv is no table"),
+        ("x.zip", "", "x.zip is no zip archive"),
+        ("a\0b", None, "null character"),
+    ],
+)
+def test_what_can_not_be_named_is_said_in_one_sentence(
+    scans: Path, root: Path, source: str, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (root / source).write_text(content)
+    with pytest.raises(d.DigitError) as caught:
+        d.find_inputs(source)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_archive_is_named(root: Path) -> None:
+    zipfile.ZipFile(root / "x.zip", "w").close()
+    with pytest.raises(d.DigitError, match=r"x\.zip holds no files"):
+        d.find_inputs("x.zip")

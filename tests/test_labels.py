@@ -1,0 +1,131 @@
+"""Wrong labels are found, and nothing of the user's is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import digitlib as d
+from digitlib.labels import found_of_planted
+
+NAMES = [str(digit) for digit in range(10)]
+
+
+def manifest(n: int = 1000) -> pd.DataFrame:
+    """Return a made-up manifest."""
+    files = [f"{number % 10}/{number}.png" for number in range(n)]
+    return pd.DataFrame({"filename": files, "class": [name[0] for name in files], "part": "train"})
+
+
+def probabilities(table: pd.DataFrame, seed: int = 0) -> np.ndarray:
+    """Return what a good network would say: nearly sure of the true class, and unsure of one image in ten."""
+    rng = np.random.default_rng(seed)
+    said = rng.dirichlet(np.full(10, 0.05), len(table)) * 0.1
+    unsure = rng.random(len(table)) < 0.1
+    said[np.arange(len(table)), table["class"].astype(int)] += np.where(unsure, 0.1, 0.9)
+    return said / said.sum(axis=1, keepdims=True)
+
+
+def test_planting_is_decided_by_the_seed_and_changes_a_copy() -> None:
+    table = manifest()
+    before = table.copy()
+    planted = d.plant_wrong_labels(table, 0.02, seed=3)
+    pd.testing.assert_frame_equal(table, before)
+    pd.testing.assert_frame_equal(planted, d.plant_wrong_labels(table, 0.02, seed=3))
+    assert planted["planted"].sum() == 20
+    assert ((planted["class"] != table["class"]) == planted["planted"]).all()
+    assert set(planted["class"]) == set(NAMES)
+    assert planted["class"].tolist() != d.plant_wrong_labels(table, 0.02, seed=4)["class"].tolist()
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1, -0.1])
+def test_a_share_that_makes_no_sense_is_refused(share: float) -> None:
+    with pytest.raises(d.DigitError, match="share is"):
+        d.plant_wrong_labels(manifest(), share)
+
+
+def test_planted_labels_are_found_with_what_they_should_be() -> None:
+    table = manifest()
+    planted = d.plant_wrong_labels(table, 0.02)
+    issues = d.find_label_issues(planted, probabilities(table), NAMES)
+    assert list(issues) == ["filename", "label", "likely_label", "quality", "part"]
+    figures = found_of_planted(planted, issues)
+    assert figures["planted"] == 20
+    assert figures["recall"] >= 0.9
+    assert figures["precision"] >= 0.8
+    assert issues["quality"].is_monotonic_increasing
+    assert issues["quality"].between(0, 0.5).all()
+    hits = issues[issues["filename"].isin(planted.loc[planted["planted"], "filename"])]
+    assert (hits["likely_label"] == hits["filename"].str[0]).mean() > 0.9
+    assert (hits["label"] != hits["filename"].str[0]).all()
+
+
+def test_right_labels_are_left_alone() -> None:
+    sure = np.full((1000, 10), 0.01)
+    sure[np.arange(1000), manifest()["class"].astype(int)] = 0.91
+    issues = d.find_label_issues(manifest(), sure, NAMES)
+    assert issues.empty
+    assert found_of_planted(manifest().assign(planted=False), issues) == {
+        "planted": 0, "named": 0, "found": 0, "recall": 0.0, "precision": 0.0,
+    }  # fmt: skip
+
+
+def test_the_table_of_issues_is_inert(root: Path) -> None:
+    issues = pd.DataFrame(
+        {
+            "filename": ["=1+1.png", "a\rb.png"],
+            "label": "1",
+            "likely_label": "7",
+            "quality": 1 / 3,
+            "part": "test",
+        }
+    )
+    d.save_label_issues(d.open_run("runs/a"), issues)
+    text = (root / "runs/a/label_issues.csv").read_text()
+    assert text.splitlines()[1].lstrip('"').startswith("./=1+1.png")
+    again = d.open_run("runs/a").read_table("label_issues.csv", quality=float)
+    assert again["filename"].tolist() == issues["filename"].tolist()
+    assert again["quality"].tolist() == [0.333333, 0.333333]
+
+
+@pytest.fixture
+def run(digits: Path) -> d.Run:
+    return d.prepare(digits, "runs/a", mode="none")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"folds": 1}, "folds is 1: give a whole number from 2 to 40"),
+        ({"folds": 41}, "folds is 41"),
+        ({"folds": 2.0}, "folds is 2.0"),
+        ({"folds": True}, "folds is True"),
+        ({"repeats": 0}, "repeats is 0"),
+    ],
+)
+def test_folds_that_can_not_be_are_refused(run: d.Run, options: dict[str, int], said: str) -> None:
+    with pytest.raises(d.DigitError, match=said):
+        d.held_out_probabilities(run, d.get_recipe("tiny"), **options)
+
+
+@pytest.mark.slow
+def test_networks_judge_only_what_they_have_not_seen(run: d.Run) -> None:
+    """An image whose label is wrong must be judged as before: its own label can't have had an influence."""
+    recipe = d.get_recipe("tiny", epochs=12)
+    table = d.read_split(run)
+    planted = d.plant_wrong_labels(table, 0.05, seed=1)
+    said = d.held_out_probabilities(run, recipe, planted, folds=4)
+    assert said.shape == (400, 10)
+    np.testing.assert_allclose(said.sum(axis=1), 1)
+    true = table["class"].astype(int).to_numpy()
+    wrong = planted["planted"].to_numpy()
+    named = said.argmax(axis=1)
+    assert (named == true).mean() > 0.7
+    assert (named[wrong] == true[wrong]).mean() > 0.5
+    assert (named[wrong] == planted["class"].astype(int)[wrong]).mean() < 0.3
+    before = d.read_split(run)
+    pd.testing.assert_frame_equal(table, before)
