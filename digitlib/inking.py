@@ -43,19 +43,16 @@ class Ink:
         Contrast of the page's ordinary ink, 0 if there is none.
     scale : float
         Pixels of the photo for one of these.
-    light_on_dark : bool
-        Whether the ink is lighter than the paper.
     """
 
     contrast: np.ndarray
     mask: np.ndarray
     strength: float
     scale: float
-    light_on_dark: bool
 
 
-def find_ink(photo: np.ndarray) -> Ink:
-    """Tell the ink of a photo from its paper.
+def find_inks(photo: np.ndarray) -> tuple[Ink, Ink]:
+    """Tell the ink of a photo from its paper, once for ink darker than the paper and once for lighter ink.
 
     The paper is a wide median, then the mean of what is not ink around each
     pixel; the share of its light that is missing or added doesn't depend on
@@ -69,27 +66,29 @@ def find_ink(photo: np.ndarray) -> Ink:
 
     Returns
     -------
-    Ink
+    dark, light : Ink
     """
     grey = _grey(photo)
     longest = max(grey.shape)
-    scale = longest / np.clip(longest, SHORTEST, LONGEST)
+    scale = float(longest / np.clip(longest, SHORTEST, LONGEST))
     shape = tuple(max(1, round(length / scale)) for length in grey.shape)
     if shape != grey.shape:
         grey = resize(grey, shape, order=1, anti_aliasing=scale > 1)
     grey = gaussian_filter(grey.astype(np.float32), 0.8)
     paper, sheet = _paper(grey)
-    difference = np.where(sheet, paper - grey, 0)
-    light = _is_light_on_dark(difference, paper)
-    contrast = (-difference if light else difference) / (paper + DARKEST)
+    contrast = np.where(sheet, (paper - grey) / (paper + DARKEST), 0)
+    return _ink(contrast, sheet, scale), _ink(-contrast, sheet, scale)
+
+
+def _ink(contrast: np.ndarray, sheet: np.ndarray, scale: float) -> Ink:
+    """Return what is stronger than the noise of the paper."""
     inside = contrast[sheet]
     noise = 1.4826 * float(np.median(np.abs(inside - np.median(inside))))
     threshold = max(FAINTEST, 4 * noise)
     some = inside[inside > threshold]
     strength = float(np.quantile(some, 0.8)) if some.size else 0.0
     low, high = max(threshold, 0.4 * strength), max(threshold, 0.65 * strength)
-    mask = apply_hysteresis_threshold(contrast, low, high)
-    return Ink(contrast, mask, strength, float(scale), light)
+    return Ink(contrast, apply_hysteresis_threshold(contrast, low, high), strength, scale)
 
 
 def _grey(photo: np.ndarray) -> np.ndarray:
@@ -118,9 +117,3 @@ def _paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = uniform_filter(small * plain, near) / np.maximum(weight, 1e-6)
     paper = np.where(weight > 0.3, mean, paper)
     return resize(paper, grey.shape, order=1).astype(np.float32), resize(sheet, grey.shape, order=0)
-
-
-def _is_light_on_dark(difference: np.ndarray, paper: np.ndarray) -> bool:
-    """Tell whether what stands out is lighter than the paper rather than darker."""
-    ratio = np.log((paper - difference + DARKEST) / (paper + DARKEST))
-    return bool((np.clip(ratio, 0, 1) ** 2).sum() > (np.clip(-ratio, 0, 1) ** 2).sum())

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import distance_transform_edt, find_objects, label
+from skimage.graph import route_through_array
 
 from digitlib.inking import Ink
 
@@ -17,131 +18,188 @@ NEAR = 0.22
 """Parts of one digit are no further apart than this share of the usual height."""
 
 WIDEST = 1.25
-"""Two parts that together are wider than this share of the usual height are two digits."""
+"""Parts that together are wider than this share of the usual height are two digits."""
 
 SMALLEST = 8
 """Pixels of the longer side of a digit, at the scale it is worked on."""
 
 
 @dataclass(frozen=True)
-class Segments:
-    """Pieces of ink.
+class Piece:
+    """Ink that belongs together.
 
     Attributes
     ----------
-    pieces : numpy.ndarray
-        int, shape (height, width): number of the digit that each pixel belongs to, 0 for none.
-    boxes : pandas.DataFrame
-        A row a digit: ``piece``, ``x``, ``y``, ``width``, ``height`` at the scale of `pieces`.
-    usual : float
-        The usual height of a digit on this page.
+    x, y : int
+        Left and upper edge of its box.
+    mask : numpy.ndarray
+        bool, shape (height, width): its pixels within the box.
     """
 
-    pieces: np.ndarray
-    boxes: pd.DataFrame
-    usual: float
+    x: int
+    y: int
+    mask: np.ndarray
+
+    @property
+    def height(self) -> int:
+        return self.mask.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.mask.shape[1]
+
+    @property
+    def longer(self) -> int:
+        return max(self.mask.shape)
+
+    @property
+    def area(self) -> int:
+        return int(self.mask.sum())
+
+    def weight(self, contrast: np.ndarray) -> float:
+        """Return how much ink it holds: its contrast added up."""
+        return float(contrast[self.y : self.y + self.height, self.x : self.x + self.width][self.mask].sum())
+
+    def joined(self, other: Piece) -> Piece:
+        """Return both as one."""
+        x, y = min(self.x, other.x), min(self.y, other.y)
+        width = max(self.x + self.width, other.x + other.width) - x
+        mask = np.zeros((max(self.y + self.height, other.y + other.height) - y, width), bool)
+        for one in (self, other):
+            mask[one.y - y : one.y - y + one.height, one.x - x : one.x - x + one.width] |= one.mask
+        return Piece(x, y, mask)
+
+    def part(self, mask: np.ndarray) -> Piece:
+        """Return some of its pixels, in a box of their own."""
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return Piece(self.x + int(columns[0]), self.y + int(rows[0]), cut)
 
 
-def segment(ink: Ink) -> Segments:
-    """Find what may be digits.
+def segment(ink: Ink) -> list[Piece]:
+    """Find what may be digits, in no particular order.
 
     Parameters
     ----------
     ink : Ink
-        As from `digitlib.inking.find_ink`.
+        One of those from `digitlib.inking.find_inks`.
 
     Returns
     -------
-    Segments
-        In no particular order; empty if nothing on the page has the size of a digit.
+    list of Piece
+        Empty if nothing on the page has the size of a digit.
     """
-    pieces, _ = label(ink.mask, np.ones((3, 3)))
-    boxes = _boxes(pieces)
-    boxes = boxes[~_is_edge(boxes, pieces.shape) & ~_is_line(boxes, pieces.shape)]
-    boxes = boxes[boxes[["width", "height"]].max(axis=1) >= SMALLEST / 4]
-    if boxes.empty or boxes["height"].max() < SMALLEST:
-        return Segments(pieces, boxes.iloc[:0], 0.0)
-    usual = _usual_height(boxes)
-    boxes = boxes[boxes["area"] > 0.002 * usual**2]
-    boxes = _joined(boxes, pieces, usual)
-    longer, shorter = boxes[["width", "height"]].max(axis=1), boxes[["width", "height"]].min(axis=1)
-    digit = longer.between(max(SMALLEST, LOWEST * usual), HIGHEST * usual)
-    # A dash or a rest of a ruled line is flat; a 1 may be thin but stands.
-    flat = (boxes["height"] < 0.35 * usual) & (shorter < 0.45 * longer)
-    return Segments(pieces, boxes[digit & ~flat & (boxes["height"] >= 0.3 * usual)], usual)
+    numbers, _ = label(ink.mask, np.ones((3, 3)))
+    boxes = enumerate(find_objects(numbers), 1)
+    found = [Piece(box[1].start, box[0].start, numbers[box] == n) for n, box in boxes if _has_size(box)]
+    found = [piece for piece in found if not _is_edge(piece, numbers.shape) and not _is_line(piece, numbers.shape)]
+    if not any(piece.height >= SMALLEST for piece in found):
+        return []
+    usual = usual_height(found)
+    found = _joined([piece for piece in found if piece.area > 0.002 * usual**2], usual)
+    return [piece for piece in found if _is_digit(piece, usual)]
 
 
-def _boxes(pieces: np.ndarray) -> pd.DataFrame:
-    """Return the box and the number of pixels of each piece."""
-    area = np.bincount(pieces.ravel())
-    rows = [
-        (number, across.start, down.start, across.stop - across.start, down.stop - down.start, area[number])
-        for number, (down, across) in enumerate(find_objects(pieces), 1)
-    ]
-    return pd.DataFrame(rows, columns=["piece", "x", "y", "width", "height", "area"])
+def table_of(pieces: list[Piece]) -> pd.DataFrame:
+    """Return the boxes of pieces, a row each: ``piece`` (its number in the list), ``x``, ``y``, ``width``, ``height``."""
+    rows = [(number, piece.x, piece.y, piece.width, piece.height) for number, piece in enumerate(pieces)]
+    return pd.DataFrame(rows, columns=["piece", "x", "y", "width", "height"])
 
 
-def _is_edge(boxes: pd.DataFrame, shape: tuple[int, ...]) -> pd.Series:
+def usual_height(pieces: list[Piece]) -> float:
+    """Return the height of which half of all ink is in lower pieces: specks are many but hold little ink."""
+    ordered = sorted(pieces, key=lambda piece: piece.height)
+    ink = np.cumsum([piece.area for piece in ordered])
+    return float(ordered[int(np.searchsorted(ink, ink[-1] / 2))].height)
+
+
+def halves(piece: Piece, pieces: list[Piece]) -> list[Piece]:
+    """Cut a piece in two where least ink is, from top to bottom, if it is wide enough for two digits.
+
+    Parameters
+    ----------
+    piece : Piece
+        What may be two digits that touch.
+    pieces : list of Piece
+        All of the page, which tell how large a digit is.
+
+    Returns
+    -------
+    list of Piece
+        The left and the right half, or nothing.
+    """
+    usual = usual_height(pieces)
+    if piece.width < 0.85 * max(usual, piece.height) or piece.height > 1.6 * usual:
+        return []
+    margin = round(0.2 * piece.width)
+    # Deep in a stroke is dearer than at its edge: the cut goes across the narrowest bridge.
+    inside = distance_transform_edt(np.pad(piece.mask, 1))[1:-1, 1:-1]
+    cost = np.pad(0.05 + inside[:, margin:-margin], ((1, 1), (0, 0)), constant_values=0.01)
+    path, _ = route_through_array(cost, (0, cost.shape[1] // 2), (cost.shape[0] - 1, cost.shape[1] // 2))
+    seam = np.zeros(piece.height, int)
+    for row, column in path:
+        if 0 < row <= piece.height:
+            seam[row - 1] = max(seam[row - 1], column + margin)
+    left = np.arange(piece.width)[None] <= seam[:, None]
+    parts = [piece.mask & left, piece.mask & ~left]
+    made = [piece.part(part) for part in parts if part.any()]
+    return made if len(made) == 2 and min(half.height for half in made) > 0.5 * usual else []
+
+
+def _has_size(box: tuple[slice, slice]) -> bool:
+    return max(side.stop - side.start for side in box) >= SMALLEST // 4
+
+
+def _is_edge(piece: Piece, shape: tuple[int, ...]) -> bool:
     """Tell what touches the photo's edge: the edge of the page, a shadow, a finger, half a digit."""
-    right, bottom = boxes["x"] + boxes["width"], boxes["y"] + boxes["height"]
-    return (boxes["x"] <= 0) | (boxes["y"] <= 0) | (right >= shape[1]) | (bottom >= shape[0])
+    touches = piece.x <= 0 or piece.y <= 0
+    return touches or piece.x + piece.width >= shape[1] or piece.y + piece.height >= shape[0]
 
 
-def _is_line(boxes: pd.DataFrame, shape: tuple[int, ...]) -> pd.Series:
+def _is_line(piece: Piece, shape: tuple[int, ...]) -> bool:
     """Tell long thin pieces: ruled lines, the edge of a sheet."""
-    longer = boxes[["width", "height"]].max(axis=1)
-    thickness = boxes["area"] / longer
-    return (longer > 0.3 * max(shape)) & (thickness < 0.05 * longer)
+    return piece.longer > 0.3 * max(shape) and piece.area < 0.05 * piece.longer**2
 
 
-def _usual_height(boxes: pd.DataFrame) -> float:
-    """Return the height that half of all ink is in pieces of at least: specks are many but hold little ink."""
-    ordered = boxes.sort_values("height")
-    share = ordered["area"].cumsum() / ordered["area"].sum()
-    return float(ordered["height"][share >= 0.5].iloc[0])
-
-
-def _joined(boxes: pd.DataFrame, pieces: np.ndarray, usual: float) -> pd.DataFrame:
-    """Give the parts of a digit (the bar of a 5) one number, in `pieces` too: small parts first."""
-    table = {row.piece: row for row in boxes.itertuples(index=False)}
-    for piece in boxes.sort_values("area")["piece"]:
-        part = table[piece]
-        others = [other for other in table.values() if other.piece != piece and _may_join(part, other, usual)]
-        gaps = [_gap(part, other, pieces) for other in others]
-        if not gaps or min(gaps) > NEAR * usual:
-            continue
-        whole = others[int(np.argmin(gaps))]
-        x, y = min(part.x, whole.x), min(part.y, whole.y)
-        width = max(part.x + part.width, whole.x + whole.width) - x
-        height = max(part.y + part.height, whole.y + whole.height) - y
-        window = pieces[part.y : part.y + part.height, part.x : part.x + part.width]
-        window[window == piece] = whole.piece
-        del table[piece]
-        table[whole.piece] = whole._replace(x=x, y=y, width=width, height=height, area=part.area + whole.area)
-    return pd.DataFrame(list(table.values()), columns=boxes.columns)
-
-
-def _may_join(part, other, usual: float) -> bool:  # type: ignore[no-untyped-def]
-    """Tell whether the boxes of two pieces are near, one of them is no whole digit, and both make one."""
-    left, right = min(part.x, other.x), max(part.x + part.width, other.x + other.width)
-    top, bottom = min(part.y, other.y), max(part.y + part.height, other.y + other.height)
-    beside = right - left - part.width - other.width
-    above = bottom - top - part.height - other.height
-    if max(beside, above) > NEAR * usual:
+def _is_digit(piece: Piece, usual: float) -> bool:
+    """Tell what has the size of a digit and isn't flat: a dash, a rest of a ruled line."""
+    if not max(SMALLEST, LOWEST * usual) <= piece.longer <= HIGHEST * usual:
         return False
-    # Overlapping across, they stand above one another as parts of a digit do, not beside as digits.
-    over = -beside / min(part.width, other.width)
-    small = min(part.height, other.height) < (0.75 if over > 0.5 else 0.55) * usual
-    return small and right - left <= WIDEST * usual and bottom - top <= 1.45 * usual
+    flat = piece.height < 0.35 * usual and piece.height < 0.45 * piece.width
+    return not flat and piece.height >= 0.3 * usual
 
 
-def _gap(part, other, pieces: np.ndarray) -> float:  # type: ignore[no-untyped-def]
+def _joined(pieces: list[Piece], usual: float) -> list[Piece]:
+    """Join the parts of a digit, such as the bar of a 5, the smallest first."""
+    todo, done = sorted(pieces, key=lambda piece: piece.area), []
+    while todo:
+        part = todo.pop(0)
+        near = [(_gap(part, other), number) for number, other in enumerate(todo) if _may_join(part, other, usual)]
+        gap, number = min(near, default=(np.inf, -1))
+        if gap <= NEAR * usual:
+            todo[number] = todo[number].joined(part)
+        else:
+            done.append(part)
+    return done
+
+
+def _may_join(one: Piece, other: Piece, usual: float) -> bool:
+    """Tell whether two pieces are near, the smaller is no whole digit, and both make one."""
+    width = max(one.x + one.width, other.x + other.width) - min(one.x, other.x)
+    height = max(one.y + one.height, other.y + other.height) - min(one.y, other.y)
+    beside, above = width - one.width - other.width, height - one.height - other.height
+    if max(beside, above) > NEAR * usual or width > WIDEST * usual or height > 1.45 * usual:
+        return False
+    # Parts of a digit mostly stand above one another; digits stand side by side.
+    stacked = -beside > 0.5 * min(one.width, other.width)
+    return min(one.height, other.height) < (0.75 if stacked else 0.55) * usual
+
+
+def _gap(one: Piece, other: Piece) -> float:
     """Return the distance in pixels between the nearest ink of two pieces."""
-    points = []
-    for one in (part, other):
-        window = pieces[one.y : one.y + one.height, one.x : one.x + one.width] == one.piece
-        points.append(np.argwhere(window) + (one.y, one.x))
-    few, many = sorted(points, key=len)
-    few = few[:: max(1, len(few) // 400)]
-    many = many[:: max(1, len(many) // 2000)]
+    few, many = sorted(
+        (np.argwhere(piece.mask) + (piece.y, piece.x) for piece in (one, other)),
+        key=len,
+    )
+    few, many = few[:: max(1, len(few) // 400)], many[:: max(1, len(many) // 2000)]
     return float(np.sqrt(((few[:, None] - many[None]) ** 2).sum(axis=-1).min()))
