@@ -12,7 +12,13 @@ from scipy.ndimage import gaussian_filter, zoom
 
 Random = np.random.Generator
 
-DARK_INKS = ((0.08, 0.08, 0.10), (0.10, 0.14, 0.45), (0.30, 0.30, 0.32), (0.55, 0.08, 0.10), (0.05, 0.25, 0.15))
+DARK_INKS = (
+    (0.08, 0.08, 0.10),
+    (0.10, 0.14, 0.45),
+    (0.30, 0.30, 0.32),
+    (0.55, 0.08, 0.10),
+    (0.05, 0.25, 0.15),
+)
 """Black, blue, pencil, red and green, as shares of the light they throw back."""
 
 TOUCHING = 0.02
@@ -120,7 +126,12 @@ def _traits(rng: Random) -> dict[str, float]:
 
 
 def _laid_out(
-    pictures: np.ndarray, labels: list[str], counts: list[int], size: float, traits: dict[str, float], rng: Random
+    pictures: np.ndarray,
+    labels: list[str],
+    counts: list[int],
+    size: float,
+    traits: dict[str, float],
+    rng: Random,
 ) -> list[_Stroke]:
     """Give each digit its line and its place in the page's own frame, `size` pixels high or so."""
     strokes: list[_Stroke] = []
@@ -205,7 +216,12 @@ def _photographed(
 
 
 def _ruled(
-    surface: np.ndarray, across: np.ndarray, down: np.ndarray, size: float, traits: dict[str, float], rng: Random
+    surface: np.ndarray,
+    across: np.ndarray,
+    down: np.ndarray,
+    size: float,
+    traits: dict[str, float],
+    rng: Random,
 ) -> np.ndarray:
     """Rule the paper with lines, or squares where ``ruled`` is 2, fainter than any ink."""
     step = rng.uniform(1.4, 2) * size if traits["ruled"] == 1 else rng.uniform(0.5, 0.7) * size
@@ -218,13 +234,22 @@ def _ruled(
 
 
 def _on_table(
-    surface: np.ndarray, ink: np.ndarray, across: np.ndarray, down: np.ndarray, size: float, light: bool, rng: Random
+    surface: np.ndarray,
+    ink: np.ndarray,
+    across: np.ndarray,
+    down: np.ndarray,
+    size: float,
+    light: bool,
+    rng: Random,
 ) -> np.ndarray:
     """Let the table be seen beyond the edges of the page."""
     there = ink > 0.1
     inside = np.ones(ink.shape, np.float32)
     for place in (across, down):
-        low, high = place[there].min() - size * rng.uniform(0.4, 1.2), place[there].max() + size * rng.uniform(0.4, 1.2)
+        low, high = (
+            place[there].min() - size * rng.uniform(0.4, 1.2),
+            place[there].max() + size * rng.uniform(0.4, 1.2),
+        )
         inside *= np.clip(place - low, 0, 1) * np.clip(high - place, 0, 1)
     shade = rng.uniform(0.45, 0.8) if light else rng.uniform(0.1, 0.5)
     table = (shade + rng.normal(0, 0.05, 3)) * (1 + 0.05 * _smooth_noise(ink.shape, 6, rng)[..., None])

@@ -46,6 +46,9 @@ _HOME = {
         "unlabelled_files",
         "write_predictions",
     ],
+    "forms": ["mnist_form"],
+    "reading": ["digit_pictures", "find_digits", "read_image", "read_photo", "text_lines"],
+    "readings": ["draw_reading", "save_drawn", "write_reading"],
     "plots": [
         "plot_augmented",
         "plot_confusion",

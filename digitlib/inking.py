@@ -110,7 +110,7 @@ def _paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     paper = median(levels, np.ones((side, side), np.uint8), mask=sheet) / np.float32(255)
     # Nearer to each pixel, without what differs from that: follows the edges of shadows.
     departure = np.abs(small - paper) / (paper + DARKEST)
-    plain = (departure < max(FAINTEST, 2 * float(np.median(departure[sheet]))))
+    plain = departure < max(FAINTEST, 2 * float(np.median(departure[sheet])))
     plain = (plain & sheet).astype(np.float32)
     near = max(3, max(shape) // 16 | 1)
     weight = uniform_filter(plain, near)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 THINNEST = 0.085
 """A pen's stroke, as a share of the digit's longer side, is made thicker up to this; MNIST's are 0.1 to 0.15."""
 
+LEAST_SURE = 0.5
+"""Below this confidence in either half, a piece is not cut in two."""
+
 COLUMNS = ["line", "position", "x", "y", "width", "height"]
 
 
@@ -39,7 +41,9 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """
     decoded = read_file(resolve(path))
     if decoded.image is None:
-        raise DigitError(f"{shown(path)} can't be read as a photo ({decoded.reason}): give a JPEG or PNG file.")
+        raise DigitError(
+            f"{shown(path)} can't be read as a photo ({decoded.reason}): give a JPEG or PNG file."
+        )
     return decoded.image
 
 
@@ -108,7 +112,7 @@ def read_photo(
     rows = [(piece, labels[n], sure[n]) for n, piece in enumerate(pieces)]
     for place, number in enumerate(cut):
         pair = slice(2 * place, 2 * place + 2)
-        if more_sure[pair].min() > sure[number]:
+        if more_sure[pair].min() > max(sure[number], LEAST_SURE):
             first, second = zip(flat[pair], more_labels[pair], more_sure[pair], strict=True)
             rows[number] = first
             rows.append(second)
@@ -132,7 +136,9 @@ def _pieces(photo: np.ndarray) -> tuple[Ink, list[Piece]]:
 def _in_photo(table: pd.DataFrame, ink: Ink, photo: np.ndarray) -> pd.DataFrame:
     """Return boxes in whole pixels of the photo, without what only the search needed."""
     low = np.floor(table[["x", "y"]].to_numpy(float) * ink.scale)
-    high = np.ceil((table[["x", "y"]].to_numpy(float) + table[["width", "height"]].to_numpy(float)) * ink.scale)
+    high = np.ceil(
+        (table[["x", "y"]].to_numpy(float) + table[["width", "height"]].to_numpy(float)) * ink.scale
+    )
     high = np.minimum(high, np.array(photo.shape[1::-1]))
     table = table.drop(columns=["piece", "x", "y", "width", "height"])
     boxes = pd.DataFrame(np.hstack([low, high - low]).astype(int), columns=COLUMNS[2:])
@@ -149,7 +155,7 @@ def _digit(piece: Piece, ink: Ink, angle: float) -> np.ndarray:
     """Return the ink of one piece, 0 to 1, with soft edges and no thinner than the network knows."""
     room = 3
     mask = np.pad(piece.mask, room)
-    rows, columns = (slice(start, start + length) for start, length in zip((piece.y, piece.x), piece.mask.shape))  # noqa: B905
+    rows, columns = slice(piece.y, piece.y + piece.height), slice(piece.x, piece.x + piece.width)
     contrast = np.pad(ink.contrast[rows, columns], room)
     full = float(np.quantile(contrast[mask], 0.75))
     near = binary_dilation(mask, disk(1))
@@ -187,14 +193,3 @@ def _named(
     probabilities = np.concatenate(parts) if parts else np.empty((0, len(class_names)))
     names = np.array(class_names, dtype=object)
     return names[probabilities.argmax(axis=1)], probabilities.max(axis=1, initial=0)
-
-
-def write_json(path: Path, photos: dict[str, pd.DataFrame]) -> None:
-    """Write lines of text and boxes of several photos as JSON; see `digitlib read --json`."""
-    from digitlib.runs import write_json as write
-
-    content = [
-        {"photo": name, "lines": text_lines(table), "digits": table.round({"confidence": 6}).to_dict("records")}
-        for name, table in photos.items()
-    ]
-    write(path, content)  # type: ignore[arg-type]

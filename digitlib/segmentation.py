@@ -42,18 +42,22 @@ class Piece:
 
     @property
     def height(self) -> int:
+        """Rows of its box."""
         return self.mask.shape[0]
 
     @property
     def width(self) -> int:
+        """Columns of its box."""
         return self.mask.shape[1]
 
     @property
     def longer(self) -> int:
+        """Longer side of its box."""
         return max(self.mask.shape)
 
     @property
     def area(self) -> int:
+        """Number of its pixels."""
         return int(self.mask.sum())
 
     def weight(self, contrast: np.ndarray) -> float:
@@ -92,7 +96,9 @@ def segment(ink: Ink) -> list[Piece]:
     numbers, _ = label(ink.mask, np.ones((3, 3)))
     boxes = enumerate(find_objects(numbers), 1)
     found = [Piece(box[1].start, box[0].start, numbers[box] == n) for n, box in boxes if _has_size(box)]
-    found = [piece for piece in found if not _is_edge(piece, numbers.shape) and not _is_line(piece, numbers.shape)]
+    found = [
+        piece for piece in found if not _is_edge(piece, numbers.shape) and not _is_line(piece, numbers.shape)
+    ]
     if not any(piece.height >= SMALLEST for piece in found):
         return []
     usual = usual_height(found)
@@ -174,7 +180,9 @@ def _joined(pieces: list[Piece], usual: float) -> list[Piece]:
     todo, done = sorted(pieces, key=lambda piece: piece.area), []
     while todo:
         part = todo.pop(0)
-        near = [(_gap(part, other), number) for number, other in enumerate(todo) if _may_join(part, other, usual)]
+        near = [
+            (_gap(part, other), number) for number, other in enumerate(todo) if _may_join(part, other, usual)
+        ]
         gap, number = min(near, default=(np.inf, -1))
         if gap <= NEAR * usual:
             todo[number] = todo[number].joined(part)
@@ -198,7 +206,7 @@ def _may_join(one: Piece, other: Piece, usual: float) -> bool:
 def _gap(one: Piece, other: Piece) -> float:
     """Return the distance in pixels between the nearest ink of two pieces."""
     few, many = sorted(
-        (np.argwhere(piece.mask) + (piece.y, piece.x) for piece in (one, other)),
+        (np.argwhere(piece.mask) + np.array([piece.y, piece.x]) for piece in (one, other)),
         key=len,
     )
     few, many = few[:: max(1, len(few) // 400)], many[:: max(1, len(many) // 2000)]

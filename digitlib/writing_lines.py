@@ -16,7 +16,7 @@ APART = 0.5
 
 
 def reading_order(boxes: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """Number the lines and the places in them.
+    """Give each digit the number of its line and its place in it.
 
     Every slope is tried; the best is where digits lie closest to the middle of
     their line, lines are few and the page is turned little.
