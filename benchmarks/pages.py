@@ -136,22 +136,23 @@ def crop(page: Page, found: pd.DataFrame, row: Any) -> Image.Image:
     """Return a digit that was not read right with its surroundings, and above it what is true and what was read."""
     room = 0.5 * max(row.width, row.height)
     box = (row.x - room, row.y - room, row.x + row.width + room, row.y + row.height + room)
-    picture = Image.new("RGB", (96, 116), "white")
-    picture.paste(Image.fromarray(page.image).crop([round(side) for side in box]).resize((96, 96)), (0, 20))
+    picture = Image.new("RGB", (104, 124), "white")
+    picture.paste(Image.fromarray(page.image).crop([round(side) for side in box]).resize((104, 104)), (0, 20))
     if row.found >= 0:
-        text = f"{row.label} → {found['label'].iloc[row.found]}  {found['confidence'].iloc[row.found]:.0%}"
+        label, sure = found["label"].iloc[row.found], found["confidence"].iloc[row.found]
+        text = f"is {row.label}, read {label} {sure:.0%}"
     else:
-        text = f"{row.label}: no box"
-    ImageDraw.Draw(picture).text((3, 2), text, fill="black", font=ImageFont.load_default(13))
+        text = f"is {row.label}, no box"
+    ImageDraw.Draw(picture).text((3, 2), text, fill="black", font=ImageFont.load_default(12))
     return picture
 
 
 def sheet(pictures: list[Image.Image], columns: int = 10, most: int = 60) -> Image.Image:
     """Return small pictures side by side, 60 at most, in 64 colours, so that the file stays small."""
     rows = max(1, -(-min(len(pictures), most) // columns))
-    whole = Image.new("RGB", (columns * 102, rows * 122), "white")
+    whole = Image.new("RGB", (columns * 110, rows * 130), "white")
     for number, picture in enumerate(pictures[:most]):
-        whole.paste(picture, (number % columns * 102 + 3, number // columns * 122 + 3))
+        whole.paste(picture, (number % columns * 110 + 3, number // columns * 130 + 3))
     return whole.quantize(64)
 
 

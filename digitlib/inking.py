@@ -21,6 +21,9 @@ SHORTEST = 320
 COARSE = 240
 """Pixels of the longer side at which the paper is estimated, since it varies slowly."""
 
+TINY = 100
+"""Pixels of the longer side of a picture that a single digit may nearly fill; its paper is taken to be of one shade."""
+
 FAINTEST = 0.1
 """Ink changes the light by this share of the paper's at least."""
 
@@ -75,7 +78,7 @@ def find_inks(photo: np.ndarray) -> tuple[Ink, Ink]:
     if shape != grey.shape:
         grey = resize(grey, shape, order=1, anti_aliasing=scale > 1)
     grey = gaussian_filter(grey.astype(np.float32), 0.8)
-    paper, sheet = _paper(grey)
+    paper, sheet = _paper(grey, tiny=longest <= TINY)
     contrast = np.where(sheet, (paper - grey) / (paper + DARKEST), 0)
     return _ink(contrast, sheet, scale), _ink(-contrast, sheet, scale)
 
@@ -94,13 +97,16 @@ def _ink(contrast: np.ndarray, sheet: np.ndarray, scale: float) -> Ink:
 def _grey(photo: np.ndarray) -> np.ndarray:
     """Return brightness, 0 to 1."""
     pixels = np.asarray(photo, np.float32) / 255
+    weights = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as in ITU-R BT.601
     if pixels.ndim == 3:
-        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels @ np.float32([0.299, 0.587, 0.114])
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels @ weights
     return pixels
 
 
-def _paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _paper(grey: np.ndarray, tiny: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the brightness of the paper at each pixel, as if nothing were written on it, and where the sheet is."""
+    if tiny:
+        return np.full(grey.shape, np.median(grey), np.float32), np.ones(grey.shape, bool)
     factor = min(1.0, COARSE / max(grey.shape))
     shape = tuple(max(1, round(length * factor)) for length in grey.shape)
     small = resize(grey, shape, order=1, anti_aliasing=True)
