@@ -48,7 +48,7 @@ _HOME = {
     ],
     "forms": ["mnist_form"],
     "reading": ["digit_pictures", "find_digits", "read_image", "read_photo", "text_lines"],
-    "readings": ["draw_reading", "save_drawn", "write_reading"],
+    "readings": ["draw_reading", "example_photos", "plot_readings", "save_drawn", "write_reading"],
     "plots": [
         "plot_augmented",
         "plot_confusion",

@@ -6,24 +6,46 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from digitlib.errors import DigitError
 from digitlib.plots import drawable
 from digitlib.progress import progress
 from digitlib.reading import read_image, read_photo, text_lines
-from digitlib.runs import atomic, resolve, shown, write_json
+from digitlib.runs import atomic, project_root, resolve, shown, write_json
 
 SURE = 0.8
 """Digits named with less confidence than this are drawn in the second colour."""
+
+EXAMPLES = ("shadow.jpg", "board.jpg", "turned.jpg")
 
 LARGEST_DRAWN = 1600
 """Pixels of the longer side of a drawn photo at most."""
 
 SURE_COLOUR, UNSURE_COLOUR = "#0072b2", "#d55e00"
 """Blue and red as in `digitlib.plots`."""
+
+
+def example_photos() -> list[Path]:
+    """Return the photos that come with the notebooks: in a shadow, on a board, turned.
+
+    They are composed of digits of the sample's test part by
+    ``tools/compose_photos.py``.
+
+    Raises
+    ------
+    DigitError
+        If they are not there, as in a copy of the library alone.
+    """
+    places = [project_root() / "notebooks", Path(__file__).parents[1] / "notebooks"]
+    for place in places:
+        if found := [path for name in EXAMPLES if (path := place / "photos" / name).is_file()]:
+            return found
+    raise DigitError("notebooks/photos is not there: give a photo of your own.")
 
 
 def read_photos(
@@ -142,3 +164,24 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
         pen.rectangle(pen.textbbox(place, text, font=font), fill=colour)
         pen.text(place, text, fill="white", font=font)
     return picture
+
+
+def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) -> Figure:
+    """Draw photos side by side, each with what was read on it.
+
+    Parameters
+    ----------
+    photos : sequence of numpy.ndarray
+        As from `digitlib.reading.read_image`.
+    tables : sequence of pandas.DataFrame
+        As from `digitlib.reading.read_photo`, one a photo.
+    """
+    width = 9.5 / max(2, len(photos))
+    height = width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.4
+    size = (width * len(photos), min(9.0, height))
+    figure, grid = plt.subplots(1, len(photos), figsize=size, squeeze=False, layout="constrained")
+    for axes, photo, table in zip(grid.flat, photos, tables, strict=True):
+        axes.imshow(draw_reading(photo, table))
+        axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)
+        axes.axis("off")
+    return figure
