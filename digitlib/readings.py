@@ -146,7 +146,7 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
         uint8, shape (height, width, 1 or 3).
     table : pandas.DataFrame
         As from `read_photo`. What the network is less than 80 % sure of is
-        drawn in the second colour, with its confidence.
+        drawn in the second colour, with a question mark.
     """
     picture = Image.fromarray(photo[..., 0] if photo.shape[-1] == 1 else photo).convert("RGB")
     scale = min(1.0, LARGEST_DRAWN / max(picture.size))
@@ -158,7 +158,7 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
         size = max(12, 0.4 * (bottom - y))
         colour = SURE_COLOUR if sure else UNSURE_COLOUR
         pen.rectangle([x - 2, y - 2, right + 2, bottom + 2], outline=colour, width=max(2, round(size / 12)))
-        text = drawable(row.label) + ("" if sure else f" {row.confidence:.0%}")
+        text = drawable(row.label) + ("" if sure else "?")
         font = ImageFont.load_default(size)
         place = (x - 2, max(0, y - 2 - 1.15 * size))
         pen.rectangle(pen.textbbox(place, text, font=font), fill=colour)
@@ -181,7 +181,9 @@ def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) 
     size = (width * len(photos), min(9.0, height))
     figure, grid = plt.subplots(1, len(photos), figsize=size, squeeze=False, layout="constrained")
     for axes, photo, table in zip(grid.flat, photos, tables, strict=True):
-        axes.imshow(draw_reading(photo, table))
+        # In grey the coloured boxes stand out, and a notebook that keeps the picture stays small.
+        grey = np.asarray(Image.fromarray(photo.squeeze(-1) if photo.shape[-1] == 1 else photo).convert("L"))
+        axes.imshow(draw_reading(grey[..., None], table))
         axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)
         axes.axis("off")
     return figure

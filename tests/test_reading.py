@@ -123,10 +123,16 @@ def test_one_digit_fills_the_picture(mnist: np.ndarray) -> None:
         assert len(find_digits(photo)) == 1
 
 
-def test_a_picture_of_mnist_comes_back_from_the_page(mnist: np.ndarray) -> None:
-    page = written(mnist, (300, 500), [(200, 100)], side=112)
-    picture = digit_pictures(page)[0].astype(float)
-    assert np.corrcoef(picture.ravel(), mnist[1507].ravel())[0, 1] > 0.95
+def test_pictures_of_mnist_come_back_from_the_page(mnist: np.ndarray) -> None:
+    likeness = []
+    for image in mnist[7::450]:
+        large = np.asarray(Image.fromarray(image).resize((112, 112), Image.Resampling.BICUBIC))
+        page = np.full((300, 500), 225, np.uint8)
+        page[100:212, 200:312] -= (large * 0.75).astype(np.uint8)
+        (picture,) = digit_pictures(page)
+        likeness.append(np.corrcoef(picture.ravel(), image.ravel())[0, 1])
+    # Single ones may be a pixel beside: where half a pixel of the centre of mass is rounded the other way.
+    assert np.median(likeness) > 0.97
 
 
 def test_a_dark_border_and_ruled_lines_are_no_digits(mnist: np.ndarray) -> None:
