@@ -155,7 +155,7 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
     for row in table.itertuples():
         sure = row.confidence >= SURE
         x, y, right, bottom = (scale * side for side in (row.x, row.y, row.x + row.width, row.y + row.height))
-        size = max(12, 0.4 * (bottom - y))
+        size = max(12, 0.5 * (bottom - y))
         colour = SURE_COLOUR if sure else UNSURE_COLOUR
         pen.rectangle([x - 2, y - 2, right + 2, bottom + 2], outline=colour, width=max(2, round(size / 12)))
         text = drawable(row.label) + ("" if sure else "?")
@@ -176,7 +176,7 @@ def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) 
     tables : sequence of pandas.DataFrame
         As from `digitlib.reading.read_photo`, one a photo.
     """
-    width = 9.5 / max(2, len(photos))
+    width = 8.0 / max(2, len(photos))
     height = width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.4
     size = (width * len(photos), min(9.0, height))
     figure, grid = plt.subplots(1, len(photos), figsize=size, squeeze=False, layout="constrained")
