@@ -59,6 +59,9 @@ _HOME = {
     "writing": ["write_predictions"],
     "gallery": ["LeastSure", "guess_titles", "write_gallery"],
     "label_plots": ["plot_label_issues", "plot_twins"],
+    "forms": ["mnist_form"],
+    "reading": ["digit_pictures", "find_digits", "read_image", "read_photo", "text_lines"],
+    "readings": ["draw_reading", "example_photos", "plot_readings", "save_drawn", "write_reading"],
     "plots": [
         "plot_augmented",
         "plot_confusion",

@@ -133,6 +133,21 @@ def predict(
 
 
 @main.command()
+@click.argument("run_or_model")
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
+@click.option("--json", "json_file", default=None, help="Write boxes, labels and confidences here.")
+@click.option("--drawn", default=None, help="Save the photo with its boxes here, as .png; one photo only.")
+def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, drawn: str | None) -> None:
+    """Read the digits on photos or scans: a line of digits for each line of writing."""
+    from digitlib.readings import read_photos
+
+    for name, lines in read_photos(run_or_model, photos, json_file, drawn):
+        if len(photos) > 1:
+            click.echo(f"{name}:")
+        click.echo("\n".join(lines))
+
+
+@main.command()
 @click.argument("run_dir")
 def undo(run_dir: str) -> None:
     """Take back the split of RUN_DIR: moved images return to where they were."""

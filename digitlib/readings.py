@@ -1,0 +1,189 @@
+"""What was read on photos, handed on: as JSON, and drawn back onto the photo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from digitlib.errors import DigitError
+from digitlib.plots import drawable
+from digitlib.progress import progress
+from digitlib.reading import read_image, read_photo, text_lines
+from digitlib.runs import atomic, project_root, resolve, shown, write_json
+
+SURE = 0.8
+"""Digits named with less confidence than this are drawn in the second colour."""
+
+EXAMPLES = ("shadow.jpg", "board.jpg", "turned.jpg")
+
+LARGEST_DRAWN = 1600
+"""Pixels of the longer side of a drawn photo at most."""
+
+SURE_COLOUR, UNSURE_COLOUR = "#0072b2", "#d55e00"
+"""Blue and red as in `digitlib.plots`."""
+
+
+def example_photos() -> list[Path]:
+    """Return the photos that come with the notebooks: in a shadow, on a board, turned.
+
+    They are composed of digits of the sample's test part by
+    ``tools/compose_photos.py``.
+
+    Raises
+    ------
+    DigitError
+        If they are not there, as in a copy of the library alone.
+    """
+    places = [project_root() / "notebooks", Path(__file__).parents[1] / "notebooks"]
+    for place in places:
+        if found := [path for name in EXAMPLES if (path := place / "photos" / name).is_file()]:
+            return found
+    raise DigitError("notebooks/photos is not there: give a photo of your own.")
+
+
+def read_photos(
+    run_or_model: str | os.PathLike[str],
+    photos: Sequence[str],
+    json_file: str | None = None,
+    drawn: str | None = None,
+) -> Iterator[tuple[str, list[str]]]:
+    """Read photos one after another and write what is wanted of them; the work of `digitlib read`.
+
+    Parameters
+    ----------
+    run_or_model : str or path-like
+        A run's folder, or its model file.
+    photos : sequence of str
+        Photos or scans.
+    json_file, drawn : str, optional
+        Files to write; see `write_reading` and `save_drawn`.
+
+    Yields
+    ------
+    name : str
+        The photo.
+    lines : list of str
+        A string of digits for each line of writing, or one sentence if there is nothing to read.
+
+    Raises
+    ------
+    DigitError
+        If a photo or the network can't be read, before anything is written; or `drawn` is wanted of several photos.
+    """
+    if drawn and len(photos) > 1:
+        raise DigitError("--drawn takes one photo at a time: call it once for each photo.")
+    if drawn:
+        _check_png(resolve(drawn))
+    for photo in photos:
+        if not resolve(photo).is_file():
+            raise DigitError(f"{shown(photo)} is no file: give a photo or scan, such as a JPEG or PNG.")
+    from digitlib.prediction import open_model
+
+    network = open_model(run_or_model)
+    tables: dict[str, pd.DataFrame] = {}
+    for photo in progress(photos, len(photos), "Reading photos", "photo"):
+        tables[photo] = read_photo(*network, photo)
+        if drawn:
+            save_drawn(resolve(drawn), photo, tables[photo])
+        yield photo, text_lines(tables[photo]) or [f"No digits found on {shown(photo)}."]
+    if json_file:
+        write_reading(resolve(json_file), tables)
+
+
+def _check_png(path: Path) -> None:
+    if path.suffix.lower() != ".png":
+        raise DigitError(f"{shown(path)} would not be a PNG file: end its name in .png.")
+
+
+def write_reading(path: Path, photos: dict[str, pd.DataFrame]) -> None:
+    """Write the lines of text and every digit's box, label and confidence as JSON, atomically.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file to write: a list of objects ``photo``, ``lines``, ``digits``.
+    photos : dict
+        Tables from `read_photo` by the name of their photo.
+    """
+    content = [
+        {
+            "photo": name,
+            "lines": text_lines(table),
+            "digits": table.round({"confidence": 6}).to_dict("records"),
+        }
+        for name, table in photos.items()
+    ]
+    write_json(path, content)
+
+
+def save_drawn(path: Path, photo: str | os.PathLike[str], table: pd.DataFrame) -> None:
+    """Save the photo as PNG with each digit's box, label and confidence drawn onto it, no larger than 1,600 pixels.
+
+    Raises
+    ------
+    DigitError
+        If the path doesn't end in ``.png`` or can't be written to.
+    """
+    _check_png(path)
+    drawn = draw_reading(read_image(photo), table)
+    with atomic(path) as temporary:
+        drawn.save(temporary, "PNG")
+
+
+def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
+    """Return the photo with the boxes, labels and confidences of `table` drawn onto it.
+
+    Parameters
+    ----------
+    photo : numpy.ndarray
+        uint8, shape (height, width, 1 or 3).
+    table : pandas.DataFrame
+        As from `read_photo`. What the network is less than 80 % sure of is
+        drawn in the second colour, with a question mark.
+    """
+    picture = Image.fromarray(photo[..., 0] if photo.shape[-1] == 1 else photo).convert("RGB")
+    scale = min(1.0, LARGEST_DRAWN / max(picture.size))
+    picture = picture.resize([max(1, round(side * scale)) for side in picture.size])
+    pen = ImageDraw.Draw(picture)
+    for row in table.itertuples():
+        sure = row.confidence >= SURE
+        x, y, right, bottom = (scale * side for side in (row.x, row.y, row.x + row.width, row.y + row.height))
+        size = max(12, 0.5 * (bottom - y))
+        colour = SURE_COLOUR if sure else UNSURE_COLOUR
+        pen.rectangle([x - 2, y - 2, right + 2, bottom + 2], outline=colour, width=max(2, round(size / 12)))
+        text = drawable(row.label) + ("" if sure else "?")
+        font = ImageFont.load_default(size)
+        place = (x - 2, max(0, y - 2 - 1.15 * size))
+        pen.rectangle(pen.textbbox(place, text, font=font), fill=colour)
+        pen.text(place, text, fill="white", font=font)
+    return picture
+
+
+def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) -> Figure:
+    """Draw photos side by side, each with what was read on it.
+
+    Parameters
+    ----------
+    photos : sequence of numpy.ndarray
+        As from `digitlib.reading.read_image`.
+    tables : sequence of pandas.DataFrame
+        As from `digitlib.reading.read_photo`, one a photo.
+    """
+    width = 8.0 / max(2, len(photos))
+    height = width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.4
+    size = (width * len(photos), min(9.0, height))
+    figure, grid = plt.subplots(1, len(photos), figsize=size, squeeze=False, layout="constrained")
+    for axes, photo, table in zip(grid.flat, photos, tables, strict=True):
+        # In grey the coloured boxes stand out, and a notebook that keeps the picture stays small.
+        grey = np.asarray(Image.fromarray(photo.squeeze(-1) if photo.shape[-1] == 1 else photo).convert("L"))
+        axes.imshow(draw_reading(grey[..., None], table))
+        axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)
+        axes.axis("off")
+    return figure
