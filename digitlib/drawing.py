@@ -127,7 +127,9 @@ def _bent(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return a picture slanted, turned, stretched about its middle, and bent by a smooth random field."""
     turn, slant = np.radians(random.uniform(-12, 12)), random.uniform(-0.35, 0.35)
     cos, sin = np.cos(turn), np.sin(turn)
-    matrix = np.array([[cos, -sin], [sin, cos]]) @ [[1, 0], [slant, 1]] @ np.diag(random.uniform(0.8, 1.33, 2))
+    matrix = (
+        np.array([[cos, -sin], [sin, cos]]) @ [[1, 0], [slant, 1]] @ np.diag(random.uniform(0.8, 1.33, 2))
+    )
     places = np.stack(np.mgrid[:CANVAS, :CANVAS]).astype(float)
     bends = ndimage.zoom(random.normal(size=(2, 6, 6)), (1, CANVAS / 6, CANVAS / 6), order=3)
     moved = np.tensordot(matrix, places - CANVAS / 2, 1) + CANVAS / 2 + random.uniform(0.4, 1.8) * bends

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, fields
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-from sklearn.utils._testing import ignore_warnings
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
@@ -137,7 +137,9 @@ def fit_familiarity(
     scatter += 1e-2 * np.trace(scatter) / half * np.eye(half)  # few images leave directions without any
     answers = np.arange(len(scaled)) < len(known) + len(drawn)
     learner = MLPClassifier((64,), alpha=1e-2, early_stopping=True, max_iter=40, random_state=seed)
-    ignore_warnings(category=ConvergenceWarning)(learner.fit)(scaled, answers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 40 rounds are enough for what it is for
+        learner.fit(scaled, answers)
     (hidden, output), (hidden_bias, output_bias) = learner.coefs_, learner.intercepts_
     return Familiarity(
         centre, scale, means, np.linalg.cholesky(np.linalg.inv(scatter)), hidden, hidden_bias, output, output_bias,

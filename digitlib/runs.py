@@ -26,6 +26,8 @@ WRITTEN_BY = {
     "history.csv": "05_training_history",
     "best_model.keras": "05_training_history",
     "metrics.json": "06_evaluation",
+    "trust.json": "06_evaluation",
+    "trust.npz": "06_evaluation",
     "predictions.csv": "07_sample_predictions",
 }
 

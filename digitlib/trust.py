@@ -187,8 +187,7 @@ def load_trust(run: Run) -> Trust:
         If notebook 06 has not written it yet, it is damaged, or the network has been trained again since.
     """
     again = "run notebook 06_evaluation.ipynb again."
-    if not ((run / "trust.json").exists() and (run / "trust.npz").exists()):
-        raise DigitError(f"{run} has no trust.json and trust.npz yet: run notebook 06_evaluation.ipynb first.")
+    run.require("trust.npz", "trust.json")
     numbers = run.read_json("trust.json")
     if numbers.pop("model_sha256", None) != _sha256(run / "best_model.keras"):
         raise DigitError(f"trust.json of {run} belongs to another network than its best_model.keras: {again}")
@@ -204,9 +203,7 @@ def open_judge(run: Run) -> Judge:
     return Judge(load_trust(run), load_best_model(run), class_names_of(run))
 
 
-def _learn(
-    run: Run, recipe: Recipe, observer: keras.Model, class_names: list[str], seed: int
-) -> Familiarity:
+def _learn(run: Run, recipe: Recipe, observer: keras.Model, class_names: list[str], seed: int) -> Familiarity:
     """Return what is familiar, from training images, characters of the classes, and others."""
     random = np.random.default_rng(seed)
     train = plain_generator(run, recipe, "train")

@@ -54,7 +54,9 @@ def make_unknowns(kind: str, n: int, seed: int = 0) -> np.ndarray:
     return KINDS[kind](n, np.random.default_rng((seed, list(KINDS).index(kind))))
 
 
-def _each(make: Callable[[np.random.Generator], np.ndarray]) -> Callable[[int, np.random.Generator], np.ndarray]:
+def _each(
+    make: Callable[[np.random.Generator], np.ndarray],
+) -> Callable[[int, np.random.Generator], np.ndarray]:
     """Return a function that makes `n` pictures from one that makes a single one."""
 
     def several(n: int, random: np.random.Generator) -> np.ndarray:
