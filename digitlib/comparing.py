@@ -1,4 +1,4 @@
-"""Is one network better than another, or was it chance? And what does it cost to choose on the test images?"""
+"""Whether one network is better than another or it was chance, and what it costs to choose on the test images."""
 
 from __future__ import annotations
 

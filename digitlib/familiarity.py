@@ -13,8 +13,8 @@ from digitlib.backend import keras
 from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
 
-UNFAMILIAR = 0.005
-"""Share of validation images that each of the two limits declines; chosen on validation images, see benchmarks/trust.py."""
+UNFAMILIAR = 0.002
+"""Share of validation images that each limit declines; chosen on these and on other scripts in another font."""
 
 FARTHEST = 10.0
 """Standard deviations beyond which a feature counts no more: pictures unlike any other can give any number."""
@@ -111,7 +111,7 @@ class Familiarity:
 
 
 def fit_familiarity(
-    known: np.ndarray, labels: np.ndarray, drawn: np.ndarray, other: np.ndarray, seed: int = 0
+    known: np.ndarray, labels: np.ndarray, drawn: np.ndarray, other: np.ndarray, n_classes: int, seed: int = 0
 ) -> Familiarity:
     """Learn from features what is familiar, without limits yet; see `with_limits`.
 
@@ -122,6 +122,8 @@ def fit_familiarity(
     drawn, other : numpy.ndarray
         Features of the classes' own characters and of others, drawn by the same pen, shapes (m, d) and (k, d): so that
         it is not how they were drawn that tells them apart.
+    n_classes : int
+        Number of classes.
     seed : int
         Of the hidden layer's first weights.
 
@@ -132,7 +134,8 @@ def fit_familiarity(
     centre, scale, half = known.mean(axis=0), known.std(axis=0) + 1e-3, known.shape[1] // 2
     scaled = np.clip((np.concatenate([known, drawn, other]) - centre) / scale, -FARTHEST, FARTHEST)
     near = scaled[: len(known), :half]
-    means = np.stack([near[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
+    members = np.eye(n_classes)[labels]
+    means = members.T @ near / np.maximum(members.sum(axis=0)[:, None], 1)
     scatter = np.cov(near - means[labels], rowvar=False)
     scatter += 1e-2 * np.trace(scatter) / half * np.eye(half)  # few images leave directions without any
     answers = np.arange(len(scaled)) < len(known) + len(drawn)

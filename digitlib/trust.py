@@ -118,7 +118,8 @@ def fit_trust(
     """Find temperature, familiarity and threshold of a network.
 
     Familiarity is learned from training images and drawn characters; temperature, limits and threshold are chosen on
-    the validation images. The test images are not looked at.
+    the validation images. The test images are not looked at. (The recipe `seed` trains on the validation images as well,
+    like the classic notebook: there all three come out too sure.)
 
     Parameters
     ----------
@@ -218,7 +219,7 @@ def _learn(run: Run, recipe: Recipe, observer: keras.Model, class_names: list[st
     known, drawn, other = (
         observe(observer, as_batches(pixels, recipe))[1] for pixels in (images, drawn, other)
     )
-    return fit_familiarity(known, labels, drawn if own else drawn[:0], other, seed)
+    return fit_familiarity(known, labels, drawn if own else drawn[:0], other, len(class_names), seed)
 
 
 def _sha256(path: Path) -> str:
