@@ -35,7 +35,7 @@ def confused_pairs(predictions: pd.DataFrame, n: int = 4) -> pd.DataFrame:
         [(*pair, *counts, sum(counts)) for pair, counts in rows.items()],
         columns=["first", "second", "first_as_second", "second_as_first", "images"],
     )
-    return table.nlargest(n, "images").reset_index(drop=True)
+    return table.sort_values("images", ascending=False, kind="stable").head(n).reset_index(drop=True)
 
 
 def mistaken_for(predictions: pd.DataFrame, true: str, predicted: str, n: int = 4) -> pd.DataFrame:

@@ -60,6 +60,8 @@ def plot_per_class(table: pd.DataFrame) -> Axes:
     axes.set(xlabel="class", title="Precision, recall and F1 of each class, with 95 % intervals")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(axis="x", visible=False)
+    lowest = float(table[["precision_low", "recall_low", "f1_low"]].to_numpy().min())
+    axes.set_ylim(lowest - 0.22 * (1.01 - lowest), 1.01)  # room for the legend
     axes.legend(ncols=3, loc="lower center")
     return axes
 
@@ -140,19 +142,19 @@ def plot_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
     tables : mapping of str to pandas.DataFrame
         Words of the legend, and tables as from `digitlib.rejecting.coverage_table`.
     threshold : float
-        Marked by a star on each line.
+        Marked by a star on the last line, whose score it is for.
     """
     _, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
     for (name, table), color in zip(tables.items(), (ORANGE, BLUE, GREEN)):  # noqa: B905 - more colours than lines
         seen = table[table["coverage"] >= 0.5]
         axes.plot(seen["coverage"], 1 - seen["accuracy"], color=color, label=name, drawstyle="steps-post")
-        if len(at := table[table["threshold"] >= threshold]):
-            last = at.iloc[-1]
-            axes.plot(last["coverage"], 1 - last["accuracy"], "*", color=color, markersize=13)
+    if len(at := table[table["threshold"] >= threshold]):
+        last = at.iloc[-1]
+        axes.plot(last["coverage"], 1 - last["accuracy"], "*", color=RED, markersize=13)
     axes.set(xlabel="share of images answered", ylabel="share of answers wrong")
     axes.set(title="What declining to answer gains (star: the chosen threshold)")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
     axes.legend(loc="upper left")
     return axes
 

@@ -32,13 +32,19 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     DigitError
         If the network has no convolution.
     """
-    maps = [layer.output for layer in model.layers if len(layer.output.shape) == 4]
     if not any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers):
         raise DigitError("this network has no convolution, which Grad-CAM looks at: use occlusion instead.")
-    both = keras.Model(model.layers[0].input, [maps[-1], model.layers[-1].output])
+    # In two halves, so that the tape can watch what passes from one to the other.
+    last = max(place for place, layer in enumerate(model.layers) if len(layer.output.shape) == 4)
+    seen = tensorflow.constant(images, tensorflow.float32)
+    for layer in model.layers[: last + 1]:
+        seen = layer(seen, training=False) if _knows_training(layer) else layer(seen)
     with tensorflow.GradientTape() as tape:
-        seen, probabilities = both(tensorflow.constant(images, tensorflow.float32), training=False)
-        loss = tensorflow.math.log(tensorflow.reduce_max(probabilities, axis=1) + 1e-12)
+        tape.watch(seen)
+        answer = seen
+        for layer in model.layers[last + 1 :]:
+            answer = layer(answer, training=False) if _knows_training(layer) else layer(answer)
+        loss = tensorflow.math.log(tensorflow.reduce_max(answer, axis=1) + 1e-12)
     slopes = tape.gradient(loss, seen)
     weights = tensorflow.reduce_mean(slopes, axis=(1, 2), keepdims=True)
     heat = tensorflow.nn.relu(tensorflow.reduce_sum(weights * seen, axis=3, keepdims=True))
@@ -86,6 +92,11 @@ def occlusion(model: keras.Model, images: np.ndarray, patch: int = 5, stride: in
         for place, (top, left) in enumerate(corners):
             map_[top : top + patch, left : left + patch] += max(0.0, said[-1, label] - said[place, label])
     return _to_one(heat / times)
+
+
+def _knows_training(layer: keras.layers.Layer) -> bool:
+    """Say whether a layer behaves otherwise in training."""
+    return isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Dropout))
 
 
 def _to_one(heat: np.ndarray) -> np.ndarray:

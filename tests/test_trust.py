@@ -269,7 +269,7 @@ def test_pictures_are_drawn_from_their_tables() -> None:
     counts = pd.DataFrame([[9, 1], [0, 10]], index=["a", "b"], columns=["a", "b"])
     assert {text.get_text() for text in d.plot_confusion_shares(counts).texts} == {"10.0", "90.0", "100.0"}
     axes = d.plot_coverage({"x": d.coverage_table(np.array([0.9, 0.4]), np.array([True, False]))}, 0.5)
-    assert axes.lines[1].get_xdata() == [0.5]
+    assert list(axes.lines[-1].get_xdata()) == [0.5]
     assert len(d.plot_per_class(d.per_class_table(predictions(), ["1", "3", "5", "7"])).containers) == 3
     table = d.calibration_table(np.array([0.9, 0.5]), np.array([True, False]))
     assert d.plot_calibration({"x": table}).get_legend() is not None
