@@ -70,7 +70,6 @@ _HOME = {
         "plot_growth",
         "plot_history",
         "plot_images",
-        "plot_recall",
         "use_style",
     ],
     "series": ["run_series"],

@@ -130,7 +130,7 @@ def _bent(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     matrix = (
         np.array([[cos, -sin], [sin, cos]]) @ [[1, 0], [slant, 1]] @ np.diag(random.uniform(0.8, 1.33, 2))
     )
-    places = np.stack(np.mgrid[:CANVAS, :CANVAS]).astype(float)
+    places = np.indices((CANVAS, CANVAS), float)
     bends = ndimage.zoom(random.normal(size=(2, 6, 6)), (1, CANVAS / 6, CANVAS / 6), order=3)
     moved = np.tensordot(matrix, places - CANVAS / 2, 1) + CANVAS / 2 + random.uniform(0.4, 1.8) * bends
     return ndimage.map_coordinates(picture, moved, order=1)

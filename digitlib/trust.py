@@ -6,6 +6,7 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -174,7 +175,8 @@ def as_batches(images: np.ndarray, recipe: Recipe) -> ImageBatches:
 def save_trust(run: Run, trust: Trust) -> None:
     """Write ``trust.json`` and ``trust.npz`` beside the network they belong to."""
     with atomic(run / "trust.npz") as temporary:
-        np.savez_compressed(temporary, **trust.familiarity.arrays())
+        arrays: dict[str, Any] = trust.familiarity.arrays()
+        np.savez_compressed(temporary, **arrays)
     numbers = {name: getattr(trust, name) for name in ("wanted_accuracy", "temperature", "threshold")}
     write_json(run / "trust.json", numbers | {"model_sha256": _sha256(run / "best_model.keras")})
 

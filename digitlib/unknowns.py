@@ -69,7 +69,7 @@ def _blank(random: np.random.Generator) -> np.ndarray:
     ramp = np.outer(np.ones(SIDE), np.linspace(-1, 1, SIDE)) * random.choice([0, random.uniform(0, 25)])
     grain = random.normal(size=(SIDE, SIDE)) * random.choice([0, random.uniform(0, 6)])
     level = random.choice([0, 255, random.uniform(0, 255)])
-    return level + np.rot90(ramp, random.integers(4)) + grain
+    return level + np.rot90(ramp, int(random.integers(4))) + grain
 
 
 def _noise(random: np.random.Generator) -> np.ndarray:
