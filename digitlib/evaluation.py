@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
@@ -116,25 +116,27 @@ def confusion_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.Dat
 
 
 def per_class_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
-    """Return precision, recall and F1 of each class.
+    """Return precision, recall and F1 of each class, with 95 % intervals.
 
     Returns
     -------
     pandas.DataFrame
-        ``class``, ``images``, ``precision``, ``recall``, ``recall_low`` and
-        ``recall_high`` (95 % Wilson interval), ``f1``; shares from 0 to 1.
+        ``class``, ``images``, and ``precision``, ``recall`` and ``f1`` with their 95 % intervals, such as
+        ``recall_low`` and ``recall_high``; shares from 0 to 1. Precision and recall are shares of images, with
+        Wilson's interval (0 to 1 where there is no image). F1 is 2J / (1 + J), where J, the share of right answers
+        among the images that are of the class or were named so, has Wilson's interval ("Wilson indirect" in
+        K. F. Y. Lam et al., 2023, https://arxiv.org/abs/2309.14621).
     """
-    precision, recall, f1, images = precision_recall_fscore_support(
-        predictions["true"], predictions["predicted"], labels=class_names, zero_division=0
-    )
-    bounds = [wilson_interval(round(share * n), int(n)) for share, n in zip(recall, images, strict=True)]
-    low, high = zip(*bounds, strict=True)
-    return pd.DataFrame(
-        {
-            "class": class_names, "images": images, "precision": precision, "recall": recall,
-            "recall_low": low, "recall_high": high, "f1": f1,
-        }
-    )  # fmt: skip
+    counts = confusion_table(predictions, class_names).to_numpy()
+    right, true, named = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    table = pd.DataFrame({"class": class_names, "images": true})
+    for name, total in (("precision", named), ("recall", true), ("f1", true + named - right)):
+        bounds = [
+            wilson_interval(int(k), int(n)) if n else (0.0, 1.0) for k, n in zip(right, total, strict=True)
+        ]
+        shares = np.column_stack([right / np.maximum(total, 1), np.array(bounds)])
+        table[[name, f"{name}_low", f"{name}_high"]] = 2 * shares / (1 + shares) if name == "f1" else shares
+    return table
 
 
 def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> pd.DataFrame:

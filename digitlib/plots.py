@@ -171,22 +171,6 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     return axes
 
 
-def plot_recall(table: pd.DataFrame) -> Axes:
-    """Draw each class's recall with its 95 % interval; `table` is from `digitlib.evaluation.per_class_table`."""
-    _, axes = plt.subplots(figsize=(max(6.0, 0.35 * len(table)), 3), layout="constrained")
-    below, above = table["recall"] - table["recall_low"], table["recall_high"] - table["recall"]
-    # At a recall of exactly 0 or 1 rounding can put the bound on the wrong side by 1e-17.
-    errors: Any = np.clip([below, above], 0, None)
-    axes.errorbar(table["class"].map(drawable), table["recall"], errors, fmt="o", color=BLUE, capsize=3)
-    axes.axhline(
-        np.average(table["recall"], weights=table["images"]), color=GREY, linestyle="--", label="all classes"
-    )
-    axes.set(xlabel="class", ylabel="recall", title="Share of each class named right, with 95 % interval")
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend()
-    return axes
-
-
 def plot_growth(table: pd.DataFrame) -> Axes:
     """Draw seconds against images, both logarithmic, one line a step, with its slope in the legend.
 

@@ -29,6 +29,8 @@ WRITTEN_BY = {
     "history.csv": "05_training_history",
     "best_model.keras": "05_training_history",
     "metrics.json": "06_evaluation",
+    "trust.json": "06_evaluation",
+    "trust.npz": "06_evaluation",
     "predictions.csv": "07_sample_predictions",
     "label_issues.csv": "10_label_check",
 }

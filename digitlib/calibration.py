@@ -1,0 +1,122 @@
+"""Confidences that mean what they say: how far they are from the share of right answers, and one number to mend them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
+from scipy.stats import binomtest
+
+from digitlib.errors import DigitError
+
+SMALLEST = np.finfo(np.float32).tiny
+"""Stands for a probability of 0, whose logarithm there is not."""
+
+
+def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities made less sure (temperature above 1) or surer (below 1); which class is largest stays.
+
+    The logarithms of probabilities are the network's logits up to a constant, which softmax takes out again.
+
+    Parameters
+    ----------
+    probabilities : numpy.ndarray
+        Shape (n, classes), each row with sum 1.
+    temperature : float
+        Above 0; 1 changes nothing.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n, classes), each row with sum 1.
+    """
+    return softmax(_logarithms(probabilities) / temperature, axis=1)
+
+
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature that makes these labels likeliest.
+
+    To be fitted on validation images (C. Guo et al., 2017, "On calibration of modern neural networks",
+    https://arxiv.org/abs/1706.04599). A network trained with label smoothing is less sure than it could be: its
+    temperature is below 1.
+
+    Parameters
+    ----------
+    probabilities : numpy.ndarray
+        Shape (n, classes), as the network gives them.
+    labels : numpy.ndarray
+        int, shape (n,): the true classes.
+
+    Returns
+    -------
+    float
+        Between 0.05 and 20.
+
+    Raises
+    ------
+    DigitError
+        Without any image.
+    """
+    if len(labels) == 0:
+        raise DigitError("a temperature can't be fitted without validation images: give the split some.")
+    logits, rows = _logarithms(probabilities), np.arange(len(labels))
+
+    def loss(logarithm: float) -> float:
+        scaled = logits / np.exp(logarithm)
+        return float(np.mean(logsumexp(scaled, axis=1) - scaled[rows, labels]))
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
+
+
+def calibration_table(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> pd.DataFrame:
+    """Return how often answers of a like confidence were right.
+
+    Parameters
+    ----------
+    confidence : numpy.ndarray
+        float, shape (n,), 0 to 1.
+    correct : numpy.ndarray
+        bool, shape (n,).
+    bins : int
+        Parts of equal width that 0 to 1 is cut into.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each part with an image in it: ``low`` and ``high`` (its bounds), ``images``, ``confidence`` (their
+        mean), ``accuracy``, ``accuracy_low`` and ``accuracy_high`` (95 % Wilson interval).
+    """
+    place = np.clip(np.ceil(np.asarray(confidence) * bins).astype(int) - 1, 0, bins - 1)
+    table = pd.DataFrame({"place": place, "confidence": confidence, "correct": correct}).groupby("place")
+    rows = table.agg(images=("correct", "size"), confidence=("confidence", "mean"), right=("correct", "sum"))
+    bounds = [
+        binomtest(int(right), int(n)).proportion_ci(method="wilson")
+        for right, n in zip(rows["right"], rows["images"], strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "low": rows.index / bins, "high": (rows.index + 1) / bins, "images": rows["images"],
+            "confidence": rows["confidence"], "accuracy": rows["right"] / rows["images"],
+            "accuracy_low": [bound.low for bound in bounds], "accuracy_high": [bound.high for bound in bounds],
+        }
+    ).reset_index(drop=True)  # fmt: skip
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
+    """Return the expected calibration error: how far confidence and accuracy are apart, weighted by images.
+
+    Guo et al. (2017) use 15 parts of equal width. Chance alone makes it larger than 0; see `calibration_table` for the
+    parameters.
+
+    Returns
+    -------
+    float
+        0 to 1.
+    """
+    table = calibration_table(confidence, correct, bins)
+    return float(np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["images"]))
+
+
+def _logarithms(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST))

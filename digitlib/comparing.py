@@ -1,0 +1,112 @@
+"""Whether one network is better than another or it was chance, and what it costs to choose on the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, t
+
+from digitlib.errors import DigitError
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Compare two networks on the same images by McNemar's test, in its exact form.
+
+    Only images on which they differ say anything: if both were equally good, each of these would be for one or the
+    other as a coin falls (Q. McNemar, 1947, https://doi.org/10.1007/BF02295996).
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        bool, shape (n,): which images each named right, in the same order.
+
+    Returns
+    -------
+    dict of str to float
+        ``both``, ``only_first``, ``only_second``, ``neither`` (images named right) and ``p_value`` (two-sided).
+
+    Raises
+    ------
+    DigitError
+        If they are not about equally many images.
+
+    Examples
+    --------
+    >>> mcnemar(np.array([True] * 8), np.array([True] * 2 + [False] * 6))["p_value"]
+    0.03125
+    """
+    a, b = np.asarray(first, bool), np.asarray(second, bool)
+    if a.shape != b.shape:
+        raise DigitError(
+            f"mcnemar needs both networks' answers to the same images, not {a.size} and {b.size} of them."
+        )
+    one, other = int((a & ~b).sum()), int((b & ~a).sum())
+    p = binomtest(one, one + other).pvalue if one + other else 1.0
+    return {
+        "both": int((a & b).sum()), "only_first": one, "only_second": other, "neither": int((~a & ~b).sum()),
+        "p_value": float(p),
+    }  # fmt: skip
+
+
+def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
+    """Return mean, standard deviation and interval of the mean (Student's t) of several trainings.
+
+    Parameters
+    ----------
+    accuracies : sequence of float
+        One for each seed, two or more.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    dict of str to float
+        ``seeds``, ``mean``, ``sd``, ``lowest``, ``highest``, ``mean_low``, ``mean_high``.
+
+    Raises
+    ------
+    DigitError
+        If there are fewer than two.
+    """
+    values = np.asarray(accuracies, float)
+    if len(values) < 2:
+        raise DigitError(f"a spread needs two trainings or more, not {len(values)}: give more seeds.")
+    sd = float(values.std(ddof=1))
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / len(values) ** 0.5
+    mean = float(values.mean())
+    return {
+        "seeds": len(values), "mean": mean, "sd": sd, "lowest": float(values.min()),
+        "highest": float(values.max()), "mean_low": mean - half, "mean_high": mean + half,
+    }  # fmt: skip
+
+
+def choose_and_report(correct: np.ndarray, repeats: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Return what an epoch seems to reach on the images that chose it, and what it reaches on others.
+
+    The images are cut into halves at random. The epoch that is best on one half is looked at on both: the first look
+    is the one of a checkpoint that watches the test, the second an honest one.
+
+    Parameters
+    ----------
+    correct : numpy.ndarray
+        bool, shape (epochs, n): which images each epoch named right.
+    repeats : int
+        How often to cut.
+    seed : int
+        Of the cuts.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a cut: ``chosen_on`` (accuracy on the half that chose), ``fresh`` (on the other), ``leak`` (difference).
+    """
+    random, rows = np.random.default_rng(seed), []
+    for _ in range(repeats):
+        order = random.permutation(correct.shape[1])
+        choosing, fresh = np.array_split(order, 2)
+        best = correct[:, choosing].mean(axis=1).argmax()
+        rows.append((correct[best, choosing].mean(), correct[best, fresh].mean()))
+    table = pd.DataFrame(rows, columns=["chosen_on", "fresh"])
+    return table.assign(leak=table["chosen_on"] - table["fresh"])

@@ -1,0 +1,65 @@
+"""Answer only when sure: what a threshold costs in answers and gains in accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from digitlib.errors import DigitError
+
+
+def coverage_table(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
+    """Return coverage and accuracy for each threshold that makes a difference.
+
+    Parameters
+    ----------
+    score : numpy.ndarray
+        float, shape (n,): an image is answered if its score reaches the threshold.
+    correct : numpy.ndarray
+        bool, shape (n,): whether the answer is right.
+
+    Returns
+    -------
+    pandas.DataFrame
+        From the highest threshold to the lowest: ``threshold``, ``answered`` (images), ``coverage`` (their share of
+        all), ``wrong`` (of those answered), ``accuracy`` (of those answered).
+    """
+    order = np.argsort(-np.asarray(score, float), kind="stable")
+    ordered, wrong = np.asarray(score, float)[order], np.cumsum(~np.asarray(correct, bool)[order])
+    answered = np.arange(1, len(order) + 1)
+    table = pd.DataFrame(
+        {
+            "threshold": ordered, "answered": answered, "coverage": answered / max(1, len(order)),
+            "wrong": wrong, "accuracy": 1 - wrong / answered,
+        }
+    )  # fmt: skip
+    return table.drop_duplicates("threshold", keep="last").reset_index(drop=True)
+
+
+def threshold_for(score: np.ndarray, correct: np.ndarray, wanted_accuracy: float) -> float:
+    """Return the lowest threshold at which the answers reach an accuracy, to be chosen on validation images.
+
+    Parameters
+    ----------
+    score, correct : numpy.ndarray
+        As in `coverage_table`.
+    wanted_accuracy : float
+        Share of the answers that shall be right, between 0 and 1.
+
+    Returns
+    -------
+    float
+        Just above the highest score, so that nothing is answered, if even the surest answer is wrong.
+
+    Raises
+    ------
+    DigitError
+        If the accuracy is no share, or there is no image.
+    """
+    if not (isinstance(wanted_accuracy, (int, float)) and 0 < wanted_accuracy < 1):
+        raise DigitError(f"wanted_accuracy is {wanted_accuracy!r}: give a share below 1, such as 0.999.")
+    if len(score) == 0:
+        raise DigitError("a threshold can't be chosen without validation images: give the split some.")
+    table = coverage_table(score, correct)
+    enough = table[table["accuracy"] >= wanted_accuracy]
+    return float(enough["threshold"].min() if len(enough) else np.nextafter(np.max(score), np.inf))

@@ -1,0 +1,228 @@
+"""When to believe a network: calibrated confidence, and an answer only to what is familiar and sure enough."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from digitlib.backend import keras
+from digitlib.calibration import fit_temperature, with_temperature
+from digitlib.drawing import matplotlib_font, write_glyphs
+from digitlib.errors import DigitError
+from digitlib.evaluation import load_best_model
+from digitlib.familiarity import Familiarity, fit_familiarity, observe, observer_of, with_limits
+from digitlib.generators import ImageBatches
+from digitlib.recipes import Recipe
+from digitlib.rejecting import threshold_for
+from digitlib.runs import Run, atomic, write_json
+from digitlib.split import class_names_of
+from digitlib.training import plain_generator
+
+OTHER_SCRIPTS = (
+    "ЖЯЮФШДЛПЫЭЦЩЙИджлфцшъюяωψξπλςΓΔΛΞΠΣΦΨΩ&@#%?+=*€£$"  # Cyrillic, Greek, signs
+    "ԱԲԳԴԵԹԺԽԾԿՁՂՃՄՆՈՉՊՋՌՍՎՏՓՔՖաբգդեթժխծկձղճմնպջռվտփքֆ"  # Armenian
+    "აბგდევზთკლმნპჟრსტუფქღყშჩცძწჭხჯჰ"  # Georgian
+    "אבגדהחטלמנפצקשת"  # Hebrew
+    "ⴱⴲⴳⴴⴵⴶⴷⴸⴹⴻⴼⴽⴾⵀⵂⵃⵅⵇⵉⵊⵌⵍⵎⵐⵓⵖⵛⵞⵟⵡⵣⵥ"  # Tifinagh
+    "ᐁᐂᐄᐅᐆᐊᐋᐯᐱᐲᐳᐴᐸᐹᑌᑎᑏᑐᑑᑕᑖᑫᑭᑮᑯᑰᑲᑳ"  # Canadian syllabics
+)
+"""Characters that are none of the Latin letters or digits, all in DejaVu Sans."""
+
+KNOWN, DRAWN, OTHER = 12_000, 2_000, 3_000
+"""Training images that familiarity is learned from at most; characters of the classes, and others, drawn for it."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What decides whether an answer of a network is given.
+
+    Attributes
+    ----------
+    wanted_accuracy : float
+        Share of the answers given that shall be right, 0 to 1.
+    temperature : float
+        See `digitlib.calibration.with_temperature`.
+    threshold : float
+        Lowest calibrated confidence that is an answer, 0 to 1.
+    familiarity : Familiarity
+        What counts as like the training images.
+    """
+
+    wanted_accuracy: float
+    temperature: float
+    threshold: float
+    familiarity: Familiarity
+
+
+class Judge:
+    """Names images, with a confidence that means what it says, and says which names to trust.
+
+    Parameters
+    ----------
+    trust : Trust
+        As from `fit_trust` or `load_trust`.
+    model : keras.Model
+        The network it was fitted to.
+    class_names : list of str
+        Its classes in order.
+    """
+
+    def __init__(self, trust: Trust, model: keras.Model, class_names: list[str]) -> None:
+        self.trust, self.class_names = trust, class_names
+        self._observer = observer_of(model)
+
+    def __call__(self, batches: ImageBatches) -> pd.DataFrame:
+        """Return what it says of each image of an unshuffled generator, such as `digitlib.trust.as_batches` gives.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``predicted`` (class name), ``raw_confidence`` (as the network gives it), ``confidence`` (calibrated),
+            ``familiar`` (bool), ``score`` (the confidence, 0 if unfamiliar), ``answered`` (bool: the score reaches the
+            threshold).
+        """
+        probabilities, features = observe(self._observer, batches)
+        predicted = probabilities.argmax(axis=1)
+        confidence = with_temperature(probabilities, self.trust.temperature).max(axis=1)
+        familiar = self.trust.familiarity.familiar(features, predicted)
+        score = np.where(familiar, confidence, 0.0)
+        return pd.DataFrame(
+            {
+                "predicted": np.array(self.class_names, dtype=object)[predicted],
+                "raw_confidence": probabilities.max(axis=1).astype(float),
+                "confidence": confidence,
+                "familiar": familiar,
+                "score": score,
+                "answered": score >= self.trust.threshold,
+            }
+        )
+
+    def part(self, run: Run, recipe: Recipe, part: str) -> pd.DataFrame:
+        """Return the same of a part of a run's split, with ``filename``, ``true`` (class name) and ``correct`` (bool)."""
+        generator = plain_generator(run, recipe, part)
+        table = self(generator)
+        true = np.array(list(generator.class_indices), dtype=object)[generator.classes]
+        table.insert(0, "filename", generator.filenames)
+        table.insert(1, "true", true)
+        return table.assign(correct=table["true"] == table["predicted"])
+
+
+def fit_trust(
+    run: Run, recipe: Recipe, model: keras.Model, wanted_accuracy: float = 0.999, seed: int = 0
+) -> Trust:
+    """Find temperature, familiarity and threshold of a network.
+
+    Familiarity is learned from training images and drawn characters; temperature, limits and threshold are chosen on
+    the validation images. The test images are not looked at. (The recipe `seed` trains on the validation images as well,
+    like the classic notebook: there all three come out too sure.)
+
+    Parameters
+    ----------
+    run, recipe, model
+        The run, what it was trained with, and its network.
+    wanted_accuracy : float
+        Share of the answers given that shall be right, between 0 and 1.
+    seed : int
+        Of what is drawn and chosen at random.
+
+    Returns
+    -------
+    Trust
+
+    Raises
+    ------
+    DigitError
+        If `wanted_accuracy` is no such share.
+    """
+    threshold_for(np.ones(1), np.ones(1, bool), wanted_accuracy)  # refuses what is no share, before the work
+    observer, class_names = observer_of(model), class_names_of(run)
+    familiarity = _learn(run, recipe, observer, class_names, seed)
+    validation = plain_generator(run, recipe, "validation")
+    probabilities, features = observe(observer, validation)
+    predicted = probabilities.argmax(axis=1)
+    temperature = fit_temperature(probabilities, validation.classes)
+    familiarity = with_limits(familiarity, features, predicted)
+    confidence = with_temperature(probabilities, temperature).max(axis=1)
+    score = np.where(familiarity.familiar(features, predicted), confidence, 0.0)
+    threshold = threshold_for(score, predicted == validation.classes, wanted_accuracy)
+    return Trust(wanted_accuracy, temperature, threshold, familiarity)
+
+
+def as_batches(images: np.ndarray, recipe: Recipe) -> ImageBatches:
+    """Return images without a class as a network of this recipe takes them.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        uint8, shape (n, height, width, 1 or 3).
+    recipe : Recipe
+        Gives size, colours and scale.
+    """
+    nothing = pd.DataFrame({"filename": "", "class": "?"}, index=range(len(images)))
+    return ImageBatches(
+        images, np.arange(len(images)), nothing, ["?"], image_size=recipe.image_size,
+        color_mode=recipe.color_mode, batch_size=256, class_mode=None, shuffle=False,
+        rescale=recipe.augmentation["rescale"],
+    )  # fmt: skip
+
+
+def save_trust(run: Run, trust: Trust) -> None:
+    """Write ``trust.json`` and ``trust.npz`` beside the network they belong to."""
+    with atomic(run / "trust.npz") as temporary:
+        arrays: dict[str, Any] = trust.familiarity.arrays()
+        np.savez_compressed(temporary, **arrays)
+    numbers = {name: getattr(trust, name) for name in ("wanted_accuracy", "temperature", "threshold")}
+    write_json(run / "trust.json", numbers | {"model_sha256": _sha256(run / "best_model.keras")})
+
+
+def load_trust(run: Run) -> Trust:
+    """Return what `save_trust` wrote; no code in the files is run.
+
+    Raises
+    ------
+    DigitError
+        If notebook 06 has not written it yet, it is damaged, or the network has been trained again since.
+    """
+    again = "run notebook 06_evaluation.ipynb again."
+    run.require("trust.npz", "trust.json")
+    numbers = run.read_json("trust.json")
+    if numbers.pop("model_sha256", None) != _sha256(run / "best_model.keras"):
+        raise DigitError(f"trust.json of {run} belongs to another network than its best_model.keras: {again}")
+    try:
+        with np.load(run / "trust.npz", allow_pickle=False) as arrays:
+            return Trust(**numbers, familiarity=Familiarity(**arrays))
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DigitError(f"trust.npz or trust.json of {run} is damaged ({error}): {again}") from error
+
+
+def open_judge(run: Run) -> Judge:
+    """Return the judge of a run that notebook 06 has evaluated; errors as from `load_trust`."""
+    return Judge(load_trust(run), load_best_model(run), class_names_of(run))
+
+
+def _learn(run: Run, recipe: Recipe, observer: keras.Model, class_names: list[str], seed: int) -> Familiarity:
+    """Return what is familiar, from training images, characters of the classes, and others."""
+    random = np.random.default_rng(seed)
+    train = plain_generator(run, recipe, "train")
+    chosen = np.sort(random.permutation(train.samples)[:KNOWN])
+    images, labels = train.originals(chosen), train.classes[chosen]
+    own = "".join(name for name in class_names if len(name) == 1)
+    fonts = [matplotlib_font(name) for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono")]
+    drawn = write_glyphs(own or " ", fonts, DRAWN if own else 1, random)
+    other = write_glyphs("".join(sorted(set(OTHER_SCRIPTS) - set(own))), fonts[:1], OTHER, random)
+    if np.median(images) > 127:  # dark on light
+        drawn, other = 255 - drawn, 255 - other
+    known, drawn, other = (
+        observe(observer, as_batches(pixels, recipe))[1] for pixels in (images, drawn, other)
+    )
+    return fit_familiarity(known, labels, drawn if own else drawn[:0], other, len(class_names), seed)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""

@@ -1,0 +1,192 @@
+"""Pictures of how far a network can be trusted: each a function of a table that returns Axes or a Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from digitlib.generators import ImageBatches
+from digitlib.mistakes import mistaken_for
+from digitlib.plots import BLUE, GREEN, GREY, ORANGE, RED, drawable, plot_images
+
+
+def plot_confusion_shares(table: pd.DataFrame) -> Axes:
+    """Draw the shares of each true class that were named wrong; the full diagonal has words, but no part in the colours.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Counts, as from `digitlib.evaluation.confusion_table`.
+    """
+    shares = 100 * table.div(table.sum(axis=1).clip(lower=1), axis=0).rename(index=drawable, columns=drawable)
+    side, diagonal = max(4.6, 0.5 * len(table)), np.eye(len(table), dtype=bool)
+    _, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
+    words = shares.map(lambda share: f"{share:.1f}" if share >= 0.05 else ("<.1" if share > 0 else ""))
+    top = max(0.1, shares.to_numpy()[~diagonal].max(initial=0))
+    sns.heatmap(
+        shares, annot=words, fmt="", mask=diagonal | (shares == 0), cmap="Oranges", vmin=0, vmax=top, linewidths=0.5,
+        linecolor="#eeeeee", square=True, annot_kws={"fontsize": 8}, ax=axes,
+        cbar_kws={"label": "% of the true class", "shrink": 0.8},
+    )  # fmt: skip
+    for place, share in enumerate(np.diag(shares)):
+        color = GREY if share > 0 else "#bbbbbb"
+        axes.text(place + 0.5, place + 0.5, f"{share:.1f}", ha="center", va="center", fontsize=8, color=color)
+    axes.set(xlabel="predicted", ylabel="true", title="Named wrong, in % of the true class (grey: right)")
+    axes.tick_params(axis="both", rotation=0, length=0)
+    axes.grid(visible=False)
+    return axes
+
+
+def plot_per_class(table: pd.DataFrame) -> Axes:
+    """Draw precision, recall and F1 of each class with their 95 % intervals; `table` is from `per_class_table`."""
+    _, axes = plt.subplots(figsize=(max(7.5, 0.6 * len(table)), 3.2), layout="constrained")
+    looks = zip(("precision", "recall", "f1"), (BLUE, ORANGE, GREEN), "osD", (-0.22, 0, 0.22), strict=True)
+    for name, color, marker, aside in looks:
+        below, above = table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]
+        errors: Any = np.clip([below, above], 0, None)  # rounding can put a bound on the wrong side by 1e-17
+        axes.errorbar(
+            np.arange(len(table)) + aside, table[name], errors, fmt=marker, color=color, capsize=2, markersize=4,
+            label="F1" if name == "f1" else name,
+        )  # fmt: skip
+    axes.set_xticks(np.arange(len(table)), table["class"].map(drawable))
+    axes.set(xlabel="class", title="Precision, recall and F1 of each class, with 95 % intervals")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="x", visible=False)
+    lowest = float(table[["precision_low", "recall_low", "f1_low"]].to_numpy().min())
+    axes.set_ylim(lowest - 0.22 * (1.01 - lowest), 1.01)  # room for the legend
+    axes.legend(ncols=3, loc="lower center")
+    return axes
+
+
+def plot_pairs(
+    pairs: pd.DataFrame, predictions: pd.DataFrame, generator: ImageBatches, each: int = 4
+) -> Figure:
+    """Draw images of each confused pair, a row a pair: left the first taken for the second, right the reverse.
+
+    Parameters
+    ----------
+    pairs : pandas.DataFrame
+        As from `digitlib.mistakes.confused_pairs`.
+    predictions, generator
+        The test images' table and the generator they come from.
+    each : int
+        Pictures of either direction.
+    """
+    size = generator.originals(np.array([0])).shape[1:]
+    place = {name: number for number, name in enumerate(generator.filenames)}
+    images: list[np.ndarray] = []
+    titles: list[str] = []
+    for row in pairs.itertuples():
+        for true, predicted in ((row.first, row.second), (row.second, row.first)):
+            found = mistaken_for(predictions, str(true), str(predicted), each)["filename"]
+            shown = generator.originals(np.array([place[name] for name in found], dtype=int))
+            white = [np.full(size, 255, np.uint8)] * (each - len(found))
+            images += [*shown, *white]
+            titles += [f"{true} → {predicted}"] * len(found) + [""] * len(white)
+    return plot_images(images, titles, columns=2 * each)
+
+
+def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
+    """Draw accuracy against confidence, one line each, beside the line on which both agree.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        Words of the legend, and tables as from `digitlib.calibration.calibration_table`.
+    """
+    _, axes = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
+    axes.plot([0, 1], [0, 1], "--", color=GREY, label="confidence = accuracy")
+    for (name, table), color, marker in zip(tables.items(), (ORANGE, BLUE, GREEN), "sod"):  # noqa: B905 - more looks than lines
+        below, above = table["accuracy"] - table["accuracy_low"], table["accuracy_high"] - table["accuracy"]
+        errors: Any = np.clip([below, above], 0, None)
+        axes.errorbar(
+            table["confidence"], table["accuracy"], errors, fmt=f"{marker}-", color=color, capsize=2, markersize=4,
+            linewidth=1, label=name,
+        )  # fmt: skip
+    axes.set(xlabel="confidence", ylabel="share named right", title="Does the confidence mean what it says?")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(loc="upper left")
+    return axes
+
+
+def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
+    """Draw the mistakes among each tenth of the images; `table` is from `digitlib.mistakes.accuracy_by_confidence`."""
+    _, axes = plt.subplots(figsize=(7.5, 2.9), layout="constrained")
+    names = [f"{row.from_confidence:.0%}–\n{row.to_confidence:.1%}" for row in table.itertuples()]
+    bars = axes.bar(np.arange(len(table)), table["wrong"], color=RED)
+    axes.bar_label(bars, [f"{share:.1%}" for share in table["accuracy"]], fontsize=8, padding=2)
+    axes.set_xticks(np.arange(len(table)), names, fontsize=8)
+    axes.set(xlabel="confidence, in parts of equally many images", ylabel="named wrong")
+    axes.set(
+        title="Mistakes by confidence (above: share named right)", ylim=(0, table["wrong"].max() * 1.18 + 0.5)
+    )
+    axes.grid(axis="x", visible=False)
+    return axes
+
+
+def plot_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
+    """Draw the accuracy of the answers against the share of images that get one, with the chosen threshold.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        Words of the legend, and tables as from `digitlib.rejecting.coverage_table`.
+    threshold : float
+        Marked by a star on the last line, whose score it is for.
+    """
+    _, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    for (name, table), color in zip(tables.items(), (ORANGE, BLUE, GREEN)):  # noqa: B905 - more colours than lines
+        seen = table[table["coverage"] >= 0.5]
+        axes.plot(seen["coverage"], 1 - seen["accuracy"], color=color, label=name, drawstyle="steps-post")
+    if len(at := table[table["threshold"] >= threshold]):
+        last = at.iloc[-1]
+        axes.plot(last["coverage"], 1 - last["accuracy"], "*", color=RED, markersize=13)
+    axes.set(xlabel="share of images answered", ylabel="share of answers wrong")
+    axes.set(title="What declining to answer gains (star: the chosen threshold)")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
+    axes.legend(loc="upper left")
+    return axes
+
+
+def plot_reasons(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: list[str]) -> Figure:
+    """Draw each picture above the maps of what decided, one column a picture.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        Shape (n, height, width, channels), uint8 or float in 0 to 1.
+    maps : mapping of str to numpy.ndarray
+        Name of each kind, and maps as from `digitlib.why`, shape (n, height, width), 0 to 1.
+    titles : list of str
+        One a picture.
+    """
+    rows = len(maps) + 1
+    figure, grid = plt.subplots(
+        rows, len(images), figsize=(1.15 * len(images) + 0.6, 1.3 * rows), squeeze=False, layout="constrained"
+    )
+    for column, (image, title) in enumerate(zip(images, titles, strict=True)):
+        grey = np.asarray(image).mean(axis=-1)
+        for row, name in enumerate(["picture", *maps]):
+            axes = grid[row, column]
+            axes.imshow(grey, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+            if row:
+                heat = maps[name][column]
+                axes.imshow(heat, cmap="inferno", alpha=0.15 + 0.6 * heat, vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            axes.spines[:].set_visible(False)
+            if column == 0:
+                axes.set_ylabel(name, fontsize=9)
+        grid[0, column].set_title(drawable(title), fontsize=9, parse_math=False)
+    return figure

@@ -1,0 +1,277 @@
+"""When an answer is believed: calibration, thresholds, comparisons, mistakes, and pictures that are no digits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+import digitlib as d
+from digitlib.drawing import default_font, matplotlib_font, to_mnist_form, write_glyph
+from digitlib.unknowns import KINDS, LETTERS, LIKE_DIGITS
+
+mpl.use("agg")
+
+
+@pytest.fixture
+def answers() -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities of 4,000 answers that are exactly as sure as they should be, and the true classes."""
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(4000, 5)) * 2
+    probabilities = d.with_temperature(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1.0)
+    labels = np.array([random.choice(5, p=row) for row in probabilities])
+    return probabilities, labels
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_the_temperature_that_was_put_in_is_found_again(answers, temperature: float) -> None:
+    probabilities, labels = answers
+    spoilt = d.with_temperature(probabilities, temperature)
+    found = d.fit_temperature(spoilt, labels)
+    assert found == pytest.approx(1 / temperature, rel=0.05)
+    mended = d.with_temperature(spoilt, found)
+    assert (mended.argmax(axis=1) == spoilt.argmax(axis=1)).all()
+    np.testing.assert_allclose(mended.sum(axis=1), 1)
+    right = mended.argmax(axis=1) == labels
+    assert d.calibration_error(mended.max(axis=1), right) < 0.02
+    if temperature != 1:
+        assert d.calibration_error(spoilt.max(axis=1), right) > 0.05
+
+
+def test_probabilities_of_zero_and_one_stay_numbers() -> None:
+    sure = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    assert np.isfinite(d.with_temperature(sure, 0.1)).all()
+    assert np.isfinite(d.fit_temperature(sure, np.array([0, 0])))
+
+
+def test_calibration_error_by_hand() -> None:
+    confidence, correct = np.array([0.95, 0.95, 0.65, 0.65]), np.array([True, True, True, False])
+    assert d.calibration_error(confidence, correct, 10) == pytest.approx((0.05 + 0.15) / 2)
+    table = d.calibration_table(confidence, correct, 10)
+    assert table["images"].tolist() == [2, 2]
+    assert (table["low"] < table["confidence"]).all()
+    assert (table["confidence"] <= table["high"]).all()
+    assert d.calibration_table(np.array([0.0, 1.0]), np.array([True, True]))["images"].sum() == 2
+
+
+def test_the_threshold_is_the_lowest_that_is_accurate_enough() -> None:
+    score = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    correct = np.array([True, True, False, True, True])
+    assert d.threshold_for(score, correct, 0.99) == 0.8
+    assert d.threshold_for(score, correct, 0.8) == 0.5
+    table = d.coverage_table(score, correct)
+    assert table["wrong"].tolist() == [0, 0, 1, 1, 1]
+    assert table["coverage"].tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def test_equal_scores_are_answered_together() -> None:
+    score, correct = np.array([0.9, 0.5, 0.5, 0.5]), np.array([True, True, False, True])
+    assert d.coverage_table(score, correct)["answered"].tolist() == [1, 4]
+    assert d.threshold_for(score, correct, 0.9) == 0.9
+
+
+def test_nothing_is_answered_if_even_the_surest_answer_is_wrong() -> None:
+    score = np.array([0.9, 0.8])
+    assert d.threshold_for(score, np.array([False, True]), 0.9) > 0.9
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 99.9, "much", -0.5])
+def test_a_wanted_accuracy_that_is_no_share_is_refused(wanted) -> None:
+    with pytest.raises(d.DigitError, match="wanted_accuracy"):
+        d.threshold_for(np.ones(2), np.ones(2, bool), wanted)
+
+
+def test_mcnemar_by_hand_and_on_unequal_lengths() -> None:
+    first = np.array([True] * 9 + [False] * 3 + [True] * 10)
+    second = np.array([False] * 9 + [True] * 3 + [True] * 10)
+    found = d.mcnemar(first, second)
+    assert (found["only_first"], found["only_second"], found["both"], found["neither"]) == (9, 3, 10, 0)
+    # 2 * (C(12,0) + C(12,1) + C(12,2) + C(12,3)) / 2**12
+    assert found["p_value"] == pytest.approx(2 * 299 / 4096)
+    assert d.mcnemar(first, first)["p_value"] == 1
+    with pytest.raises(d.DigitError, match="same images"):
+        d.mcnemar(first, second[:5])
+
+
+def test_spread_of_seeds() -> None:
+    found = d.spread([0.98, 0.99, 1.0])
+    assert (found["mean"], found["sd"]) == pytest.approx((0.99, 0.01))
+    # t(0.975, 2 degrees of freedom) = 4.303
+    assert found["mean_high"] == pytest.approx(0.99 + 4.303 * 0.01 / 3**0.5, abs=1e-5)
+    with pytest.raises(d.DigitError, match="seeds"):
+        d.spread([0.98])
+
+
+def test_choosing_and_reporting_on_the_same_images_leaks() -> None:
+    # Twenty epochs that are all equally good: whatever the best seems to be better by is chance.
+    correct = np.random.default_rng(0).random((20, 2000)) < 0.95
+    table = d.choose_and_report(correct, 300)
+    assert table["leak"].mean() > 0.005
+    assert table["fresh"].mean() == pytest.approx(correct.mean(), abs=0.004)
+
+
+def predictions() -> pd.DataFrame:
+    rows = [
+        ("a", "3", "5", 0.9),
+        ("b", "3", "5", 0.7),
+        ("c", "5", "3", 0.8),
+        ("d", "1", "7", 0.6),
+        ("e", "1", "1", 0.99),
+    ]
+    table = pd.DataFrame(rows, columns=["filename", "true", "predicted", "confidence"])
+    return table.assign(correct=table["true"] == table["predicted"])
+
+
+def test_confused_pairs_count_both_directions() -> None:
+    pairs = d.confused_pairs(predictions(), 1)
+    assert pairs.iloc[0].tolist() == ["3", "5", 2, 1, 3]
+    assert d.mistaken_for(predictions(), "3", "5")["filename"].tolist() == ["a", "b"]
+    assert d.confused_pairs(predictions()[4:]).empty
+    assert d.accuracy_by_confidence(predictions(), 5)["wrong"].tolist() == [1, 1, 1, 1, 0]
+
+
+def test_intervals_of_each_class_hold_their_shares() -> None:
+    table = d.per_class_table(predictions(), ["1", "3", "5", "7"]).set_index("class")
+    assert table.loc["1", ["precision", "recall"]].tolist() == [1, 0.5]
+    assert table.loc["1", "f1"] == pytest.approx(2 / 3)
+    for name in ("precision", "recall", "f1"):
+        assert (table[f"{name}_low"] <= table[name] + 1e-12).all()
+        assert (table[name] <= table[f"{name}_high"] + 1e-12).all()
+    # J = 1 of 2, Wilson 0.0945 to 0.9055, F1 = 2J / (1 + J)
+    assert table.loc["1", "f1_low"] == pytest.approx(2 * 0.09453 / 1.09453, abs=1e-4)
+    assert table.loc["7", ["recall_low", "recall_high"]].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_unknowns_depend_on_their_seed_alone(kind: str) -> None:
+    pictures = d.make_unknowns(kind, 6, 3)
+    assert (pictures.shape, pictures.dtype) == ((6, 28, 28, 1), np.uint8)
+    assert (pictures == d.make_unknowns(kind, 6, 3)).all()
+    assert (pictures != d.make_unknowns(kind, 6, 4)).any()
+
+
+def test_unknown_kinds_and_numbers_are_refused() -> None:
+    with pytest.raises(d.DigitError, match="letters"):
+        d.make_unknowns("letter", 3)
+    with pytest.raises(d.DigitError, match="n is 0"):
+        d.make_unknowns("noise", 0)
+
+
+def test_the_alphabet_is_either_drawn_or_named_as_left_out() -> None:
+    both = LETTERS + LIKE_DIGITS
+    assert sorted(both) == sorted("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def test_other_scripts_hold_no_letter_and_no_digit_and_the_font_has_them_all() -> None:
+    from digitlib.trust import OTHER_SCRIPTS
+
+    assert not set(OTHER_SCRIPTS) & set(LETTERS + LIKE_DIGITS + "0123456789")
+    font = matplotlib_font()
+    missing = font.getmask("\uffff").getbbox(), bytes(font.getmask("\uffff"))
+    assert not [
+        one for one in OTHER_SCRIPTS if (font.getmask(one).getbbox(), bytes(font.getmask(one))) == missing
+    ]
+
+
+def test_drawings_have_mnists_form() -> None:
+    drawn = write_glyph("K", default_font(), np.random.default_rng(1))
+    rows, columns = np.nonzero(drawn > 20)
+    assert 17 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 21
+    mass = [(drawn.sum(axis=axis) * np.arange(28)).sum() / drawn.sum() for axis in (0, 1)]
+    assert mass == pytest.approx([13.5, 13.5], abs=1)
+    assert not to_mnist_form(np.zeros((50, 50))).any()
+
+
+@pytest.fixture(scope="module")
+def run(sample: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Return a small trained run, and its recipe and network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("trusted")))
+        run = d.prepare(sample, "runs/a", mode="none")
+        recipe = d.get_recipe("tiny", epochs=4)
+        train, validation = d.generators_for(run, recipe)
+        d.save_recipe(run, recipe)
+        model = d.build_model(recipe, d.class_names_of(run))
+        model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
+        model.fit(
+            train, validation_data=validation, epochs=4, callbacks=d.callbacks_for(run, recipe), verbose=0
+        )
+        d.save_trust(run, d.fit_trust(run, recipe, d.load_best_model(run), 0.99))
+        yield run
+
+
+@pytest.mark.slow
+def test_what_is_no_digit_is_declined_and_digits_are_not(run) -> None:
+    recipe, judge = d.load_recipe(run), d.open_judge(run)
+    declined = {
+        kind: 1 - judge(d.as_batches(d.make_unknowns(kind, 100, 5), recipe))["answered"].mean()
+        for kind in KINDS
+    }
+    assert min(declined["blanks"], declined["noise"], declined["photos"]) > 0.9, declined
+    assert declined["letters"] > 0.6, declined
+    test = judge.part(run, recipe, "test")
+    assert test["answered"].mean() > 0.6
+    assert test.loc[test["answered"], "correct"].mean() > test["correct"].mean()
+    plain = d.predict_generator(d.load_best_model(run), d.plain_generator(run, recipe, "test"))
+    assert test["predicted"].tolist() == plain["predicted"].tolist()
+    assert (test.loc[~test["familiar"], "score"] == 0).all()
+    assert sorted(path.name for path in run.folder.glob("trust.*")) == ["trust.json", "trust.npz"]
+
+
+@pytest.mark.slow
+def test_trust_of_another_network_or_damaged_is_refused(run, tmp_path: Path) -> None:
+    copy = d.open_run(tmp_path / "b")
+    copy.folder.mkdir()
+    for name in ("trust.json", "trust.npz", "best_model.keras"):
+        (copy / name).write_bytes((run / name).read_bytes())
+    assert d.load_trust(copy).threshold == json.loads((run / "trust.json").read_text())["threshold"]
+    (copy / "trust.npz").write_bytes((run / "trust.npz").read_bytes()[:3000])
+    with pytest.raises(d.DigitError, match="damaged"):
+        d.load_trust(copy)
+    (copy / "best_model.keras").write_bytes(b"another")
+    with pytest.raises(d.DigitError, match="another network"):
+        d.load_trust(copy)
+    (copy / "trust.json").unlink()
+    with pytest.raises(d.DigitError, match="06_evaluation"):
+        d.load_trust(copy)
+
+
+@pytest.mark.slow
+def test_maps_point_to_the_ink(run) -> None:
+    recipe, model = d.load_recipe(run), d.load_best_model(run)
+    test = d.plain_generator(run, recipe, "test")
+    pictures = test.vary(test.originals(np.arange(0, 900, 90)), 0)
+    for maps in (d.grad_cam(model, pictures), d.occlusion(model, pictures)):
+        assert maps.shape == (10, 28, 28)
+        assert maps.min() >= 0
+        assert maps.max() == pytest.approx(1)
+    # Where there is no ink, covering takes nothing away.
+    ink = np.array([np.average(pictures[..., 0][i], weights=maps[i] + 1e-9) for i in range(10)])
+    assert (ink > pictures.mean(axis=(1, 2, 3))).all()
+
+
+@pytest.mark.slow
+def test_seeds_are_trained_without_touching_the_run(run) -> None:
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in run.folder.iterdir())
+    trials = d.train_seeds(run, "tiny", [1, 2], 2)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in run.folder.iterdir()) == before
+    assert trials[0].correct.shape == (2, 900)
+    table = d.choices_table(trials)
+    assert (table["difference"] >= 0).all()
+    assert table["chosen_on_validation"].min() > 0.8
+
+
+def test_pictures_are_drawn_from_their_tables() -> None:
+    counts = pd.DataFrame([[9, 1], [0, 10]], index=["a", "b"], columns=["a", "b"])
+    assert {text.get_text() for text in d.plot_confusion_shares(counts).texts} == {"10.0", "90.0", "100.0"}
+    axes = d.plot_coverage({"x": d.coverage_table(np.array([0.9, 0.4]), np.array([True, False]))}, 0.5)
+    assert list(axes.lines[-1].get_xdata()) == [0.5]
+    assert len(d.plot_per_class(d.per_class_table(predictions(), ["1", "3", "5", "7"])).containers) == 3
+    table = d.calibration_table(np.array([0.9, 0.5]), np.array([True, False]))
+    assert d.plot_calibration({"x": table}).get_legend() is not None
+    bars = d.plot_accuracy_by_confidence(d.accuracy_by_confidence(predictions(), 5)).patches
+    assert sum(bar.get_height() for bar in bars) == 4
