@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 import traitlets
 
+from digitlib.decoding import read_files
 from digitlib.forms import mnist_form
+from digitlib.runs import Run
+from digitlib.split import paths_of, read_split
 from digitlib.strokes import Strokes, ink_of
 
 if TYPE_CHECKING:
@@ -26,7 +29,12 @@ def web_file(name: str) -> str:
 
 
 def name_pictures(
-    model: keras.Model, recipe: Recipe, class_names: list[str], pictures: np.ndarray, *, dark_ink: bool = False
+    model: keras.Model,
+    recipe: Recipe,
+    class_names: list[str],
+    pictures: np.ndarray,
+    *,
+    dark_ink: bool = False,
 ) -> pd.DataFrame:
     """Return how likely each class is for pictures in MNIST's form.
 
@@ -54,6 +62,28 @@ def name_pictures(
         rescale=recipe.augmentation["rescale"],
     )  # fmt: skip
     return pd.DataFrame(model.predict_on_batch(batches[0][0]), columns=class_names).astype(float)
+
+
+def dark_ink(run: Run, n: int = 100) -> bool:
+    """Say whether a run's images are dark ink on light paper, by the rims of some of them.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+    n : int
+        How many of its images to look at, evenly over all.
+
+    Returns
+    -------
+    bool
+        False as well if none of the images is there any more: MNIST is light on dark.
+    """
+    manifest = read_split(run)
+    some = manifest.iloc[:: max(1, len(manifest) // n)]
+    images = [done.image for done in read_files(paths_of(run, some), "grayscale") if done.image is not None]
+    rims = [np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]) for image in images]
+    return bool(rims) and float(np.median([np.median(rim) for rim in rims])) > 127
 
 
 class DrawingPad(anywidget.AnyWidget):
@@ -88,7 +118,13 @@ class DrawingPad(anywidget.AnyWidget):
     form = traitlets.Bytes().tag(sync=True)
 
     def __init__(
-        self, model: keras.Model, recipe: Recipe, class_names: list[str], *, dark_ink: bool = False, strokes: Strokes = ()
+        self,
+        model: keras.Model,
+        recipe: Recipe,
+        class_names: list[str],
+        *,
+        dark_ink: bool = False,
+        strokes: Strokes = (),
     ) -> None:
         super().__init__()
         self._network = (model, recipe, class_names)

@@ -111,7 +111,9 @@ def read_strokes(path: str | os.PathLike[str]) -> dict[str, dict[str, Strokes]]:
     try:
         drawings = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DigitError(f"{shown(file)} can't be read as drawings ({error}): give a file of strokes in JSON.") from error
+        raise DigitError(
+            f"{shown(file)} can't be read as drawings ({error}): give a file of strokes in JSON."
+        ) from error
     if not isinstance(drawings, dict) or not all(isinstance(style, dict) for style in drawings.values()):
         raise DigitError(f"{shown(file)} holds no drawings: it should be {{style: {{character: strokes}}}}.")
     return drawings

@@ -54,7 +54,9 @@ def plain_net(model: keras.Model) -> PlainNet:
         Naming the first layer that the page can't compute.
     """
     if not isinstance(model, keras.Sequential):
-        raise DigitError(f"the page computes networks of one layer after another, and {model.name!r} is none.")
+        raise DigitError(
+            f"the page computes networks of one layer after another, and {model.name!r} is none."
+        )
     net = PlainNet()
     layers = [layer for layer in model.layers if not isinstance(layer, _NOTHING)]
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
@@ -128,10 +130,17 @@ def _relu(net: PlainNet, layer: Any, norm: Any) -> dict[str, Any]:
 
 _WRITERS: dict[type, Any] = {
     keras.layers.Conv2D: _conv,
-    keras.layers.Dense: lambda net, layer, norm: {"kind": "dense", "units": layer.units, **_weights(net, layer, norm)},
+    keras.layers.Dense: lambda net, layer, norm: {
+        "kind": "dense",
+        "units": layer.units,
+        **_weights(net, layer, norm),
+    },
     keras.layers.MaxPooling2D: _max_pool,
     keras.layers.GlobalAveragePooling2D: lambda net, layer, norm: {"kind": "average"},
     keras.layers.Flatten: lambda net, layer, norm: {"kind": "flatten"},
     keras.layers.ReLU: _relu,
-    keras.layers.Activation: lambda net, layer, norm: {"kind": "activation", "activation": _activation(layer)},
+    keras.layers.Activation: lambda net, layer, norm: {
+        "kind": "activation",
+        "activation": _activation(layer),
+    },
 }
