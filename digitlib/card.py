@@ -135,14 +135,16 @@ def _data(run: Run) -> str:
     return (
         f"## Data\n\nSource: {markdown_text(data_name(run))}. Split {how}, seed {about['seed']}: "
         f"{about['test_size']:.0%} for the test, {about['validation_size']:.0%} of the rest for validation, unless the "
-        f"source came with a test part of its own. {rejected:,} files were left out (unreadable, or repeated in a later part).\n\n{table}"
+        f"source came with a test part of its own. {rejected:,} files were left out (unreadable, or repeated in a later "
+        f"part).\n\n{table}"
     )
 
 
 def _recipe(recipe: Recipe) -> str:
     shown = {
-        "recipe": recipe.name, "network": recipe.model, "input": f"{recipe.image_size[0]} × {recipe.image_size[1]}, {recipe.color_mode}",
-        "epochs": recipe.epochs, "batch size": recipe.batch_size, "learning rate": f"{recipe.learning_rate:g}, {recipe.schedule}",
+        "recipe": recipe.name, "network": recipe.model,
+        "input": f"{recipe.image_size[0]} × {recipe.image_size[1]}, {recipe.color_mode}", "epochs": recipe.epochs,
+        "batch size": recipe.batch_size, "learning rate": f"{recipe.learning_rate:g}, {recipe.schedule}",
         "weight decay": f"{recipe.weight_decay:g}", "label smoothing": f"{recipe.label_smoothing:g}", "seed": recipe.seed,
         "trained on": ", ".join(recipe.train_on), "best epoch chosen on": ", ".join(recipe.validate_on),
         "augmentation": ", ".join(f"{name} {_short(value)}" for name, value in recipe.augmentation.items()),
@@ -158,10 +160,10 @@ def _results(run: Run) -> str:
     if not (run / "metrics.json").exists():
         return "## Results\n\nNot measured yet: run notebook 06, then write this card again."
     metrics = run.read_json("metrics.json")
+    validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}; the best epoch was chosen by it)"
     shown = {
         "Test accuracy": with_interval(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
-        "Validation accuracy": f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}; the best epoch was chosen by it)",
-        "Parameters": f"{metrics['parameters']:,}", "Best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
+        "Validation accuracy": validation, "Parameters": f"{metrics['parameters']:,}", "Best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
     }  # fmt: skip
     return (
         "## Results\n\n"

@@ -92,6 +92,28 @@ def export_model(
     )
 
 
+def export_files(run: Run, folder: str | None, formats: Sequence[str], html: str | None) -> Iterator[str]:
+    """Export as the command line asks, and say what was written.
+
+    Parameters
+    ----------
+    run, folder, html
+        As of `export_model`.
+    formats : sequence of str
+        Empty for all, or for the page alone where `html` names it.
+
+    Yields
+    ------
+    str
+        A line a file.
+    """
+    wanted = [*formats, *(["html"] if html else [])] or list(FORMATS)
+    for row in export_model(run, folder, wanted, html or "").itertuples():
+        same = f", as Keras on {row.images:,} test images to {row.difference:.0e}" if row.images else ""
+        yield f"{row.format:<6}  {row.file}  ({row.bytes / 1e6:.1f} MB{same})"
+    yield f"card    {shown(run / 'model_card.md')}"
+
+
 def check_formats(formats: Sequence[str]) -> None:
     """Refuse formats that are unknown, or whose libraries are not installed.
 

@@ -6,6 +6,8 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -89,13 +91,14 @@ def _points(stroke: Sequence[Sequence[float]]) -> np.ndarray:
     return points
 
 
-def read_strokes(path: str | os.PathLike[str]) -> dict[str, dict[str, Strokes]]:
+def read_strokes(path: str | os.PathLike[str] | None = None) -> dict[str, dict[str, Strokes]]:
     """Return drawings kept in a JSON file: strokes by style, then by what was written.
 
     Parameters
     ----------
-    path : str or path-like
-        Such as ``notebooks/strokes.json``, which holds the ten digits in three styles of handwriting.
+    path : str or path-like, optional
+        By default those that come along: the ten digits in three styles of handwriting, an upright school hand, a
+        quick slanted one, and a continental one (1 with a flag, 7 with a bar, looped 2).
 
     Returns
     -------
@@ -107,7 +110,7 @@ def read_strokes(path: str | os.PathLike[str]) -> dict[str, dict[str, Strokes]]:
     DigitError
         If there is no such file, or it holds something else.
     """
-    file = resolve(path)
+    file = Path(str(files("digitlib") / "drawings.json")) if path is None else resolve(path)
     try:
         drawings = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -156,7 +156,7 @@ function showAnswers(element, answers) {
     });
     cells[0].textContent = label;
     cells[1].appendChild(document.createElement("span")).style.width = `${100 * confidence}%`;
-    cells[2].textContent = `${(100 * confidence).toFixed(1)} %`;
+    cells[2].textContent = `${(100 * confidence).toFixed(1)}%`;
   }
 }
 
