@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -154,9 +155,14 @@ def _largest(found: np.ndarray, expected: np.ndarray, name: str) -> float:
 @contextmanager
 def _without_chatter() -> Iterator[None]:
     """Keep quiet what the converters say about their own insides."""
-    with warnings.catch_warnings(), held_back():
-        warnings.simplefilter("ignore")
-        yield
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), held_back():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _write_onnx(model: keras.Model, path: Path) -> None:

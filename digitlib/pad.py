@@ -132,6 +132,10 @@ class DrawingPad(anywidget.AnyWidget):
         self.observe(self._name, "strokes")
         self.strokes = list(strokes)
 
+    def __repr__(self) -> str:
+        """Say what a page shows that can't run it."""
+        return "DrawingPad (open the notebook in JupyterLab or VS Code to write on it)"
+
     @property
     def picture(self) -> np.ndarray:
         """What the network sees: uint8, shape (28, 28), 0 is paper."""

@@ -6,10 +6,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from selenium import webdriver
-from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -55,6 +53,6 @@ def write(driver: webdriver.Chrome, canvas: WebElement, strokes: list[list[list[
         mouse("mouseReleased", stroke[-1], 0)
 
 
-def shown_answer(root: Any) -> str:
-    """Return the name that stands beside the pad."""
-    return root.find_element(By.CSS_SELECTOR, ".digitpad-answer").text
+def shown_answer(driver: webdriver.Chrome) -> str:
+    """Return the name that stands beside the pad, empty if there is no pad; at one go, since it may be replaced."""
+    return driver.execute_script("return document.querySelector('.digitpad-answer')?.textContent ?? ''")
