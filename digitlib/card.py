@@ -163,7 +163,8 @@ def _results(run: Run) -> str:
     validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}; the best epoch was chosen by it)"
     shown = {
         "Test accuracy": with_interval(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
-        "Validation accuracy": validation, "Parameters": f"{metrics['parameters']:,}", "Best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
+        "Validation accuracy": validation, "Parameters": f"{metrics['parameters']:,}",
+        "Best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
     }  # fmt: skip
     return (
         "## Results\n\n"

@@ -113,8 +113,15 @@ def predict(run_or_model: str, folder: str, out: str, submission: str | None) ->
 @main.command()
 @click.argument("run_dir")
 @click.option("--out", default=None, help="Folder for the files; export/ in the run by default.")
-@click.option("--format", "formats", multiple=True, help="onnx, litert or html; may be given again; all by default.")
-@click.option("--html", default=None, metavar="PAGE", help="Write the page, and only it unless --format says more, to PAGE.")
+@click.option(
+    "--format", "formats", multiple=True, help="onnx, litert or html; may be given again; all by default."
+)
+@click.option(
+    "--html",
+    default=None,
+    metavar="PAGE",
+    help="Write the page, and only it unless --format says more, to PAGE.",
+)
 def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | None) -> None:
     """Take the network of RUN_DIR elsewhere: ONNX, LiteRT, a page for the browser, and a model card."""
     this = open_run(run_dir)

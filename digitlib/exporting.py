@@ -137,8 +137,13 @@ def check_formats(formats: Sequence[str]) -> None:
 def _test_images(run: Run) -> np.ndarray:
     """Return up to 1,000 test images, evenly over all classes, as the network takes them."""
     generator = plain_generator(run, load_recipe(run), "test")
-    images = np.concatenate([generator[number][0] for number in range(len(generator))])
-    return images[np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round().astype(int)]
+    n, size = generator.samples, generator.batch_size
+    wanted = np.linspace(0, n - 1, min(IMAGES, n)).round().astype(int)
+    # Batch by batch: all test images at once may be larger than the memory.
+    parts = [
+        generator[number][0][wanted[wanted // size == number] % size] for number in np.unique(wanted // size)
+    ]
+    return np.concatenate(parts)
 
 
 def _largest(found: np.ndarray, expected: np.ndarray, name: str) -> float:

@@ -10,7 +10,9 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
 
-CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+CHROME = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+)
 DRIVER = shutil.which("chromedriver")
 NO_BROWSER = "" if CHROME and DRIVER else "needs Chromium and chromedriver, which are not installed"
 
@@ -38,11 +40,18 @@ def browser(profile: Path, width: int = 1000, height: int = 900) -> Iterator[web
 
 def write(driver: webdriver.Chrome, canvas: WebElement, strokes: list[list[list[float]]]) -> None:
     """Draw strokes with the mouse, as the browser gets it from the system."""
-    box = driver.execute_script("const r = arguments[0].getBoundingClientRect(); return [r.left, r.top, r.width, r.height]", canvas)
+    box = driver.execute_script(
+        "const r = arguments[0].getBoundingClientRect(); return [r.left, r.top, r.width, r.height]", canvas
+    )
 
     def mouse(kind: str, point: list[float], buttons: int) -> None:
         event = {"type": kind, "x": box[0] + point[0] * box[2], "y": box[1] + point[1] * box[3]}
-        event |= {"button": "left", "buttons": buttons, "clickCount": int(kind != "mouseMoved"), "pointerType": "mouse"}
+        event |= {
+            "button": "left",
+            "buttons": buttons,
+            "clickCount": int(kind != "mouseMoved"),
+            "pointerType": "mouse",
+        }
         driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
 
     for stroke in strokes:

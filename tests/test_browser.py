@@ -19,7 +19,10 @@ from browsing import NO_BROWSER, browser, shown_answer, write
 import digitlib as d
 from digitlib.runs import Run
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER or "there is a browser")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER or "there is a browser"),
+]
 
 TOP = Path(__file__).parents[1]
 DRAWINGS = d.read_strokes()
@@ -46,7 +49,13 @@ def run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
         model.fit(train, validation_data=validation, epochs=recipe.epochs, callbacks=callbacks, verbose=0)
         test = d.plain_generator(run, recipe, "test")
         best = d.load_best_model(run)
-        d.save_metrics(run, recipe, best, best.evaluate(test, verbose=0, return_dict=True), d.predict_generator(best, test))
+        d.save_metrics(
+            run,
+            recipe,
+            best,
+            best.evaluate(test, verbose=0, return_dict=True),
+            d.predict_generator(best, test),
+        )
         yield run
 
 
@@ -92,12 +101,16 @@ def test_the_page_reads_thirty_drawings(page: Path, tmp_path: Path) -> None:
     wrong = []
     with browser(tmp_path) as driver:
         driver.get(page.as_uri())
-        canvas, clear = (driver.find_element("css selector", f".digitpad-{name}") for name in ("canvas", "clear"))
+        canvas, clear = (
+            driver.find_element("css selector", f".digitpad-{name}") for name in ("canvas", "clear")
+        )
         for style, digit in CASES:
             write(driver, canvas, DRAWINGS[style][digit])
             if (answer := shown_answer(driver)) != digit:
                 wrong.append((style, digit, answer))
-            form = np.array(driver.execute_script("return Array.from(formOf(arguments[0]))", DRAWINGS[style][digit]))
+            form = np.array(
+                driver.execute_script("return Array.from(formOf(arguments[0]))", DRAWINGS[style][digit])
+            )
             by_python = d.mnist_form(d.ink_of(DRAWINGS[style][digit])).ravel().astype(int)
             assert np.abs(form - by_python).max() <= 3, (style, digit)
             clear.click()
@@ -120,13 +133,17 @@ def test_buttons_keys_and_touch_work_on_a_small_screen(page: Path, tmp_path: Pat
         driver.execute_script("arguments[0].scrollIntoView()", canvas)
         box = driver.execute_script("return arguments[0].getBoundingClientRect().toJSON()", canvas)
         for stroke in DRAWINGS["school"]["4"]:
-            points = [{"x": box["left"] + x * box["width"], "y": box["top"] + y * box["height"]} for x, y in stroke]
+            points = [
+                {"x": box["left"] + x * box["width"], "y": box["top"] + y * box["height"]} for x, y in stroke
+            ]
             for kind, point in [("touchStart", points[0]), *(("touchMove", point) for point in points[1:])]:
                 driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
             driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         assert shown_answer(driver) == "4"
         undo = driver.find_element("css selector", ".digitpad-undo")
-        focused = driver.execute_script("arguments[0].focus(); return document.activeElement === arguments[0]", undo)
+        focused = driver.execute_script(
+            "arguments[0].focus(); return document.activeElement === arguments[0]", undo
+        )
         assert focused
         undo.send_keys(" ")
         assert shown_answer(driver) != "Write a digit"  # one stroke is left
@@ -140,7 +157,9 @@ def lab(run: Run, tmp_path: Path) -> Iterator[str]:
     """Give the address of a JupyterLab of its own, with the notebook and the run in a folder of its own."""
     (tmp_path / "notebooks").mkdir()
     shutil.copy2(TOP / "notebooks/13_drawing_pad.ipynb", tmp_path / "notebooks")
-    shutil.copytree(run.folder, tmp_path / "runs/default", ignore=shutil.ignore_patterns("TRAIN", "TEST", "notebooks"))
+    shutil.copytree(
+        run.folder, tmp_path / "runs/default", ignore=shutil.ignore_patterns("TRAIN", "TEST", "notebooks")
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -151,9 +170,12 @@ def lab(run: Run, tmp_path: Path) -> Iterator[str]:
     }  # fmt: skip
     environment.pop("MPLBACKEND", None)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1",
-               "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path}", "--LabApp.expose_app_in_browser=True"]  # fmt: skip
+               "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path}",
+               "--LabApp.expose_app_in_browser=True"]  # fmt: skip
     with (tmp_path / "lab.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
+        )
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -171,9 +193,15 @@ def test_the_pad_reads_drawings_in_jupyterlab(lab: str, tmp_path: Path) -> None:
         wait_for(lambda: "| Idle" in driver.find_element("id", "jp-main-statusbar").text, 120)
         wait_for(lambda: _run_all_cells(driver), 60)
         # JupyterLab shows the last cell that was run; a cell far away from what is shown may be taken out of the page.
-        wait_for(lambda: "of 30 drawings were named right." in _scrolled(driver, "'.jp-Cell:last-child'"), 240)
-        wait_for(lambda: _scrolled(driver, "'.digitpad-canvas'") is not None and shown_answer(driver) == "7", 60)
-        canvas, clear = (driver.find_element("css selector", f".digitpad-{name}") for name in ("canvas", "clear"))
+        wait_for(
+            lambda: "of 30 drawings were named right." in _scrolled(driver, "'.jp-Cell:last-child'"), 240
+        )
+        wait_for(
+            lambda: _scrolled(driver, "'.digitpad-canvas'") is not None and shown_answer(driver) == "7", 60
+        )
+        canvas, clear = (
+            driver.find_element("css selector", f".digitpad-{name}") for name in ("canvas", "clear")
+        )
         for style, digit in cases:
             clear.click()
             wait_for(lambda: shown_answer(driver) == "Write a digit", 30)
