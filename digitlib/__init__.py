@@ -89,6 +89,11 @@ _HOME = {
         "use_style",
     ],
     "series": ["run_series"],
+    "forms": ["mnist_form"],
+    "strokes": ["ink_of", "read_strokes"],
+    "pad": ["DrawingPad", "dark_ink", "name_pictures"],
+    "exporting": ["export_model"],
+    "card": ["model_card"],
     "report": ["results_table", "write_report"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
+def held_back() -> Iterator[None]:
     """Hold back what is written to file descriptor 2, and show it only if an error comes of it."""
     with tempfile.TemporaryFile() as store:
         own = os.dup(2)
@@ -31,10 +31,10 @@ def _held_back() -> Iterator[None]:
             os.close(own)
 
 
-with _held_back():
+with held_back():
     import keras
     import tensorflow
 
     tensorflow.config.list_physical_devices()  # the search for a GPU has something to say as well
 
-__all__ = ["keras", "tensorflow"]
+__all__ = ["held_back", "keras", "tensorflow"]

@@ -149,6 +149,28 @@ def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, draw
 
 @main.command()
 @click.argument("run_dir")
+@click.option("--out", default=None, help="Folder for the files; export/ in the run by default.")
+@click.option(
+    "--format", "formats", multiple=True, help="onnx, litert or html; may be given again; all by default."
+)
+@click.option(
+    "--html",
+    default=None,
+    metavar="PAGE",
+    help="Write the page, and only it unless --format says more, to PAGE.",
+)
+def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | None) -> None:
+    """Take the network of RUN_DIR elsewhere: ONNX, LiteRT, a page for the browser, and a model card."""
+    this = open_run(run_dir)
+    this.require("best_model.keras")
+    from digitlib.exporting import export_files
+
+    for line in export_files(this, out, formats, html):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("run_dir")
 def undo(run_dir: str) -> None:
     """Take back the split of RUN_DIR: moved images return to where they were."""
     this = open_run(run_dir)

@@ -1,0 +1,70 @@
+"""The optional notebooks under papermill, with another recipe and other parameters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+TOP = Path(__file__).parents[1]
+
+
+def run_command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
+    environment |= {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=TOP, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project's top with a run of the recipe `tiny` on the sample."""
+    root = tmp_path_factory.mktemp("extra")
+    arguments = (
+        "--data",
+        "sample",
+        "--recipe",
+        "tiny",
+        "--out",
+        "runs/small",
+        "--only",
+        "01,05,06",
+        "-p",
+        "epochs",
+        "4",
+    )
+    done = run_command(root, "digitlib", "run", *arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("13_drawing_pad", ("-p", "style", "quick", "-p", "digit", "3")),
+        ("14_take_it_elsewhere", ("-y", "formats: [html, onnx]")),
+    ],
+)
+def test_an_optional_notebook_with_other_parameters(
+    trained: Path, name: str, parameters: tuple[str, ...]
+) -> None:
+    output = trained / f"{name}.ipynb"
+    arguments = (f"notebooks/{name}.ipynb", str(output), "-p", "run_dir", "runs/small", *parameters)
+    done = run_command(trained, "papermill", *arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    text = output.read_text(encoding="utf-8")
+    assert '"stderr"' not in text
+    assert (trained / "runs/small/export/model.tflite").exists() is False
+
+
+@pytest.mark.parametrize("name", ["13_drawing_pad", "14_take_it_elsewhere"])
+def test_an_optional_notebook_before_training_says_what_to_run(tmp_path: Path, name: str) -> None:
+    done = run_command(tmp_path, "papermill", f"notebooks/{name}.ipynb", str(tmp_path / "out.ipynb"))
+    assert done.returncode == 1
+    assert "run notebook 05_training_history.ipynb first" in done.stderr
