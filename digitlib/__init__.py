@@ -89,7 +89,6 @@ _HOME = {
         "use_style",
     ],
     "series": ["run_series"],
-    "forms": ["mnist_form"],
     "strokes": ["ink_of", "read_strokes"],
     "pad": ["DrawingPad", "dark_ink", "name_pictures"],
     "exporting": ["export_model"],
