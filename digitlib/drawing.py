@@ -131,6 +131,8 @@ def _bent(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
         np.array([[cos, -sin], [sin, cos]]) @ [[1, 0], [slant, 1]] @ np.diag(random.uniform(0.8, 1.33, 2))
     )
     places = np.indices((CANVAS, CANVAS), float)
-    bends = ndimage.zoom(random.normal(size=(2, 6, 6)), (1, CANVAS / 6, CANVAS / 6), order=3)
+    coarse = random.normal(size=(2, 6, 6)).astype(np.float32)
+    smooth = (Image.fromarray(one).resize((CANVAS, CANVAS), Image.Resampling.BICUBIC) for one in coarse)
+    bends = np.stack([np.asarray(one) for one in smooth])
     moved = np.tensordot(matrix, places - CANVAS / 2, 1) + CANVAS / 2 + random.uniform(0.4, 1.8) * bends
     return ndimage.map_coordinates(picture, moved, order=1)
