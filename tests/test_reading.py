@@ -160,7 +160,9 @@ def test_the_bar_of_a_5_belongs_to_it() -> None:
         page[100:180, left : left + 8] = 30
         page[172:180, left : left + 45] = 30
         page[100:108, left + 16 : left + 55] = 30  # the bar, eight pixels away
-    assert len(find_digits(page)) == 2
+    found = find_digits(page)
+    assert len(found) == 2
+    assert found["width"].between(53, 58).all()  # to the end of the bar, ten pixels beyond the rest
 
 
 def test_two_touching_digits_are_cut_between_them() -> None:
