@@ -16,6 +16,10 @@ READY_WITHIN = 600
 """Seconds that a kernel may take for its imports; on a slow disk TensorFlow alone needs minutes."""
 
 
+AHEAD = 2
+"""Kernels that get ready while one is at work; each holds TensorFlow, about 400 MB."""
+
+
 class Kernel(AsyncKernelManager):
     """A running kernel, which also knows the client that papermill asks it for."""
 
@@ -36,7 +40,7 @@ class Kernel(AsyncKernelManager):
 class Kernels:
     """One kernel for each of some notebooks, in order.
 
-    While one is at work, the next starts and imports: for a short notebook that takes longer than all the rest.
+    While one is at work, the next two start and import: for a short notebook that takes longer than all the rest.
 
     Parameters
     ----------
@@ -56,8 +60,8 @@ class Kernels:
             kernel.end()
 
     def take(self) -> Kernel:
-        """Return the kernel of the next notebook, which the caller ends, and start the one after."""
-        while self._left and len(self._ready) < 2:
+        """Return the kernel of the next notebook, which the caller ends, and start those after it."""
+        while self._left and len(self._ready) < 1 + AHEAD:
             self._ready.append(_started(self._left.pop(0)))
         return self._ready.pop(0)
 

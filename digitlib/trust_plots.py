@@ -115,7 +115,7 @@ def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return axes
 
 
