@@ -20,6 +20,8 @@ ROWS: list[tuple[str, str, str, str, str]] = [
     ("training", "fast times faster than classic", "`fast`: times faster, folder to result", "25", ""),
     ("training", "accurate test_accuracy mean", "`accurate`: mean test accuracy", "99.6 %", "99.75 %"),
     ("training", "accurate times faster than classic", "`accurate`: times faster, folder to result", "5", ""),
+    ("training", "accurate in mixed_bfloat16 test_accuracy mean", "the same in bfloat16", "", ""),
+    ("training", "accurate in mixed_bfloat16 times faster than classic", "the same in bfloat16", "", ""),
     ("generators", "28x28x1 ours_batch_1024 ratio", "images a second at 28×28×1, times ImageDataGenerator's", "150", "300"),
     ("generators", "28x28x1 ours_batch_32 ratio", "the same in batches of 32", "", ""),
     ("generators", "28x28x1 preprocessing_layers ratio", "the same by Keras's preprocessing layers", "", ""),

@@ -140,6 +140,7 @@ RECIPES = {
             label_smoothing=0.05,
             min_steps=2000,
             calm_epochs=4,
+            precision="float32",  # it is for accuracy, and has the time
             augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
