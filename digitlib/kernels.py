@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,9 +33,17 @@ class Kernel(AsyncKernelManager):
 
     def end(self) -> None:
         """End the kernel at once: its results are kept by then, and to take TensorFlow down in order takes seconds."""
+        run_sync(self._end)()
+
+    async def _end(self) -> None:
+        # After Ctrl-C the execution is still waiting, and would tell of the kernel's death in a traceback.
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
         if self.used is not None:
             self.used.stop_channels()
-        run_sync(self.shutdown_kernel)(now=True)
+        await self.shutdown_kernel(now=True)
 
 
 class Kernels:
