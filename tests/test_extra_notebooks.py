@@ -47,6 +47,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
+        ("12_own_photos", ("-p", "photo", str(TOP / "notebooks" / "photos" / "board.jpg"))),
+        ("15_limits", ("-p", "n", "60", "-p", "seeds", "2", "-p", "epochs", "2")),
         ("13_drawing_pad", ("-p", "style", "quick", "-p", "digit", "3")),
         ("14_take_it_elsewhere", ("-y", "formats: [html, onnx]")),
     ],
