@@ -95,6 +95,7 @@ def test_a_layer_that_the_page_cannot_compute_is_named(stack: list, said: str) -
     assert "'" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_all_formats_are_written_and_answer_as_keras(run: Run) -> None:
     table = d.export_model(run).set_index("format")
     assert list(table.index) == ["onnx", "litert", "html"]
@@ -132,6 +133,7 @@ def test_what_is_missing_is_asked_for_in_one_sentence(run: Run, monkeypatch: pyt
         d.export_model(run, formats=["onx"])
 
 
+@pytest.mark.slow
 def test_the_command_writes_where_it_is_told(run: Run, root: Path) -> None:
     done = CliRunner().invoke(main, ["export", str(run.folder), "--html", "elsewhere/a page.html"])
     assert done.exit_code == 0, done.output
