@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 import digitlib as d
 from benchmarks.common import comparison
 from benchmarks.paper import Page, compose, lengths
-from benchmarks.training import train
+from benchmarks.training import trained
 from digitlib.decoding import read_files
 from digitlib.split import paths_of
 
@@ -31,10 +30,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     A trained run of the same data is taken from the environment variable RUN;
     else `fast`, with --full `accurate`, is trained first.
     """
-    where = os.environ.get("RUN")
-    if not where:
-        train(data, "accurate" if full else "fast", seed)
-    run = d.open_run(where or f"runs/{'accurate' if full else 'fast'}{seed}")
+    run = trained(data, full, seed)
     results, failed = measure(run, "test", PAGES, seed)
     PICTURE.parent.mkdir(exist_ok=True)
     sheet(failed).save(PICTURE, optimize=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -79,6 +81,15 @@ def train(data: str, name: str, seed: int) -> dict[str, float]:
         "test_accuracy": float(predictions["correct"].mean()),
         "n_test": len(predictions),
     }
+
+
+def trained(data: str, full: bool, seed: int) -> d.Run:
+    """Return the run in the folder $RUN, which is only read, or a new one of `accurate` (`fast` in the quick form)."""
+    if given := os.environ.get("RUN"):
+        return d.open_run(Path(given).absolute())
+    name = "accurate" if full else "fast"
+    train(data, name, seed)
+    return d.open_run(f"runs/{name}{seed}")
 
 
 def summary(name: str, rounds: list[dict[str, float]]) -> dict[str, Any]:

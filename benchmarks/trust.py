@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import digitlib as d
 from benchmarks.common import comparison, timed
-from benchmarks.training import train
+from benchmarks.training import trained
 from digitlib.unknowns import KINDS
 
 WANTED = 0.999
 PICTURES = 2_000
 """Of each kind that is no digit."""
-
-
-def trained(data: str, full: bool, seed: int) -> d.Run:
-    """Return the run in the folder $RUN, which is only read, or a new one of `accurate` (`fast` in the quick form)."""
-    if given := os.environ.get("RUN"):
-        return d.open_run(Path(given).absolute())
-    name = "accurate" if full else "fast"
-    train(data, name, seed)
-    return d.open_run(f"runs/{name}{seed}")
 
 
 def on_test(judged: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
-from scipy.stats import binomtest
 
+from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 
 SMALLEST = np.finfo(np.float32).tiny
@@ -91,14 +91,13 @@ def calibration_table(confidence: np.ndarray, correct: np.ndarray, bins: int = 1
     table = pd.DataFrame({"place": place, "confidence": confidence, "correct": correct}).groupby("place")
     rows = table.agg(images=("correct", "size"), confidence=("confidence", "mean"), right=("correct", "sum"))
     bounds = [
-        binomtest(int(right), int(n)).proportion_ci(method="wilson")
-        for right, n in zip(rows["right"], rows["images"], strict=True)
+        wilson_interval(int(right), int(n)) for right, n in zip(rows["right"], rows["images"], strict=True)
     ]
     return pd.DataFrame(
         {
             "low": rows.index / bins, "high": (rows.index + 1) / bins, "images": rows["images"],
             "confidence": rows["confidence"], "accuracy": rows["right"] / rows["images"],
-            "accuracy_low": [bound.low for bound in bounds], "accuracy_high": [bound.high for bound in bounds],
+            "accuracy_low": [low for low, _ in bounds], "accuracy_high": [high for _, high in bounds],
         }
     ).reset_index(drop=True)  # fmt: skip
 

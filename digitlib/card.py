@@ -39,7 +39,7 @@ def facts(run: Run) -> dict[str, str]:
     if not (run / "metrics.json").exists():
         return rows | {"Test accuracy": "not measured: run notebook 06"}
     metrics = run.read_json("metrics.json")
-    return rows | {"Test accuracy": with_interval(metrics)}
+    return rows | {"Test accuracy": _warned(metrics)}
 
 
 def data_name(run: Run) -> str:
@@ -56,11 +56,15 @@ def trained_on(run: Run) -> str:
 
 
 def with_interval(metrics: dict[str, Any]) -> str:
-    """Return the test accuracy as text with its 95 % interval, the number of images, and a warning where it leaked."""
+    """Return the test accuracy as text with its 95 % interval and the number of images."""
     accuracy, low, high = (metrics[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
-    text = f"{accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {metrics['n_test']:,})"
+    return f"{accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {metrics['n_test']:,})"
+
+
+def _warned(metrics: dict[str, Any]) -> str:
+    """Return the same with a warning where it leaked."""
     chosen = "; too high, since the best epoch was chosen on these images"
-    return text + (chosen if metrics["test_chose_the_epoch"] else "")
+    return with_interval(metrics) + (chosen if metrics["test_chose_the_epoch"] else "")
 
 
 def model_card(run: Run) -> Path:
@@ -162,7 +166,7 @@ def _results(run: Run) -> str:
     metrics = run.read_json("metrics.json")
     validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}; the best epoch was chosen by it)"
     shown = {
-        "Test accuracy": with_interval(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
+        "Test accuracy": _warned(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
         "Validation accuracy": validation, "Parameters": f"{metrics['parameters']:,}",
         "Best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether one network is better than another or it was chance, and what it costs to choose on the test images."""
+"""What may be chance: the interval of an accuracy, one network against another, and what it costs to choose on the test images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,32 @@ import pandas as pd
 from scipy.stats import binomtest, t
 
 from digitlib.errors import DigitError
+
+
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval in which the true accuracy lies with the given confidence.
+
+    Wilson's interval (E. B. Wilson, 1927), which stays inside 0 to 1 and holds near 1.
+
+    Parameters
+    ----------
+    correct, total : int
+        Images named right, and all.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    low, high : float
+
+    Examples
+    --------
+    >>> low, high = wilson_interval(890, 900)
+    >>> round(low, 4), round(high, 4)
+    (0.9797, 0.994)
+    """
+    interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:

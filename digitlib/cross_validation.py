@@ -88,8 +88,7 @@ def _trained(
     options = {"batch_size": recipe.batch_size, "seed": recipe.seed, **dict(recipe.augmentation)}
     train = _batches(images, rows, files, class_names, recipe, options)
     recipe = recipe.for_images(train.samples)
-    if recipe.calm_epochs:
-        train.calm_from = recipe.epochs - min(recipe.calm_epochs, recipe.epochs // 4)
+    train.calm_from = recipe.calm_from
     model = build_model(recipe, class_names)
     model.compile(make_optimizer(recipe, len(train)), make_loss(recipe))
     model.fit(train, epochs=recipe.epochs, shuffle=False, verbose=0, callbacks=[EpochBar()])

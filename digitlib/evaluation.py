@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
 from digitlib.backend import keras
+from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
 from digitlib.recipes import Recipe
@@ -48,32 +48,6 @@ def load_model(path: Path) -> keras.Model:
         raise DigitError(
             f"{shown(path)} can't be loaded as a Keras model ({reason}): train again with notebook 05."
         ) from error
-
-
-def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval in which the true accuracy lies with the given confidence.
-
-    Wilson's interval (E. B. Wilson, 1927), which stays inside 0 to 1 and holds near 1.
-
-    Parameters
-    ----------
-    correct, total : int
-        Images named right, and all.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    low, high : float
-
-    Examples
-    --------
-    >>> low, high = wilson_interval(890, 900)
-    >>> round(low, 4), round(high, 4)
-    (0.9797, 0.994)
-    """
-    interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def predict_generator(model: keras.Model, generator: ImageBatches) -> pd.DataFrame:

@@ -52,15 +52,10 @@ def name_pictures(
     pandas.DataFrame
         A row a picture, a column a class; shares from 0 to 1.
     """
-    from digitlib.generators import ImageBatches
+    from digitlib.training import as_batches
 
     shown = 255 - pictures if dark_ink else pictures
-    nothing = pd.DataFrame({"filename": "", "class": class_names[0]}, index=range(len(pictures)))
-    batches = ImageBatches(
-        shown[..., None], np.arange(len(pictures)), nothing, class_names, image_size=recipe.image_size,
-        color_mode=recipe.color_mode, batch_size=len(pictures), class_mode=None, shuffle=False,
-        rescale=recipe.augmentation["rescale"],
-    )  # fmt: skip
+    batches = as_batches(shown[..., None], recipe, batch_size=len(pictures))
     return pd.DataFrame(model.predict_on_batch(batches[0][0]), columns=class_names).astype(float)
 
 

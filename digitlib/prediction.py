@@ -15,12 +15,12 @@ from digitlib.decoding import Decoded, read_files
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model, load_model
 from digitlib.gallery import LIMIT, LeastSure, write_gallery
-from digitlib.generators import ImageBatches
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe
 from digitlib.runs import Run, resolve, shown
 from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
+from digitlib.training import as_batches
 from digitlib.writing import write_predictions
 
 BATCH = 1024
@@ -118,13 +118,7 @@ def _as_input(images: list[np.ndarray | None], recipe: Recipe) -> np.ndarray:
     arrays = [image for image in images if image is not None]
     if len({array.shape for array in arrays}) > 1:
         arrays = [_resized(array, recipe.image_size) for array in arrays]
-    nothing = pd.DataFrame({"filename": "", "class": "?"}, index=range(len(arrays)))
-    generator = ImageBatches(
-        np.stack(arrays), np.arange(len(arrays)), nothing, ["?"], image_size=recipe.image_size,
-        color_mode=recipe.color_mode, batch_size=len(arrays), class_mode=None, shuffle=False,
-        rescale=recipe.augmentation["rescale"],
-    )  # fmt: skip
-    return np.asarray(generator[0][0])
+    return np.asarray(as_batches(np.stack(arrays), recipe, batch_size=len(arrays))[0][0])
 
 
 def _resized(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:

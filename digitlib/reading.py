@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -182,14 +182,10 @@ def _named(
     model: keras.Model, recipe: Recipe, class_names: list[str], pictures: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the class name and the confidence of each picture."""
-    from digitlib.prediction import BATCH, _as_input
+    from digitlib.training import as_batches
 
-    channels: Any = 1 if recipe.color_mode == "grayscale" else 3
-    images = np.repeat(pictures[..., None], channels, axis=-1)
-    parts = [
-        model.predict_on_batch(_as_input(list(images[start : start + BATCH]), recipe))
-        for start in range(0, len(images), BATCH)
-    ]
+    batches = as_batches(pictures[..., None], recipe)
+    parts = [model.predict_on_batch(batches[place][0]) for place in range(len(batches))]
     probabilities = np.concatenate(parts) if parts else np.empty((0, len(class_names)))
     names = np.array(class_names, dtype=object)
     return names[probabilities.argmax(axis=1)], probabilities.max(axis=1, initial=0)

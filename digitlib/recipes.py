@@ -108,6 +108,11 @@ class Recipe:
     augmentation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType(MILD_AUGMENTATION))
     seed: int = 42
 
+    @property
+    def calm_from(self) -> int | None:
+        """The epoch, counted from 0, from which augmentation is weaker: not before three quarters are done."""
+        return self.epochs - min(self.calm_epochs, self.epochs // 4) if self.calm_epochs else None
+
     def for_images(self, samples: int) -> Recipe:
         """Return this recipe with enough steps for a training part of `samples` images.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
+from digitlib.card import markdown_text, with_interval
 from digitlib.runs import Run, atomic
 
 LABELS = {
@@ -46,11 +48,10 @@ def results_table(run: Run) -> pd.DataFrame:
     return pd.DataFrame({"result": list(rows), "value": list(rows.values())})
 
 
-def _text(name: str, metrics: dict[str, object]) -> str:
+def _text(name: str, metrics: dict[str, Any]) -> str:
     value = metrics[name]
     if name == "test_accuracy":
-        low, high, n = metrics["test_accuracy_low"], metrics["test_accuracy_high"], metrics["n_test"]
-        return f"{value:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {n:,})"
+        return with_interval(metrics)
     if name == "validation_accuracy":
         return f"{value:.2%}"
     if name == "fit_seconds":
@@ -92,15 +93,12 @@ def write_report(run: Run, notebooks: list[Path]) -> Path:
 def _opening(run: Run) -> str:
     """Return the first section: the results at a glance."""
     if not (run / "metrics.json").exists():
-        return f"# Report of {_cell(str(run))}\n\nNotebook 06 has not evaluated this run yet."
-    rows = results_table(run).map(_cell)
+        return f"# Report of {markdown_text(str(run))}\n\nNotebook 06 has not evaluated this run yet."
+    rows = results_table(run).map(markdown_text)
     lines = [f"| {result} | {value} |" for result, value in rows.itertuples(index=False)]
-    return "\n".join([f"# Report of {_cell(str(run))}", "", "| Result | Value |", "|:---|:---|", *lines])
-
-
-def _cell(text: str) -> str:
-    """Return `text` so that it can't be read as Markdown or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>|$&])", lambda found: f"&#{ord(found[0])};", text)
+    return "\n".join(
+        [f"# Report of {markdown_text(str(run))}", "", "| Result | Value |", "|:---|:---|", *lines]
+    )
 
 
 def _settings() -> Config:

@@ -137,6 +137,11 @@ class BestModel(keras.callbacks.ModelCheckpoint):
             str(self.temporary), "val_accuracy", save_best_only=True, mode="max", initial_value_threshold=best
         )
 
+    @property
+    def model(self) -> keras.Model:
+        """The network as it is saved; Keras asks for it only then."""
+        return in_float32(super().model)
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Remove what a killed training may have left half-written."""
         self.temporary.unlink(missing_ok=True)
@@ -146,8 +151,6 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         with told(f"Can't write {shown(self.path)}", MAKE_ROOM):
             super().on_epoch_end(epoch, logs)
             if self.temporary.exists():
-                if (kept := in_float32(self.model)) is not self.model:
-                    kept.save(self.temporary)
                 self.temporary.replace(self.path)
 
 

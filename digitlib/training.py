@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from digitlib.backend import keras
@@ -30,8 +31,7 @@ def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches
         run, recipe.train_on, batch_size=recipe.batch_size, **shared, **dict(recipe.augmentation)
     )
     whole = recipe.for_images(train.samples)
-    if recipe.calm_epochs:
-        train.calm_from = whole.epochs - min(recipe.calm_epochs, whole.epochs // 4)
+    train.calm_from = whole.calm_from
     train.start_at(len(past_epochs(run, whole)))
     return train, plain_generator(run, recipe, recipe.validate_on)
 
@@ -47,6 +47,26 @@ def plain_generator(run: Run, recipe: Recipe, parts: str | tuple[str, ...]) -> I
         shuffle=False,
         rescale=recipe.augmentation["rescale"],
     )
+
+
+def as_batches(images: np.ndarray, recipe: Recipe, batch_size: int = 256) -> ImageBatches:
+    """Return images without a class as a network of this recipe takes them.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        uint8, shape (n, height, width, 1 or 3).
+    recipe : Recipe
+        Gives size, colours and scale.
+    batch_size : int
+        Images a batch.
+    """
+    nothing = pd.DataFrame({"filename": "", "class": "?"}, index=range(len(images)))
+    return ImageBatches(
+        images, np.arange(len(images)), nothing, ["?"], image_size=recipe.image_size,
+        color_mode=recipe.color_mode, batch_size=batch_size, class_mode=None, shuffle=False,
+        rescale=recipe.augmentation["rescale"],
+    )  # fmt: skip
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:

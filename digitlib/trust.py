@@ -22,7 +22,7 @@ from digitlib.recipes import Recipe
 from digitlib.rejecting import threshold_for
 from digitlib.runs import Run, atomic, write_json
 from digitlib.split import class_names_of
-from digitlib.training import plain_generator
+from digitlib.training import as_batches, plain_generator
 
 OTHER_SCRIPTS = (
     "ЖЯЮФШДЛПЫЭЦЩЙИджлфцшъюяωψξπλςΓΔΛΞΠΣΦΨΩ&@#%?+=*€£$"  # Cyrillic, Greek, signs
@@ -78,7 +78,7 @@ class Judge:
         self._observer = observer_of(model)
 
     def __call__(self, batches: ImageBatches) -> pd.DataFrame:
-        """Return what it says of each image of an unshuffled generator, such as `digitlib.trust.as_batches` gives.
+        """Return what it says of each image of an unshuffled generator, such as `digitlib.training.as_batches` gives.
 
         Returns
         -------
@@ -152,24 +152,6 @@ def fit_trust(
     score = np.where(familiarity.familiar(features, predicted), confidence, 0.0)
     threshold = threshold_for(score, predicted == validation.classes, wanted_accuracy)
     return Trust(wanted_accuracy, temperature, threshold, familiarity)
-
-
-def as_batches(images: np.ndarray, recipe: Recipe) -> ImageBatches:
-    """Return images without a class as a network of this recipe takes them.
-
-    Parameters
-    ----------
-    images : numpy.ndarray
-        uint8, shape (n, height, width, 1 or 3).
-    recipe : Recipe
-        Gives size, colours and scale.
-    """
-    nothing = pd.DataFrame({"filename": "", "class": "?"}, index=range(len(images)))
-    return ImageBatches(
-        images, np.arange(len(images)), nothing, ["?"], image_size=recipe.image_size,
-        color_mode=recipe.color_mode, batch_size=256, class_mode=None, shuffle=False,
-        rescale=recipe.augmentation["rescale"],
-    )  # fmt: skip
 
 
 def save_trust(run: Run, trust: Trust) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import NO_BROWSER, browser, shown_answer, write
+from training import trained
 
 import digitlib as d
 from digitlib.runs import Run
@@ -38,15 +39,7 @@ def run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
             yield d.open_run(given)
             return
         patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("trained")))
-        run = d.prepare(sample, "runs/default", mode="none")
-        recipe = d.get_recipe("fast")
-        train, validation = d.generators_for(run, recipe)
-        recipe = recipe.for_images(train.samples)
-        d.save_recipe(run, recipe)
-        model = d.build_model(recipe, d.class_names_of(run))
-        model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
-        callbacks = d.callbacks_for(run, recipe)
-        model.fit(train, validation_data=validation, epochs=recipe.epochs, callbacks=callbacks, verbose=0)
+        run, recipe = trained(sample, "runs/default", d.get_recipe("fast"))
         test = d.plain_generator(run, recipe, "test")
         best = d.load_best_model(run)
         d.save_metrics(

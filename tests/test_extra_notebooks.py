@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from training import run_command
 
 pytestmark = pytest.mark.slow
 
 TOP = Path(__file__).parents[1]
-
-
-def run_command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
-    environment |= {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=TOP, env=environment, capture_output=True, text=True
-    )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "epochs",
         "4",
     )
-    done = run_command(root, "digitlib", "run", *arguments)
+    done = run_command("digitlib", "run", *arguments, root=root)
     assert done.returncode == 0, done.stderr[-2000:]
     return root
 
@@ -58,7 +48,7 @@ def test_an_optional_notebook_with_other_parameters(
 ) -> None:
     output = trained / f"{name}.ipynb"
     arguments = (f"notebooks/{name}.ipynb", str(output), "-p", "run_dir", "runs/small", *parameters)
-    done = run_command(trained, "papermill", *arguments)
+    done = run_command("papermill", *arguments, root=trained)
     assert done.returncode == 0, done.stderr[-2000:]
     text = output.read_text(encoding="utf-8")
     assert '"stderr"' not in text
@@ -67,6 +57,6 @@ def test_an_optional_notebook_with_other_parameters(
 
 @pytest.mark.parametrize("name", ["13_drawing_pad", "14_take_it_elsewhere"])
 def test_an_optional_notebook_before_training_says_what_to_run(tmp_path: Path, name: str) -> None:
-    done = run_command(tmp_path, "papermill", f"notebooks/{name}.ipynb", str(tmp_path / "out.ipynb"))
+    done = run_command("papermill", f"notebooks/{name}.ipynb", str(tmp_path / "out.ipynb"), root=tmp_path)
     assert done.returncode == 1
     assert "run notebook 05_training_history.ipynb first" in done.stderr

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from training import run_command
 
 pytestmark = pytest.mark.slow
 
 TOP = Path(__file__).parents[1]
-
-
-def run_command(*arguments: str, root: Path, **kwargs: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
-    environment |= {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=TOP, env=environment, capture_output=True, text=True, **kwargs
-    )
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from training import trained as train_run
 
 import digitlib as d
 from digitlib.cli import main
@@ -25,20 +26,7 @@ def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a run of the recipe `tiny` on the sample."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("trained")))
-        run = d.prepare(sample, "runs/a", mode="none")
-        recipe = d.get_recipe("tiny")
-        train, validation = d.generators_for(run, recipe)
-        recipe = recipe.for_images(train.samples)
-        d.save_recipe(run, recipe)
-        model = d.build_model(recipe, d.class_names_of(run))
-        model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
-        model.fit(
-            train,
-            validation_data=validation,
-            epochs=recipe.epochs,
-            callbacks=d.callbacks_for(run, recipe),
-            verbose=0,
-        )
+        run, _ = train_run(sample, "runs/a", d.get_recipe("tiny"))
         return run
 
 

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from training import trained
 
 import digitlib as d
 from digitlib.drawing import default_font, matplotlib_font, to_mnist_form, write_glyph
@@ -191,15 +192,7 @@ def run(sample: Path, tmp_path_factory: pytest.TempPathFactory):
     """Return a small trained run, and its recipe and network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("trusted")))
-        run = d.prepare(sample, "runs/a", mode="none")
-        recipe = d.get_recipe("tiny", epochs=4)
-        train, validation = d.generators_for(run, recipe)
-        d.save_recipe(run, recipe)
-        model = d.build_model(recipe, d.class_names_of(run))
-        model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
-        model.fit(
-            train, validation_data=validation, epochs=4, callbacks=d.callbacks_for(run, recipe), verbose=0
-        )
+        run, recipe = trained(sample, "runs/a", d.get_recipe("tiny", epochs=4))
         d.save_trust(run, d.fit_trust(run, recipe, d.load_best_model(run), 0.99))
         yield run
 

@@ -1,0 +1,35 @@
+"""What several tests begin with: a command run as a person would, and a trained run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import digitlib as d
+from digitlib.recipes import Recipe
+from digitlib.runs import Run
+
+TOP = Path(__file__).parents[1]
+
+
+def run_command(*arguments: str, root: Path, **kwargs: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
+    environment |= {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=TOP, env=environment, capture_output=True, text=True, **kwargs
+    )
+
+
+def trained(data: Path, run_dir: str, recipe: Recipe) -> tuple[Run, Recipe]:
+    """Return a run with a network of a recipe, and that recipe with its epochs for so many images."""
+    run = d.prepare(data, run_dir, mode="none")
+    train, validation = d.generators_for(run, recipe)
+    recipe = recipe.for_images(train.samples)
+    d.save_recipe(run, recipe)
+    model = d.build_model(recipe, d.class_names_of(run))
+    model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
+    callbacks = d.callbacks_for(run, recipe)
+    model.fit(train, validation_data=validation, epochs=recipe.epochs, callbacks=callbacks, verbose=0)
+    return run, recipe
