@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, features
 
 import digitlib as d
-from digitlib.decoding import read_file
+from digitlib import decoding
+from digitlib.decoding import decode, read_file
 from digitlib.folders import place_of
 
 GREY = np.add.outer(np.arange(12) * 9, np.arange(10) * 12).astype(np.uint8)
@@ -246,3 +247,46 @@ def test_odd_names_of_classes(scans: Path, name: str, mode: str) -> None:
     assert len(taken) == 20
     assert d.undo(run) == []
     assert {path.name: path.read_bytes() for path in (scans / name).iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"quality": 20}, {"progressive": True}, {"optimize": True}, {"dpi": (72, 72)}]
+)
+@pytest.mark.parametrize("behind", [b"", bytes(9)])
+def test_grey_jpegs_have_the_pixels_that_pillow_gives_them(options: dict[str, object], behind: bytes) -> None:
+    data = saved(GREY, "JPEG", **options) + behind
+    assert decoding._plain_grey_jpeg(data) is not None
+    for mode in ("native", "grayscale"):
+        np.testing.assert_array_equal(decode(data, mode)[..., 0], np.asarray(Image.open(io.BytesIO(data))))
+    smaller = np.asarray(Image.open(io.BytesIO(data)).resize((5, 6), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(decode(data, "native", (6, 5))[..., 0], smaller)
+
+
+def test_a_turned_grey_jpeg_is_put_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    data = saved(GREY, "JPEG", quality=95, exif=exif)
+    np.testing.assert_array_equal(
+        decode(data)[..., 0], np.rot90(np.asarray(Image.open(io.BytesIO(data))), -1)
+    )
+
+
+def test_files_are_not_read_far_ahead_of_whoever_takes_them(
+    scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(decoding, "CHUNK", 1)
+    monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
+    sent: list[str] = []
+    executor = decoding.get_reusable_executor(2)
+    submit = executor.submit
+    monkeypatch.setattr(
+        executor, "submit", lambda f, chunk, *rest: (sent.append(chunk[0]), submit(f, chunk, *rest))[1]
+    )
+    path = scans / "grey.png"
+    path.write_bytes(PNG)
+    results = decoding.read_files([str(path)] * 100)
+    assert next(results).image is not None
+    assert len(sent) == 2 * decoding.AHEAD + 1
+    assert len(list(results)) == 99
+    assert len(sent) == 100
