@@ -24,7 +24,7 @@ from digitlib.plots import plot_growth, use_style
 
 SIZES = (4_200, 42_000, 420_000)
 AGAIN = 3
-"""Times that each size but the largest is measured, before and after it: the machine's speed is not constant."""
+"""Rounds through all sizes: the machine's speed is not constant."""
 
 STEPS = ("split", "decode", "epoch", "predict")
 
@@ -103,31 +103,47 @@ def _predict(model: Any, recipe: d.Recipe, run: d.Run, data: str) -> int:
 @comparison
 def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     """Seconds and peak memory of each step at growing sizes, each in a process of its own; writes growth.png too."""
-    rows = []
-    *smaller, largest = SIZES if full else SIZES[:2]
-    order = [*smaller * (AGAIN - 1), largest, *smaller]
-    for number, n in enumerate(order):
-        folder = Path(os.environ["DIGITLIB_ROOT"]) / f"images{number}"
+    sizes = SIZES if full else SIZES[:2]
+    folders = {n: Path(os.environ["DIGITLIB_ROOT"]) / f"images{n}" for n in sizes}
+    for n, folder in folders.items():
         grow(data, folder, n)
-        shutil.rmtree(cache_folder(), ignore_errors=True)  # the same images were decoded in an earlier round
-        for what in STEPS:
-            code = f"import json; from benchmarks.growth import step; print(json.dumps(step({what!r}, {str(folder)!r})))"
-            told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-            rows.append({"step": what, "size": n, **json.loads(told.stdout.splitlines()[-1])})
-            click.echo(f"  {rows[-1]}", err=True)
-        shutil.rmtree(folder)
+    os.sync()  # writing the folders to the disk is not what is measured
+    rows = []
+    for _ in range(AGAIN):
+        for n, folder in folders.items():
+            shutil.rmtree(
+                cache_folder(), ignore_errors=True
+            )  # the same images were decoded in an earlier round
+            for what in STEPS:
+                code = f"import json; from benchmarks.growth import step; print(json.dumps(step({what!r}, {str(folder)!r})))"
+                told = subprocess.run(
+                    [sys.executable, "-c", code], check=True, capture_output=True, text=True
+                )
+                rows.append({"step": what, "size": n, **json.loads(told.stdout.splitlines()[-1])})
+                click.echo(f"  {rows[-1]}", err=True)
     return summary(rows)
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the medians of all measurements, slopes, and how time and memory grow from the last size but one; draw them."""
+    """Return the medians of all rounds, slopes, and how time and memory grow from the last size but one; draw them.
+
+    Times an image are compared within a round, since the machine's speed differs between rounds; of the ratios the
+    median counts.
+    """
     table = pd.DataFrame(rows).groupby(["step", "size"], sort=False).median().reset_index()
+    sizes = sorted(table["size"].unique())
     figures: dict[str, Any] = {"rows": table.to_dict("records"), "measurements": rows}
     for what in STEPS:
         mine = table[table["step"] == what].sort_values("n")
         figures[f"{what} slope"] = float(np.polyfit(np.log(mine["n"]), np.log(mine["seconds"]), 1)[0])
-        each, (a, b) = mine["seconds"] / mine["n"], (mine.iloc[-2], mine.iloc[-1])
-        figures[f"{what} time an image, largest to the one before"] = float(each.iloc[-1] / each.iloc[-2])
+        a, b = mine.iloc[-2], mine.iloc[-1]
+        each = {
+            n: [row["seconds"] / row["n"] for row in rows if (row["step"], row["size"]) == (what, n)]
+            for n in sizes
+        }
+        ratios = np.divide(each[sizes[-1]], each[sizes[-2]])
+        figures[f"{what} time an image, largest to the one before"] = float(np.median(ratios))
+        figures[f"{what} the same, by round"] = ratios.tolist()
         figures[f"{what} peak bytes a further image"] = float((b["peak"] - a["peak"]) / (b["n"] - a["n"]))
     use_style()
     plot_growth(table).figure.savefig(RESULTS / "growth.png", dpi=100)

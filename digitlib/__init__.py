@@ -93,6 +93,8 @@ _HOME = {
     "pad": ["DrawingPad", "dark_ink", "name_pictures"],
     "exporting": ["export_model"],
     "card": ["model_card"],
+    "cluster": ["open_workers"],
+    "unattended": ["evaluate_run", "share_split", "train_run"],
     "report": ["results_table", "write_report"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
