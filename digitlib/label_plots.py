@@ -34,7 +34,7 @@ def plot_label_issues(run: Run, issues: pd.DataFrame, columns: int = 6) -> Figur
         If a file can't be read any more.
     """
     titles = [f"{row.label} → {row.likely_label}?\n{_short(row.filename)}" for row in issues.itertuples()]
-    return plot_images(_pictures(run, issues["filename"].tolist()), titles, columns, size=1.55)
+    return plot_images(_pictures(run, issues["filename"].tolist()), titles, columns, alt="Doubtful labels")
 
 
 def plot_twins(run: Run, pairs: pd.DataFrame, columns: int = 6) -> Figure:
@@ -62,7 +62,7 @@ def plot_twins(run: Run, pairs: pd.DataFrame, columns: int = 6) -> Figure:
         )
         titles.append(f"{row['twin_part']}: {row['twin_class']}\n{_short(row['twin'])}\n")
         colors += ["black" if row["class"] == row["twin_class"] else RED] * 2
-    return plot_images(_pictures(run, names), titles, columns, colors, size=1.55)
+    return plot_images(_pictures(run, names), titles, columns, colors, alt="Similar pictures, in pairs")
 
 
 def _pictures(run: Run, filenames: Sequence[str]) -> list[np.ndarray]:
@@ -80,4 +80,4 @@ def _pictures(run: Run, filenames: Sequence[str]) -> list[np.ndarray]:
 def _short(filename: str) -> str:
     """Return a file's own name, its end alone where it is long."""
     name = PurePosixPath(filename).name
-    return name if len(name) <= 18 else "…" + name[-17:]
+    return name if len(name) <= 17 else "…" + name[-16:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,20 +13,18 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
+from digitlib.showing import describe
+
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#777777"
 """Colours that people with any colour vision can tell apart (Okabe and Ito, 2008)."""
 
-STYLE: dict[str, Any] = {
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
-    "axes.axisbelow": True, "figure.dpi": 72, "font.size": 10, "axes.titlesize": 11, "legend.frameon": False,
-    # Names of users' files and classes may hold "$", which would start a formula.
-    "text.parse_math": False,
-}  # fmt: skip
+WIDTH = 7.2
+"""Inches of a picture as wide as a notebook's text."""
 
 
 def use_style() -> None:
-    """Set the series' one style for all figures that follow."""
-    plt.rcParams.update(STYLE)  # type: ignore[arg-type]
+    """Set the series' one style, ``digitlib.mplstyle``, for all figures that follow."""
+    plt.style.use("digitlib.digitlib")
 
 
 def drawable(name: object) -> str:
@@ -43,10 +40,13 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
     counts : pandas.DataFrame
         As from `digitlib.counts.class_counts`.
     """
-    _, axes = plt.subplots(figsize=(max(6.0, 0.35 * len(counts)), 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(max(WIDTH, 0.35 * len(counts)), 3.2), layout="constrained")
     names = counts["Classes"].map(drawable)
-    axes.bar(names, counts["Train_images"], color=BLUE, label="TRAIN")
-    axes.bar(names, counts["Test_images"], bottom=counts["Train_images"], color=ORANGE, label="TEST")
+    train = counts["Train_images"]
+    axes.bar(names, train, color=BLUE, label="TRAIN")
+    axes.bar(
+        names, counts["Test_images"], bottom=train, color=ORANGE, hatch="//", edgecolor="white", label="TEST"
+    )
     total = counts["Train_images"] + counts["Test_images"]
     axes.axhline(total.mean(), color=GREY, linestyle="--", label="equal shares")
     for place, (number, share) in enumerate(zip(total, counts["Share"], strict=True)):
@@ -59,6 +59,11 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
     )
     axes.legend(ncols=3, loc="upper right")
     axes.grid(axis="x", visible=False)
+    describe(
+        figure,
+        f"A bar for each of {len(counts)} classes, in two parts, TRAIN and TEST: {total.sum():,} images in all, "
+        f"{total.min():,} in the rarest class and {total.max():,} in the commonest.",
+    )
     return axes
 
 
@@ -67,7 +72,8 @@ def plot_images(
     titles: Sequence[str],
     columns: int = 10,
     colors: Sequence[str] | None = None,
-    size: float = 0.95,
+    size: float | None = None,
+    alt: str = "",
 ) -> Figure:
     """Draw images in rows.
 
@@ -81,9 +87,12 @@ def plot_images(
         Images a row.
     colors : sequence of str, optional
         Colour of each title.
-    size : float
-        Side of an image in inches.
+    size : float, optional
+        Side of an image in inches; as large as a row of them fits into a notebook, but not above 2, if not given.
+    alt : str
+        What the images are, for `digitlib.showing.alt_text`; the titles follow it.
     """
+    size = min(2.0, WIDTH / columns) if size is None else size
     rows = -(-len(images) // columns)
     lines = max(title.count("\n") for title in titles) + 1
     figure, grid = plt.subplots(
@@ -103,9 +112,18 @@ def plot_images(
         grey = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         axes.imshow(grey, cmap="gray", vmin=0, vmax=top, interpolation=smooth)
         axes.set_title(
-            drawable(title), fontsize=9, color=colors[number] if colors else "black", parse_math=False
+            drawable(title), fontsize=8, color=colors[number] if colors else "black", parse_math=False
         )
+    describe(figure, _listed(alt, titles))
     return figure
+
+
+def _listed(what: str, titles: Sequence[str], most: int = 40) -> str:
+    """Return what some pictures are, how many, and the first titles."""
+    number = f"{len(titles)} picture{'' if len(titles) == 1 else 's'}"
+    named = [drawable(" ".join(title.split())) for title in titles[:most]]
+    listed = f": {'; '.join(named)}{' …' if len(titles) > most else ''}" if any(named) else ""
+    return f"{what + ', ' if what else ''}{number}{listed}."
 
 
 def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Figure:
@@ -113,7 +131,12 @@ def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Fi
     images = [*originals, *(image for batch in augmented for image in batch)]
     titles = ["original"] * len(originals) + ["varied"] * (len(images) - len(originals))
     colors = [BLUE] * len(originals) + [RED] * (len(images) - len(originals))
-    return plot_images([np.clip(image, 0, 1) for image in images], titles, len(originals), colors, size=0.75)
+    figure = plot_images([np.clip(image, 0, 1) for image in images], titles, len(originals), colors)
+    describe(
+        figure,
+        f"{len(originals)} original images in a row; below each, {len(augmented)} varied versions of it.",
+    )
+    return figure
 
 
 def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
@@ -128,14 +151,19 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
     title : str
         Stands above both.
     """
-    figure, both = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+    figure, both = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
     chosen = history.set_index("epoch").loc[best]
     for axes, quantity in zip(both, ("accuracy", "loss"), strict=True):
         axes.plot(
             history["epoch"], history[quantity], "o-", color=BLUE, markersize=4, label="train (augmented)"
         )
         axes.plot(
-            history["epoch"], history[f"val_{quantity}"], "s-", color=ORANGE, markersize=4, label="validation"
+            history["epoch"],
+            history[f"val_{quantity}"],
+            "s--",
+            color=ORANGE,
+            markersize=4,
+            label="validation",
         )
         axes.axvline(best, color=GREY, linestyle=":")
         axes.plot(
@@ -147,6 +175,12 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
     both[0].yaxis.set_major_formatter(PercentFormatter(1))
     if title:
         figure.suptitle(title)
+    describe(
+        figure,
+        f"Accuracy and loss in {len(history)} epochs, of training and validation images: validation accuracy goes from "
+        f"{history['val_accuracy'].iloc[0]:.1%} to {chosen['val_accuracy']:.1%} in the best epoch, {best}; "
+        f"validation loss from {history['val_loss'].iloc[0]:.2f} to {chosen['val_loss']:.2f}.",
+    )
     return figure
 
 
@@ -158,7 +192,7 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     table = table.rename(index=drawable, columns=drawable)
     n = len(table)
     side = max(4.6, 0.42 * n)
-    _, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
+    figure, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
     labels = table.astype(str).where(table > 0, "")
     sns.heatmap(
         table, annot=labels, fmt="", mask=table == 0, cmap="Blues", norm=LogNorm(1, max(2, table.to_numpy().max())),
@@ -168,6 +202,14 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix: test images")
     axes.tick_params(axis="both", rotation=0, length=0)
     axes.grid(visible=False)
+    counts = table.to_numpy()
+    right, mistakes = int(counts.trace()), counts - np.diag(np.diag(counts))
+    true, predicted = np.unravel_index(mistakes.argmax(), counts.shape)
+    alt = f"Matrix of {n} classes: {right:,} of {counts.sum():,} images are on the diagonal, named right."
+    if mistakes.any():
+        most = f"{table.index[true]} taken for {table.columns[predicted]}, {mistakes.max()} times"
+        alt += f" The most frequent mistake: {most}."
+    describe(figure, alt)
     return axes
 
 
@@ -179,7 +221,7 @@ def plot_growth(table: pd.DataFrame) -> Axes:
     table : pandas.DataFrame
         ``step`` (str), ``n`` (images) and ``seconds``, as from ``benchmarks/growth.py``.
     """
-    _, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
     looks = zip((BLUE, ORANGE, GREEN, RED, GREY), "osD^v", strict=True)
     for (step, rows), (color, marker) in zip(table.groupby("step", sort=False), looks):  # noqa: B905 - more looks than steps
         slope = np.polyfit(np.log(rows["n"]), np.log(rows["seconds"]), 1)[0]
@@ -191,7 +233,11 @@ def plot_growth(table: pd.DataFrame) -> Axes:
         ylabel="seconds",
         title="Time against the number of images",
     )
-    axes.legend()
+    names = ", ".join(text.get_text() for text in axes.legend().get_texts())
+    describe(
+        figure,
+        f"Seconds against images from {table['n'].min():,} to {table['n'].max():,}, a line each: {names}.",
+    )
     # Powers of ten would be formulas, which the style leaves as they are.
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from digitlib.errors import DigitError
-from digitlib.plots import drawable
+from digitlib.plots import BLUE, RED, WIDTH, drawable
 from digitlib.progress import progress
 from digitlib.reading import read_image, read_photo, text_lines
 from digitlib.runs import atomic, project_root, resolve, shown, write_json
+from digitlib.showing import describe
 
 SURE = 0.8
 """Digits named with less confidence than this are drawn in the second colour."""
@@ -25,9 +26,6 @@ EXAMPLES = ("shadow.jpg", "board.jpg", "turned.jpg")
 
 LARGEST_DRAWN = 1600
 """Pixels of the longer side of a drawn photo at most."""
-
-SURE_COLOUR, UNSURE_COLOUR = "#0072b2", "#d55e00"
-"""Blue and red as in `digitlib.plots`."""
 
 
 def example_photos() -> list[Path]:
@@ -156,7 +154,7 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
         sure = row.confidence >= SURE
         x, y, right, bottom = (scale * side for side in (row.x, row.y, row.x + row.width, row.y + row.height))
         size = max(12, 0.5 * (bottom - y))
-        colour = SURE_COLOUR if sure else UNSURE_COLOUR
+        colour = BLUE if sure else RED
         pen.rectangle([x - 2, y - 2, right + 2, bottom + 2], outline=colour, width=max(2, round(size / 12)))
         text = drawable(row.label) + ("" if sure else "?")
         font = ImageFont.load_default(size)
@@ -176,7 +174,7 @@ def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) 
     tables : sequence of pandas.DataFrame
         As from `digitlib.reading.read_photo`, one a photo.
     """
-    width = 8.0 / max(2, len(photos))
+    width = WIDTH / max(2, len(photos))
     height = width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.4
     size = (width * len(photos), min(9.0, height))
     figure, grid = plt.subplots(1, len(photos), figsize=size, squeeze=False, layout="constrained")
@@ -186,4 +184,6 @@ def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) 
         axes.imshow(draw_reading(grey[..., None], table))
         axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)
         axes.axis("off")
+    read = "; ".join(", ".join(text_lines(table)) or "no digits" for table in tables)
+    describe(figure, f"{len(photos)} photos with a box around each digit and its name. Read on them: {read}.")
     return figure

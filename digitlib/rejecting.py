@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -63,3 +65,29 @@ def threshold_for(score: np.ndarray, correct: np.ndarray, wanted_accuracy: float
     table = coverage_table(score, correct)
     enough = table[table["accuracy"] >= wanted_accuracy]
     return float(enough["threshold"].min() if len(enough) else np.nextafter(np.max(score), np.inf))
+
+
+def declined_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return how many pictures of each kind are declined, and how many a bare confidence would have believed.
+
+    Parameters
+    ----------
+    judged : mapping of str to pandas.DataFrame
+        Name of each kind, and what a `digitlib.trust.Judge` says of its pictures.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: the kinds. ``pictures`` (how many), and shares from 0 to 1: ``declined``, ``unfamiliar``, and
+        ``raw confidence above 90 %``.
+    """
+    rows = {
+        kind: {
+            "pictures": len(table),
+            "declined": 1 - table["answered"].mean(),
+            "unfamiliar": 1 - table["familiar"].mean(),
+            "raw confidence above 90 %": (table["raw_confidence"] > 0.9).mean(),
+        }
+        for kind, table in judged.items()
+    }
+    return pd.DataFrame(rows).T.astype({"pictures": int})

@@ -15,7 +15,8 @@ from matplotlib.ticker import PercentFormatter
 
 from digitlib.generators import ImageBatches
 from digitlib.mistakes import mistaken_for
-from digitlib.plots import BLUE, GREEN, GREY, ORANGE, RED, drawable, plot_images
+from digitlib.plots import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, drawable, plot_images
+from digitlib.showing import describe
 
 
 def plot_confusion_shares(table: pd.DataFrame) -> Axes:
@@ -28,7 +29,7 @@ def plot_confusion_shares(table: pd.DataFrame) -> Axes:
     """
     shares = 100 * table.div(table.sum(axis=1).clip(lower=1), axis=0).rename(index=drawable, columns=drawable)
     side, diagonal = max(4.6, 0.5 * len(table)), np.eye(len(table), dtype=bool)
-    _, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
+    figure, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
     words = shares.map(lambda share: f"{share:.1f}" if share >= 0.05 else ("<.1" if share > 0 else ""))
     top = max(0.1, shares.to_numpy()[~diagonal].max(initial=0))
     sns.heatmap(
@@ -42,12 +43,19 @@ def plot_confusion_shares(table: pd.DataFrame) -> Axes:
     axes.set(xlabel="predicted", ylabel="true", title="Named wrong, in % of the true class (grey: right)")
     axes.tick_params(axis="both", rotation=0, length=0)
     axes.grid(visible=False)
+    off = np.where(diagonal, 0, shares)
+    true, predicted = np.unravel_index(off.argmax(), off.shape)
+    describe(
+        figure,
+        f"Matrix of {len(table)} classes in percent of the true class. The largest share named wrong: "
+        f"{off.max():.1f} % of {shares.index[true]}, taken for {shares.columns[predicted]}.",
+    )
     return axes
 
 
 def plot_per_class(table: pd.DataFrame) -> Axes:
     """Draw precision, recall and F1 of each class with their 95 % intervals; `table` is from `per_class_table`."""
-    _, axes = plt.subplots(figsize=(max(7.5, 0.6 * len(table)), 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(max(WIDTH, 0.6 * len(table)), 3.2), layout="constrained")
     looks = zip(("precision", "recall", "f1"), (BLUE, ORANGE, GREEN), "osD", (-0.22, 0, 0.22), strict=True)
     for name, color, marker, aside in looks:
         below, above = table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]
@@ -63,6 +71,12 @@ def plot_per_class(table: pd.DataFrame) -> Axes:
     lowest = float(table[["precision_low", "recall_low", "f1_low"]].to_numpy().min())
     axes.set_ylim(lowest - 0.22 * (1.01 - lowest), 1.01)  # room for the legend
     axes.legend(ncols=3, loc="lower center")
+    worst = table.loc[table["f1"].idxmin()]
+    describe(
+        figure,
+        f"Precision, recall and F1 of {len(table)} classes, each with its interval. The lowest F1 is {worst['f1']:.1%}, "
+        f"of {drawable(worst['class'])}; the highest is {table['f1'].max():.1%}.",
+    )
     return axes
 
 
@@ -91,7 +105,7 @@ def plot_pairs(
             white = [np.full(size, 255, np.uint8)] * (each - len(found))
             images += [*shown, *white]
             titles += [f"{true} → {predicted}"] * len(found) + [""] * len(white)
-    return plot_images(images, titles, columns=2 * each)
+    return plot_images(images, titles, columns=2 * each, alt="Confused pairs, true → named")
 
 
 def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
@@ -102,7 +116,7 @@ def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
     tables : mapping of str to pandas.DataFrame
         Words of the legend, and tables as from `digitlib.calibration.calibration_table`.
     """
-    _, axes = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
     axes.plot([0, 1], [0, 1], "--", color=GREY, label="confidence = accuracy")
     for (name, table), color, marker in zip(tables.items(), (ORANGE, BLUE, GREEN), "sod"):  # noqa: B905 - more looks than lines
         below, above = table["accuracy"] - table["accuracy_low"], table["accuracy_high"] - table["accuracy"]
@@ -116,12 +130,15 @@ def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(loc="lower right")
+    gaps = {name: (table["confidence"] - table["accuracy"]).abs().max() for name, table in tables.items()}
+    words = "; ".join(f"{name}: at most {gap:.1%}" for name, gap in gaps.items())
+    describe(figure, f"Share named right against confidence, beside the diagonal. Distance from it, {words}.")
     return axes
 
 
 def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
     """Draw the mistakes among each tenth of the images; `table` is from `digitlib.mistakes.accuracy_by_confidence`."""
-    _, axes = plt.subplots(figsize=(7.5, 2.9), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")
     names = [f"{row.from_confidence:.0%}–\n{row.to_confidence:.1%}" for row in table.itertuples()]
     bars = axes.bar(np.arange(len(table)), table["wrong"], color=RED)
     axes.bar_label(bars, [f"{share:.1%}" for share in table["accuracy"]], fontsize=8, padding=2)
@@ -131,6 +148,8 @@ def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
         title="Mistakes by confidence (above: share named right)", ylim=(0, table["wrong"].max() * 1.18 + 0.5)
     )
     axes.grid(axis="x", visible=False)
+    wrong = ", ".join(str(number) for number in table["wrong"])
+    describe(figure, f"Images named wrong, in {len(table)} bars from the least sure to the surest: {wrong}.")
     return axes
 
 
@@ -144,13 +163,25 @@ def plot_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
     threshold : float
         Marked by a star on the last line, whose score it is for.
     """
-    _, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
-    for (name, table), color in zip(tables.items(), (ORANGE, BLUE, GREEN)):  # noqa: B905 - more colours than lines
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
+    looks = zip(tables.items(), (ORANGE, BLUE, GREEN), ("--", "-", ":"))  # noqa: B905 - more looks than lines
+    for (name, table), color, dash in looks:
         seen = table[table["coverage"] >= 0.5]
-        axes.plot(seen["coverage"], 1 - seen["accuracy"], color=color, label=name, drawstyle="steps-post")
+        axes.plot(
+            seen["coverage"],
+            1 - seen["accuracy"],
+            dash,
+            color=color,
+            marker="",
+            label=name,
+            drawstyle="steps-post",
+        )
+    alt = "Share of answers wrong against share of images answered; fewer answers, fewer of them wrong."
     if len(at := table[table["threshold"] >= threshold]):
         last = at.iloc[-1]
         axes.plot(last["coverage"], 1 - last["accuracy"], "*", color=RED, markersize=13)
+        alt += f" At the threshold {last['coverage']:.1%} are answered, {1 - last['accuracy']:.2%} of these wrong."
+    describe(figure, alt)
     axes.set(xlabel="share of images answered", ylabel="share of answers wrong")
     axes.set(title="What declining to answer gains (star: the chosen threshold)")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -173,7 +204,11 @@ def plot_reasons(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: lis
     """
     rows = len(maps) + 1
     figure, grid = plt.subplots(
-        rows, len(images), figsize=(1.15 * len(images) + 0.6, 1.3 * rows), squeeze=False, layout="constrained"
+        rows,
+        len(images),
+        figsize=(WIDTH, rows * (WIDTH / len(images)) + 0.3),
+        squeeze=False,
+        layout="constrained",
     )
     for column, (image, title) in enumerate(zip(images, titles, strict=True)):
         grey = np.asarray(image).mean(axis=-1)
@@ -187,6 +222,11 @@ def plot_reasons(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: lis
             axes.grid(visible=False)
             axes.spines[:].set_visible(False)
             if column == 0:
-                axes.set_ylabel(name, fontsize=9)
-        grid[0, column].set_title(drawable(title), fontsize=9, parse_math=False)
+                axes.set_ylabel(name, fontsize=8)
+        grid[0, column].set_title(drawable(title), fontsize=8, parse_math=False)
+    kinds = " and of ".join(maps)
+    describe(
+        figure,
+        f"{len(images)} pictures ({', '.join(map(drawable, titles))}); below each, a map of {kinds}, bright where it counted.",
+    )
     return figure
