@@ -134,7 +134,7 @@ def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Fi
     figure = plot_images([np.clip(image, 0, 1) for image in images], titles, len(originals), colors)
     describe(
         figure,
-        f"{len(originals)} original images in a row; below each, {len(augmented)} varied versions of it.",
+        f"{len(originals)} original images in a row; below each, how it looks when varied ({len(augmented)}×).",
     )
     return figure
 

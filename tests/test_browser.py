@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import NO_BROWSER, browser, shown_answer, write
+from jupyterlab import jupyterlab, open_notebook, run_all_cells, wait_for
 from training import trained
 
 import digitlib as d
@@ -57,16 +55,6 @@ def page(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("elsewhere") / "a page with spaces.html"
     d.export_model(run, formats=["html"], html=path)
     return path
-
-
-def wait_for(what: Callable[[], object], seconds: float) -> object:
-    """Return what `what` returns as soon as it is something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"nothing after {seconds} s")
 
 
 def test_the_page_gives_keras_answers_on_a_thousand_test_images(run: Run, page: Path, tmp_path: Path) -> None:
@@ -153,38 +141,16 @@ def lab(run: Run, tmp_path: Path) -> Iterator[str]:
     shutil.copytree(
         run.folder, tmp_path / "runs/default", ignore=shutil.ignore_patterns("TRAIN", "TEST", "notebooks")
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {
-        "DIGITLIB_ROOT": str(tmp_path), "TQDM_DISABLE": "1", "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
-        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
-        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
-    }  # fmt: skip
-    environment.pop("MPLBACKEND", None)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1",
-               "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path}",
-               "--LabApp.expose_app_in_browser=True"]  # fmt: skip
-    with (tmp_path / "lab.log").open("w") as log:
-        server = subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(60)
+    with jupyterlab(tmp_path, TQDM_DISABLE="1") as address:
+        yield address
 
 
 def test_the_pad_reads_drawings_in_jupyterlab(lab: str, tmp_path: Path) -> None:
     cases = CASES if os.environ.get("DIGITLIB_BROWSER_ALL") else CASES[::3]
     wrong = []
     with browser(tmp_path / "profile", 1200, 1600) as driver:
-        wait_for(lambda: _answers(driver, f"{lab}/lab/tree/notebooks/13_drawing_pad.ipynb"), 120)
-        wait_for(lambda: driver.find_elements("css selector", ".jp-NotebookPanel .jp-Cell"), 180)
-        # Cells that are run before there is a kernel bring up a question which one to take.
-        wait_for(lambda: "| Idle" in driver.find_element("id", "jp-main-statusbar").text, 120)
-        wait_for(lambda: _run_all_cells(driver), 60)
+        open_notebook(driver, f"{lab}/lab/tree/notebooks/13_drawing_pad.ipynb")
+        wait_for(lambda: run_all_cells(driver), 60)
         # JupyterLab shows the last cell that was run; a cell far away from what is shown may be taken out of the page.
         wait_for(
             lambda: "of 30 drawings were named right." in _scrolled(driver, "'.jp-Cell:last-child'"), 240
@@ -206,23 +172,6 @@ def test_the_pad_reads_drawings_in_jupyterlab(lab: str, tmp_path: Path) -> None:
             driver.save_screenshot(picture)
     print(f"{len(cases) - len(wrong)} of {len(cases)} right; wrong: {wrong}")
     assert len(wrong) <= max(1, len(cases) // 15), wrong
-
-
-def _answers(driver: object, address: str) -> bool:
-    """Open an address, and say whether something answered."""
-    from selenium.common.exceptions import WebDriverException
-
-    try:
-        driver.get(address)
-    except WebDriverException:
-        return False
-    return "JupyterLab" in driver.title or bool(driver.find_elements("id", "jupyter-config-data"))
-
-
-def _run_all_cells(driver: object) -> bool:
-    """Choose "Run All Cells" as the menu does; false while JupyterLab is still starting."""
-    code = "return window.jupyterapp ? (window.jupyterapp.commands.execute('notebook:run-all-cells'), true) : false"
-    return bool(driver.execute_script(code))
 
 
 def _scrolled(driver: object, selector: str) -> str:

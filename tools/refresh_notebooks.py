@@ -5,26 +5,14 @@ The runs go to an empty folder, so that nothing cached stands in for the real wo
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import tempfile
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from PIL import Image
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
-
-def smaller(picture: str) -> str:
-    """Return a PNG in base64 with a palette of 128 colours: plots have no more, and take a third of the space."""
-    shrunk = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB").quantize(
-        128, dither=Image.Dither.NONE
-    ).save(shrunk, "PNG", optimize=True)
-    return base64.b64encode(shrunk.getvalue()).decode()
 
 
 def refresh(path: Path) -> None:
@@ -35,13 +23,10 @@ def refresh(path: Path) -> None:
         timeout=1800,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
     ).execute()
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if picture := output.get("data", {}).get("image/png"):
-                output["data"]["image/png"] = smaller(picture)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
