@@ -186,7 +186,7 @@ def plot_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
     axes.set(title="What declining to answer gains (star: the chosen threshold)")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
     return axes
 
 
