@@ -111,7 +111,11 @@ def write_page(
 
 def _card(card: Card) -> str:
     result = read_file(card.path)
-    picture = f'<img alt="The image {_text(card.name)}" src="{_as_png(result.image)}">' if result.image is not None else ""
+    picture = (
+        f'<img alt="The image {_text(card.name)}" src="{_as_png(result.image)}">'
+        if result.image is not None
+        else ""
+    )
     rows = "".join(
         f'<div class="row"><span>{_text(name)}</span><span class="track"><i style="width:{share:.1%}"></i></span>'
         f"<span>{share:.1%}</span></div>"
