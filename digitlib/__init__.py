@@ -94,7 +94,10 @@ _HOME = {
     "exporting": ["export_model"],
     "card": ["model_card"],
     "cluster": ["open_workers"],
-    "unattended": ["evaluate_run", "share_split", "train_run"],
+    "sharing": ["share_split"],
+    "unattended": ["evaluate_run", "train_run"],
+    "sweep": ["best_run", "read_sweep", "recipe_code", "run_sweep"],
+    "sweep_space": ["check_space", "read_space"],
     "report": ["results_table", "write_report"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
