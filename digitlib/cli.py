@@ -124,8 +124,9 @@ def sweep(
     pairs: tuple[tuple[str, str], ...],
 ) -> None:
     """Train every combination of the recipes, seeds and other settings in SPACE.yml; what is finished is not done again."""
-    from digitlib.sweep import run_sweep, summary
+    from digitlib.sweep import run_sweep
     from digitlib.sweep_space import read_space
+    from digitlib.sweep_table import summary
 
     space = read_space(space_file, {name: _value(text) for name, text in pairs}, not no_notebooks)
     try:

@@ -12,6 +12,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from joblib.externals.loky import ProcessPoolExecutor
+
+from digitlib.cluster import limit_threads
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 from digitlib.locking import InUse, alone
@@ -86,14 +89,9 @@ def do_run(job: Job, settings: Settings) -> dict[str, Any]:
         As from `results_of`.
     """
     run = job.run_of(settings)
-    return _when_free(run, job, settings, lambda: _work(run, job, settings))
-
-
-def _when_free(run: Run, job: Job, settings: Settings, work: Callable[[], None]) -> dict[str, Any]:
-    """Call `work` once nobody else holds the run, unless that other one has done it all."""
     while not is_done(job, settings):
         try:
-            work()
+            _work(run, job, settings)
         except InUse:
             time.sleep(LOOK_AGAIN)
     return results_of(run)
@@ -101,24 +99,49 @@ def _when_free(run: Run, job: Job, settings: Settings, work: Callable[[], None])
 
 def _work(run: Run, job: Job, settings: Settings) -> None:
     """Train and evaluate in either form, then leave the mark that all is done."""
-    from digitlib.cluster import limit_threads
-
-    limit_threads(job.threads)
     with alone(run):
         begin_with_split(run, job)
         if not job.notebooks:
-            _with_library(run, settings)
+            with_threads(job.threads, train_and_evaluate, run, settings)
     if job.notebooks:
         _with_notebooks(run, job, settings)
     write_json(run / DONE, job.mark(settings))
 
 
-def _with_library(run: Run, settings: Settings) -> None:
+def with_threads(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in this process, or in a new one where TensorFlow here has begun with other threads."""
+    if has_threads(n):
+        return function(*arguments)
+    with ProcessPoolExecutor(1) as fresh:
+        return fresh.submit(_in_new_process, n, function, *arguments).result()
+
+
+def _in_new_process(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    has_threads(n)
+    return function(*arguments)
+
+
+def train_and_evaluate(run: Run, settings: Settings) -> None:
+    """Do what notebooks 05 and 06 do."""
     from digitlib.unattended import evaluate_run, train_run
 
     with redirect_stdout(StringIO()):
         train_run(run, settings.recipe_of())
         evaluate_run(run)
+
+
+def has_threads(n: int) -> bool:
+    """Let TensorFlow in this process compute with `n` threads; tell whether it still could be told."""
+    limit_threads(n)
+    from digitlib.backend import tensorflow
+
+    threading = tensorflow.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(n)
+        threading.set_inter_op_parallelism_threads(n)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _with_notebooks(run: Run, job: Job, settings: Settings) -> None:
@@ -127,6 +150,7 @@ def _with_notebooks(run: Run, job: Job, settings: Settings) -> None:
     given = {
         name: list(value) if isinstance(value, tuple) else value for name, value in settings.changes.items()
     }
+    limit_threads(job.threads)
     with redirect_stdout(StringIO()):  # a line for each notebook would mix with the sweep's own
         run_series(run, {"recipe": settings.recipe, **given, **job.parameters}, only=NOTEBOOKS, resume=True)
 
@@ -178,4 +202,17 @@ def results_of(run: Run) -> dict[str, Any]:
         "validation_accuracy": round(share * n) / n, "validation_low": low, "validation_high": high, "n_validation": n,
         "best_epoch": metrics["best_epoch"], "epochs": metrics["epochs"], "seconds": metrics["fit_seconds"],
         "parameters": metrics["parameters"],
+    }  # fmt: skip
+
+
+def results_so_far(run: Run) -> dict[str, Any]:
+    """Return the same of a run whose training was stopped early, from its history."""
+    history = run.read_table("history.csv").astype(float)
+    best = history.loc[history["val_accuracy"].idxmax()]
+    n = int((run.read_table("split.csv")["part"] == "validation").sum())
+    right = round(best["val_accuracy"] * n)
+    low, high = wilson_interval(right, n)
+    return {
+        "validation_accuracy": right / n, "validation_low": low, "validation_high": high, "n_validation": n,
+        "best_epoch": int(best["epoch"]), "epochs": len(history), "seconds": float(history["seconds"].iloc[-1]),
     }  # fmt: skip

@@ -283,7 +283,7 @@ def _whole(name: str, value: Any, what: str) -> int:
 def _range(name: str, value: dict[str, Any], what: str) -> dict[str, Any]:
     """Return a range, checked."""
     example = f"{name}: {{low: 1e-4, high: 1e-2, log: true}}"
-    if name not in FIELDS or name == "seed":
+    if name == "seed" or Recipe.__annotations__.get(name) not in ("int", "float"):
         raise DigitError(f"{what}: {name} can't be a range: give one value or a list.")
     if not {"low", "high"} <= set(value) <= RANGE:
         raise DigitError(f"{what}: {name} is no range: write it such as {example}.")
