@@ -94,7 +94,12 @@ _HOME = {
     "exporting": ["export_model"],
     "card": ["model_card"],
     "cluster": ["open_workers"],
-    "unattended": ["evaluate_run", "share_split", "train_run"],
+    "sharing": ["share_split"],
+    "unattended": ["evaluate_run", "train_run"],
+    "sweep": ["run_sweep"],
+    "sweep_space": ["check_space", "read_space"],
+    "sweep_table": ["best_run", "frontier", "histories_of", "read_sweep", "recipe_code"],
+    "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
     "report": ["results_table", "write_report"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -90,6 +90,55 @@ def run(
 
 
 @main.command()
+@click.argument("space_file", metavar="SPACE.yml")
+@click.option(
+    "--scheduler",
+    default=None,
+    metavar="ADDRESS",
+    help="A running Dask scheduler, such as tcp://10.0.0.1:8786.",
+)
+@click.option(
+    "--workers",
+    default=0,
+    help="Processes to start on this machine instead; none by default.",
+    type=click.IntRange(0),
+)
+@click.option("--out", default="runs/sweep", show_default=True, help="Folder for all runs and their table.")
+@click.option(
+    "--no-notebooks", is_flag=True, help="Train with the library alone: faster, and nothing to read."
+)
+@click.option(
+    "-p",
+    "pairs",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="A line that stands in for one of the file.",
+)
+def sweep(
+    space_file: str,
+    scheduler: str | None,
+    workers: int,
+    out: str,
+    no_notebooks: bool,
+    pairs: tuple[tuple[str, str], ...],
+) -> None:
+    """Train every combination of the recipes, seeds and other settings in SPACE.yml; what is finished is not done again."""
+    from digitlib.sweep import run_sweep
+    from digitlib.sweep_space import read_space
+    from digitlib.sweep_table import summary
+
+    space = read_space(space_file, {name: _value(text) for name, text in pairs}, not no_notebooks)
+    try:
+        table = run_sweep(space, out, scheduler=scheduler, workers=workers, notebooks=not no_notebooks)
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped. What is finished stays; go on with: {_again()}", err=True)
+        sys.exit(130)
+    click.echo(summary(table, out))
+    sys.exit(int((table["state"] == "failed").any()))
+
+
+@main.command()
 @click.argument("run_or_model")
 @click.argument("source")
 @click.option(
@@ -181,6 +230,11 @@ def undo(run_dir: str) -> None:
             f"kept {shown(path)}: it is not what the split put there, or its original is gone", err=True
         )
     click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
+
+
+def _again() -> str:
+    """Return the command that was given, for somebody who wants to go on with it."""
+    return shlex.join(["digitlib", *sys.argv[1:]])
 
 
 def _value(text: str) -> Any:

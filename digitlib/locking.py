@@ -13,6 +13,10 @@ from digitlib.errors import DigitError
 from digitlib.runs import Run, make_folder, shown
 
 
+class InUse(DigitError):
+    """Another process is at work in a run's folder."""
+
+
 @contextmanager
 def alone(run: Run) -> Iterator[None]:
     """Hold the run's folder, or say that another process does.
@@ -23,7 +27,7 @@ def alone(run: Run) -> Iterator[None]:
     Raises
     ------
     DigitError
-        If another process holds it, or nothing can be written there.
+        If another process holds it (`InUse`), or nothing can be written there.
     """
     make_folder(run.folder)
     path = run / ".lock"
@@ -54,7 +58,7 @@ def _locked(run: Run, path: Path) -> Iterator[TextIO]:
                 _lock(file)
             except (BlockingIOError, PermissionError) as error:
                 file.seek(0)
-                raise DigitError(
+                raise InUse(
                     f"{run} is in use by another digitlib (process {file.read() or 'unknown'}): wait until it has ended, "
                     "or choose another run_dir."
                 ) from error

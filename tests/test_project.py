@@ -73,7 +73,8 @@ def test_notebooks_as_committed(path: Path) -> None:
     assert not re.search(r"(?<![\w.])/(work|root|tmp|home|Users)/", outputs)
     assert '"stderr"' not in outputs
     parameters = next(cell for cell in code if "parameters" in cell["metadata"].get("tags", []))
-    assert parameters["source"][0].startswith('run_dir: str = "runs/default"  # ')
+    own = {"11_sweep": "runs/sweep"}.get(path.stem, "runs/default")
+    assert parameters["source"][0].startswith(f'run_dir: str = "{own}"  # ')
     text = "".join("".join(cell["source"]) for cell in cells)
     assert "assert " in text
     for heading in ("## What the classic notebook did here", "## Check", "## What you saw", "**Try:**"):
