@@ -64,7 +64,8 @@ _HOME = {
         "unlabelled_files",
     ],
     "inputs": ["find_inputs"],
-    "cross_validation": ["held_out_probabilities"],
+    "cross_validation": ["cross_validate", "held_out_probabilities"],
+    "held_out": ["HeldOut", "fold_spread"],
     "labels": [
         "find_label_issues",
         "found_of_planted",
@@ -95,6 +96,9 @@ _HOME = {
     "card": ["model_card"],
     "cluster": ["open_workers"],
     "unattended": ["evaluate_run", "share_split", "train_run"],
+    "members": ["find_members", "rotated", "train_members"],
+    "joining": ["join_networks"],
+    "ensembles": ["ensemble_lines", "make_ensemble"],
     "report": ["results_table", "write_report"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
