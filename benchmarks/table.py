@@ -50,6 +50,10 @@ ROWS: list[tuple[str, str, str, str, str]] = [
     ("labels", "precision", "planted wrong labels: share of those named", "80 %", ""),
     ("pages", "digits read right", "composed photos: digits read right", "97 %", ""),
     ("pages", "boxes right", "composed photos: digits found", "", ""),
+    ("threads", "tiny trainings_a_minute ratio", "`tiny`: trainings by two one-thread workers, times one process's", "1", ""),
+    ("threads", "tiny images_predicted_a_second ratio", "`tiny`: images named by two such workers, times one process's", "1", ""),
+    ("threads", "fast trainings_a_minute ratio", "`fast`: trainings by two one-thread workers, times one process's", "1", ""),
+    ("threads", "fast images_predicted_a_second ratio", "`fast`: images named by two such workers, times one process's", "1", ""),
 ]  # fmt: skip
 
 

@@ -64,7 +64,8 @@ _HOME = {
         "unlabelled_files",
     ],
     "inputs": ["find_inputs"],
-    "cross_validation": ["held_out_probabilities"],
+    "cross_validation": ["cross_validate", "held_out_probabilities"],
+    "held_out": ["HeldOut", "fold_spread"],
     "labels": [
         "find_label_issues",
         "found_of_planted",
@@ -100,6 +101,9 @@ _HOME = {
     "sweep_space": ["check_space", "read_space"],
     "sweep_table": ["best_run", "frontier", "histories_of", "read_sweep", "recipe_code"],
     "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
+    "members": ["find_members", "rotated", "train_members"],
+    "joining": ["join_networks"],
+    "ensembles": ["ensemble_lines", "make_ensemble"],
     "report": ["results_table", "write_report"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -219,6 +219,69 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 
 
 @main.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--out", default="runs/ensemble", show_default=True, help="The ensemble's folder.")
+@click.option("--train", "n", default=0, help="Train so many members first, with seeds 1, 2, 3 ...")
+@click.option("--recipe", default="accurate", show_default=True, help="What to train them with.")
+@click.option(
+    "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
+)
+@click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
+@click.option("--scheduler", default=None, help="Address of a Dask scheduler whose workers train.")
+@click.option("--workers", default=0, help="Or so many processes on this machine, one thread each.")
+def ensemble(
+    runs: tuple[str, ...], out: str, n: int, recipe: str, data: str, rotate: bool, **where: Any
+) -> None:
+    """Join trained runs to one network that is right more often than each.
+
+    RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
+    members that are missing are trained, in OUT/members.
+    """
+    recipes = [get_recipe(recipe, seed=seed) for seed in range(1, n + 1)]
+    if n:
+        find_images(as_folder(data))
+    elif len(runs) == 0:
+        raise DigitError("name the runs to join, or train some with --train 5.")
+    from digitlib.ensembles import ensemble_lines, make_ensemble
+    from digitlib.members import find_members, train_members
+    from digitlib.split import prepare
+
+    members = find_members(runs)
+    if n:
+        prepared = prepare(data, Path(out) / "split", mode="none")
+        members += train_members(prepared, Path(out) / "members", recipes, rotate=rotate, **where)
+    click.echo("\n".join(ensemble_lines(make_ensemble(members, out))))
+    click.echo(f"\n{shown(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
+
+
+@main.command()
+@click.argument("run_or_data")
+@click.option(
+    "--recipe", default=None, help="What to train; by default what RUN was trained with, else fast."
+)
+@click.option("--folds", default=5, show_default=True, help="Parts that the images are divided into.")
+@click.option("--repeats", default=2, show_default=True, help="Times that all is done, with other parts.")
+@click.option("--seed", default=42, show_default=True, help="Of the parts and the networks.")
+@click.option("--without-test", is_flag=True, help="Leave the test images out, to choose between recipes.")
+@click.option("--labels", is_flag=True, help="Judge the labels as notebook 10 does: label_issues.csv.")
+@click.option(
+    "--out", "run_dir", default="runs/crossval", show_default=True, help="The run's folder for DATA."
+)
+@click.option("--scheduler", default=None, help="Address of a Dask scheduler whose workers train.")
+@click.option("--workers", default=0, help="Or so many processes on this machine, one thread each.")
+def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
+    """Train without each part of the images in turn: accuracy of each, and spread.
+
+    RUN_OR_DATA is a run's folder, or a folder of class folders. What each
+    image was named by networks that had not seen it is kept in held_out.npz.
+    """
+    from digitlib.validating import crossval_lines
+
+    for line in crossval_lines(run_or_data, run_dir, **options):
+        click.echo(line)
+
+
+@main.command()
 @click.argument("run_dir")
 def undo(run_dir: str) -> None:
     """Take back the split of RUN_DIR: moved images return to where they were."""
