@@ -11,16 +11,18 @@ from typing import Any
 
 import click
 
+from digitlib.completing import (
+    SHELLS,
+    complete_data,
+    complete_file,
+    complete_recipe,
+    complete_run,
+    script_for,
+)
 from digitlib.errors import DigitError
-from digitlib.folders import holds_moved
-from digitlib.folders import undo as undo_split
-from digitlib.inputs import find_inputs
-from digitlib.locking import alone
 from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe
-from digitlib.runs import open_run, resolve, shown
-from digitlib.samples import as_folder
-from digitlib.sources import find_images
-from digitlib.writing import form_of
+
+# What else a command needs it imports itself: the first line and the shell's completions should not wait for pandas.
 
 
 class _Group(click.Group):
@@ -44,11 +46,25 @@ def main() -> None:
 @click.option(
     "--data",
     default="sample",
+    shell_complete=complete_data,
     show_default=True,
     help="sample, mnist, a folder of class folders, or a zip of one.",
 )
-@click.option("--recipe", default="fast", show_default=True, help=f"One of {', '.join(RECIPES)}.")
-@click.option("--out", "run_dir", default="runs/default", show_default=True, help="The run's folder.")
+@click.option(
+    "--recipe",
+    default="fast",
+    shell_complete=complete_recipe,
+    show_default=True,
+    help=f"One of {', '.join(RECIPES)}.",
+)
+@click.option(
+    "--out",
+    "run_dir",
+    default="runs/default",
+    shell_complete=complete_run,
+    show_default=True,
+    help="The run's folder.",
+)
 @click.option("--only", default="", help="Numbers of notebooks, such as 01,02; all by default.")
 @click.option("--resume", is_flag=True, help="Go on with the first notebook that has not finished.")
 @click.option(
@@ -59,8 +75,14 @@ def run(
 ) -> None:
     """Execute the notebooks in order and write a report."""
     extra = {name: _value(text) for name, text in pairs}
+    click.echo(f"digitlib run: {data}, recipe {recipe}, into {run_dir}", err=True)
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
+    from digitlib.folders import holds_moved
+    from digitlib.runs import open_run, shown
+    from digitlib.samples import as_folder
+    from digitlib.sources import find_images
+
     this = open_run(run_dir)
     if not holds_moved(this):  # else the images are no longer there
         find_images(as_folder(data))
@@ -139,8 +161,8 @@ def sweep(
 
 
 @main.command()
-@click.argument("run_or_model")
-@click.argument("source")
+@click.argument("run_or_model", shell_complete=complete_run)
+@click.argument("source", shell_complete=complete_file)
 @click.option(
     "--out",
     default="predictions.csv",
@@ -167,6 +189,10 @@ def predict(
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
     with a column filename), a pattern in quotes such as 'scans/**/*.png', or one image.
     """
+    from digitlib.inputs import find_inputs
+    from digitlib.runs import resolve, shown
+    from digitlib.writing import form_of
+
     form_of(out)  # what can't work is refused before TensorFlow is loaded
     files = find_inputs(source)
     if not Path(resolve(run_or_model)).exists():
@@ -182,8 +208,8 @@ def predict(
 
 
 @main.command()
-@click.argument("run_or_model")
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
+@click.argument("run_or_model", shell_complete=complete_run)
+@click.argument("photos", nargs=-1, shell_complete=complete_file, required=True, metavar="PHOTO...")
 @click.option("--json", "json_file", default=None, help="Write boxes, labels and confidences here.")
 @click.option("--drawn", default=None, help="Save the photo with its boxes here, as .png; one photo only.")
 def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, drawn: str | None) -> None:
@@ -197,7 +223,7 @@ def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, draw
 
 
 @main.command()
-@click.argument("run_dir")
+@click.argument("run_dir", shell_complete=complete_run)
 @click.option("--out", default=None, help="Folder for the files; export/ in the run by default.")
 @click.option(
     "--format", "formats", multiple=True, help="onnx, litert or html; may be given again; all by default."
@@ -210,6 +236,8 @@ def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, draw
 )
 def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | None) -> None:
     """Take the network of RUN_DIR elsewhere: ONNX, LiteRT, a page for the browser, and a model card."""
+    from digitlib.runs import open_run
+
     this = open_run(run_dir)
     this.require("best_model.keras")
     from digitlib.exporting import export_files
@@ -237,6 +265,10 @@ def ensemble(
     RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
     members that are missing are trained, in OUT/members.
     """
+    from digitlib.runs import shown
+    from digitlib.samples import as_folder
+    from digitlib.sources import find_images
+
     recipes = [get_recipe(recipe, seed=seed) for seed in range(1, n + 1)]
     if n:
         find_images(as_folder(data))
@@ -282,9 +314,13 @@ def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("run_dir")
+@click.argument("run_dir", shell_complete=complete_run)
 def undo(run_dir: str) -> None:
     """Take back the split of RUN_DIR: moved images return to where they were."""
+    from digitlib.folders import undo as undo_split
+    from digitlib.locking import alone
+    from digitlib.runs import open_run, shown
+
     this = open_run(run_dir)
     with alone(this) if this.folder.is_dir() else nullcontext():
         kept = undo_split(this)
@@ -298,6 +334,37 @@ def undo(run_dir: str) -> None:
 def _again() -> str:
     """Return the command that was given, for somebody who wants to go on with it."""
     return shlex.join(["digitlib", *sys.argv[1:]])
+
+
+@main.command()
+@click.option(
+    "--out",
+    "run_dir",
+    default="runs",
+    shell_complete=complete_run,
+    show_default=True,
+    help="Where runs will be.",
+)
+def doctor(run_dir: str) -> None:
+    """Say what is wrong with this machine, if anything, and the way out; the status is 1 for a problem."""
+    from digitlib.doctor import examine, line_of
+
+    problems = 0
+    for finding in examine(run_dir):
+        click.echo(line_of(finding))
+        problems += finding.level == "problem"
+    sys.exit(1 if problems else 0)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete digitlib's commands, recipes, runs and files.
+
+    For bash, add to ~/.bashrc: eval "$(digitlib completion bash)"; for zsh the
+    same with zsh in ~/.zshrc; for fish, digitlib completion fish | source.
+    """
+    click.echo(script_for(main, shell))
 
 
 def _value(text: str) -> Any:

@@ -19,9 +19,9 @@ from digitlib.locking import in_turn
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe, save_recipe
 from digitlib.runs import Run, atomic, open_run, write_json, write_table
+from digitlib.sharing import share_split
 from digitlib.split import class_names_of, read_split
 from digitlib.training import plain_generator, read_history
-from digitlib.unattended import share_split
 
 BY_ALL = ("filename", "sha256")
 """What two runs' test parts are compared by."""

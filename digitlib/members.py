@@ -18,8 +18,9 @@ from digitlib.locking import in_turn
 from digitlib.progress import bar
 from digitlib.recipes import Recipe, load_recipe
 from digitlib.runs import Run, make_folder, open_run, write_table
+from digitlib.sharing import share_split
 from digitlib.split import read_split
-from digitlib.unattended import evaluate_run, share_split, train_run
+from digitlib.unattended import evaluate_run, train_run
 
 
 def find_members(places: Sequence[str | os.PathLike[str]]) -> list[Run]:

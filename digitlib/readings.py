@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from digitlib.errors import DigitError
 from digitlib.plots import drawable
 from digitlib.progress import progress
+from digitlib.project import of_notebooks
 from digitlib.reading import read_image, read_photo, text_lines
-from digitlib.runs import atomic, project_root, resolve, shown, write_json
+from digitlib.runs import atomic, resolve, shown, write_json
 
 SURE = 0.8
 """Digits named with less confidence than this are drawn in the second colour."""
@@ -41,10 +42,8 @@ def example_photos() -> list[Path]:
     DigitError
         If they are not there, as in a copy of the library alone.
     """
-    places = [project_root() / "notebooks", Path(__file__).parents[1] / "notebooks"]
-    for place in places:
-        if found := [path for name in EXAMPLES if (path := place / "photos" / name).is_file()]:
-            return found
+    if found := [path for name in EXAMPLES for path in of_notebooks(f"photos/{name}")]:
+        return found
     raise DigitError("notebooks/photos is not there: give a photo of your own.")
 
 

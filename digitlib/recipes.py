@@ -6,10 +6,12 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from digitlib.errors import DigitError
-from digitlib.runs import Run, write_json
+
+if TYPE_CHECKING:
+    from digitlib.runs import Run
 
 CLASSIC_AUGMENTATION = {
     "rescale": 1 / 255,
@@ -230,6 +232,8 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
 
 def save_recipe(run: Run, recipe: Recipe) -> None:
     """Write ``recipe.json``: what a run was, or is being, trained with."""
+    from digitlib.runs import write_json  # with pandas; the names of the recipes should cost next to nothing
+
     write_json(run / "recipe.json", asdict(replace(recipe, augmentation=dict(recipe.augmentation))))
 
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from digitlib.cli import main
+from tools import guards
 
 TOP = Path(__file__).parents[1]
 NOTEBOOKS = sorted((TOP / "notebooks").glob("[0-9]*.ipynb"))
@@ -63,15 +64,10 @@ def test_notebooks_that_need_no_network_load_no_tensorflow(number: str) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_as_committed(path: Path) -> None:
-    assert path.stat().st_size < 150_000
+    assert list(guards.notebooks(path)) == []
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
-    assert all(len(cell["source"]) <= 10 for cell in code)
     assert sum("parameters" in cell["metadata"].get("tags", []) for cell in code) == 1
-    outputs = json.dumps([cell["outputs"] for cell in code])
-    assert not re.search(r"(?<![\w.])/(work|root|tmp|home|Users)/", outputs)
-    assert '"stderr"' not in outputs
     parameters = next(cell for cell in code if "parameters" in cell["metadata"].get("tags", []))
     own = {"11_sweep": "runs/sweep"}.get(path.stem, "runs/default")
     assert parameters["source"][0].startswith(f'run_dir: str = "{own}"  # ')

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from guards import tidy
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -42,11 +43,8 @@ def refresh(path: Path) -> None:
         for output in cell.get("outputs", []):
             if picture := output.get("data", {}).get("image/png"):
                 output["data"]["image/png"] = smaller(picture)
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
     nbformat.write(notebook, path)
+    list(tidy(path))
 
 
 def main() -> None:
