@@ -22,7 +22,12 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         given = {"data": data} if "data" in papermill.inspect_notebook(str(path)) else {}
         with timed(path.stem) as clock:
             papermill.execute_notebook(
-                str(path), None, given, kernel_name="python3", progress_bar=False, cwd=os.environ["DIGITLIB_ROOT"]
+                str(path),
+                None,
+                given,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=os.environ["DIGITLIB_ROOT"],
             )
         figures[path.name] = clock.seconds
     return {"seconds": figures}

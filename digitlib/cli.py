@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from digitlib import __version__
 from digitlib.errors import DigitError
 from digitlib.folders import holds_moved
 from digitlib.folders import undo as undo_split
@@ -35,7 +36,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="digitlib")
+@click.version_option(__version__, prog_name="digitlib")
 def main() -> None:
     """Classify folders of handwritten digits with a small CNN."""
 
@@ -167,6 +168,16 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 
     for line in export_files(this, out, formats, html):
         click.echo(line)
+
+
+@main.command()
+@click.argument("folder", default="notebooks")
+def notebooks(folder: str) -> None:
+    """Copy the notebooks to FOLDER, notebooks/ by default, to step through and change."""
+    from digitlib.shipped import copy_notebooks
+
+    copied = copy_notebooks(folder)
+    click.echo(f"{len(copied)} notebooks. Open them with: jupyter lab {shlex.quote(shown(copied[0].parent))}")
 
 
 @main.command()

@@ -28,9 +28,7 @@ def write_api_pages(folder: Path) -> None:
         module is gone is removed.
     """
     folder.mkdir(exist_ok=True)
-    pages = {"index": _index()} | {
-        module: _page(module, names) for module, names in digitlib._HOME.items()
-    }
+    pages = {"index": _index()} | {module: _page(module, names) for module, names in digitlib._HOME.items()}
     for path in folder.glob("*.rst"):
         if path.stem not in pages:
             path.unlink()
@@ -47,7 +45,9 @@ def _index() -> str:
         about = (inspect.getdoc(import_module(f"digitlib.{module}")) or "").partition("\n\n")[0]
         listed = ", ".join(f":py:obj:`~digitlib.{name}`" for name in names)
         lines += [f":doc:`{module}`", f"    {' '.join(about.split())}", "", f"    {listed}", ""]
-    return "\n".join([*lines, ".. toctree::", "   :hidden:", "", *(f"   {module}" for module in digitlib._HOME), ""])
+    return "\n".join(
+        [*lines, ".. toctree::", "   :hidden:", "", *(f"   {module}" for module in digitlib._HOME), ""]
+    )
 
 
 def _page(module: str, names: list[str]) -> str:
@@ -58,5 +58,7 @@ def _page(module: str, names: list[str]) -> str:
         lines += [".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in names), ""]
     for name in names:
         is_class = inspect.isclass(getattr(digitlib, name))
-        lines += [f".. autoclass:: {name}", "   :members:", ""] if is_class else [f".. autofunction:: {name}", ""]
+        lines += (
+            [f".. autoclass:: {name}", "   :members:", ""] if is_class else [f".. autofunction:: {name}", ""]
+        )
     return "\n".join(lines)

@@ -40,7 +40,7 @@ exclude_patterns = [".*", "build", "cache", "data", "dist", "runs"]
 # or code from a CDN: what stands in their place is the text or picture that is kept with them.
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
-suppress_warnings = ["mystnb.unknown_mime_type", "toc.empty_glob"]
+suppress_warnings = ["mystnb.unknown_mime_type"]
 myst_heading_anchors = 3
 
 # A name in single backticks leads to its entry if it has one; else it is just code.
@@ -74,8 +74,13 @@ html_theme_options = {
 copybutton_exclude = ".linenos, .gp, .go"
 
 CONTENTS = {
-    "README": ["Start <self>", "Notebooks <notebooks/README>", "Guides <docs/site/guides>"]
-    + ["API <docs/site/api/index>", "Changes <CHANGELOG>"],
+    "README": [
+        "Start <self>",
+        "Notebooks <notebooks/README>",
+        "Guides <docs/site/guides>",
+        "API <docs/site/api/index>",
+        "Changes <CHANGELOG>",
+    ],
     "notebooks/README": sorted(path.stem for path in (TOP / "notebooks").glob("[0-9]*.ipynb")),
 }
 """What stands below a page that GitHub shows too and that can't hold a list of contents of Sphinx's."""
