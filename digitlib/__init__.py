@@ -89,6 +89,7 @@ _HOME = {
         "plot_images",
         "use_style",
     ],
+    "shipped": ["copy_notebooks"],
     "series": ["run_series"],
     "strokes": ["ink_of", "read_strokes"],
     "pad": ["DrawingPad", "dark_ink", "name_pictures"],
@@ -108,7 +109,7 @@ _HOME = {
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = sorted(_MODULE_OF)
 
 

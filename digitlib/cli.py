@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from digitlib import __version__
 from digitlib.completing import (
     SHELLS,
     complete_data,
@@ -37,7 +38,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="digitlib")
+@click.version_option(__version__, prog_name="digitlib")
 def main() -> None:
     """Classify folders of handwritten digits with a small CNN."""
 
@@ -311,6 +312,17 @@ def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
 
     for line in crossval_lines(run_or_data, run_dir, **options):
         click.echo(line)
+
+
+@main.command()
+@click.argument("folder", default="notebooks")
+def notebooks(folder: str) -> None:
+    """Copy the notebooks to FOLDER, notebooks/ by default, to step through and change."""
+    from digitlib.runs import shown
+    from digitlib.shipped import copy_notebooks
+
+    copied = copy_notebooks(folder)
+    click.echo(f"{len(copied)} notebooks. Open them with: jupyter lab {shlex.quote(shown(copied[0].parent))}")
 
 
 @main.command()

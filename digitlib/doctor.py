@@ -11,8 +11,10 @@ import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
+from digitlib.errors import DigitError
 from digitlib.installed import Finding, check_kernel, check_packages, check_python, check_tensorflow
-from digitlib.project import of_notebooks, project_root
+from digitlib.project import project_root
+from digitlib.shipped import notebooks_folder
 
 GB = 1_000_000_000
 
@@ -97,10 +99,11 @@ def check_folder(place: Path) -> Iterator[Finding]:
 
 def check_notebooks() -> Finding:
     """Look whether the series is here."""
-    if found := of_notebooks("[0-9]*.ipynb"):
-        return Finding("ok", "notebooks", f"{len(found)} in {found[0].parent}")
-    said = "none here: `digitlib run` works in the project's own folder only; `predict`, `read` and `import digitlib` anywhere."
-    return Finding("note", "notebooks", said)
+    try:
+        folder = notebooks_folder()
+    except DigitError as error:
+        return Finding("note", "notebooks", str(error))
+    return Finding("ok", "notebooks", f"{len(list(folder.glob('[0-9]*.ipynb')))} in {folder}")
 
 
 def check_encoding() -> Finding:

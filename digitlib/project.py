@@ -1,4 +1,4 @@
-"""Where the project is: what relative paths start from, and where its notebooks are."""
+"""Where the project is: what relative paths start from."""
 
 from __future__ import annotations
 
@@ -28,9 +28,3 @@ def project_root() -> Path:
             "The current folder no longer exists: change to one that does and try again."
         ) from error
     return here.parent if here.name == "notebooks" else here
-
-
-def of_notebooks(pattern: str) -> list[Path]:
-    """Return the files below ``notebooks/`` that match `pattern`, sorted: the project's, else those beside the library."""
-    places = [project_root() / "notebooks", Path(__file__).parents[1] / "notebooks"]
-    return next((found for place in places if (found := sorted(place.glob(pattern)))), [])

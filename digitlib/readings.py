@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from digitlib.errors import DigitError
 from digitlib.plots import drawable
 from digitlib.progress import progress
-from digitlib.project import of_notebooks
 from digitlib.reading import read_image, read_photo, text_lines
 from digitlib.runs import atomic, resolve, shown, write_json
+from digitlib.shipped import notebooks_folder
 
 SURE = 0.8
 """Digits named with less confidence than this are drawn in the second colour."""
@@ -42,9 +42,10 @@ def example_photos() -> list[Path]:
     DigitError
         If they are not there, as in a copy of the library alone.
     """
-    if found := [path for name in EXAMPLES for path in of_notebooks(f"photos/{name}")]:
+    photos = notebooks_folder() / "photos"
+    if found := [path for name in EXAMPLES if (path := photos / name).is_file()]:
         return found
-    raise DigitError("notebooks/photos is not there: give a photo of your own.")
+    raise DigitError(f"{shown(photos)} is not there: give a photo of your own.")
 
 
 def read_photos(

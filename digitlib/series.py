@@ -24,9 +24,10 @@ from digitlib.errors import DigitError
 from digitlib.kernels import READY_WITHIN, Kernel, Kernels
 from digitlib.locking import alone
 from digitlib.progress import bar, watched
-from digitlib.project import of_notebooks, project_root
+from digitlib.project import project_root
 from digitlib.report import write_report
 from digitlib.runs import Run, make_folder, shown
+from digitlib.shipped import SERIES, notebooks_folder
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,7 @@ def find_notebooks() -> list[Notebook]:
     DigitError
         If there are none.
     """
-    paths = of_notebooks("0[1-9]_*.ipynb")
-    if not paths:
-        raise DigitError("there is no notebook in notebooks: run this in the project's own folder.")
+    paths = sorted(notebooks_folder().glob(SERIES))
     return [Notebook(path, frozenset(papermill.inspect_notebook(str(path)))) for path in paths]
 
 

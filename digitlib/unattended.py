@@ -10,7 +10,6 @@ from digitlib.evaluation import load_best_model, predict_generator, save_metrics
 from digitlib.models import build_model
 from digitlib.recipes import Recipe, load_recipe, save_recipe
 from digitlib.runs import Run
-from digitlib.sharing import share_split as share_split  # worker tasks find it here too
 from digitlib.split import class_names_of
 from digitlib.training import callbacks_for, generators_for, make_loss, make_optimizer, plain_generator
 
