@@ -4,12 +4,12 @@ PYTHON ?= $(firstword $(foreach name,python3.12 python3.13 python3.11 python3 py
 ARGS ?=
 READY := .venv/.ready
 DATA ?= sample
-COMPARISONS ?= generators steps training prediction keras_example growth profile overhead trust labels pages
+COMPARISONS ?= generators steps training prediction keras_example growth profile overhead trust labels pages threads
 BIN := .venv/bin
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
-.PHONY: run test check soak bench bench-full lab notebooks constraints clean help
+.PHONY: run test check soak bench bench-full lab notebooks docs docs-links constraints clean help
 .DEFAULT_GOAL := help
 
 run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
@@ -41,6 +41,14 @@ lab: $(READY)  ## Open the notebooks in JupyterLab
 
 notebooks: $(READY)  ## Execute the notebooks anew on the sample and keep their outputs
 	@$(BIN)/python tools/refresh_notebooks.py
+
+docs: $(READY)  ## Build the site into build/site and look for dead links
+	@$(BIN)/python -m sphinx -n -W --keep-going -q -c docs/site -d build/doctrees . build/site
+	@$(BIN)/python tools/check_site.py build/site
+	@echo "The site: build/site/index.html"
+
+docs-links: $(READY)  ## Ask whether the site's links to elsewhere answer (needs a network)
+	@$(BIN)/python -m sphinx -b linkcheck -q -c docs/site -d build/doctrees . build/links
 
 constraints:  ## Choose and pin the newest versions that go together (needs uv)
 	@uv pip compile pyproject.toml --universal --generate-hashes --extra test --extra dev --upgrade \

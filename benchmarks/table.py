@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,19 @@ ROWS: list[tuple[str, str, str, str, str]] = [
     ("labels", "precision", "planted wrong labels: share of those named", "80 %", ""),
     ("pages", "digits read right", "composed photos: digits read right", "97 %", ""),
     ("pages", "boxes right", "composed photos: digits found", "", ""),
+    ("threads", "tiny trainings_a_minute ratio", "`tiny`: trainings by two one-thread workers, times one process's", "1", ""),
+    ("threads", "tiny images_predicted_a_second ratio", "`tiny`: images named by two such workers, times one process's", "1", ""),
+    ("threads", "fast trainings_a_minute ratio", "`fast`: trainings by two one-thread workers, times one process's", "1", ""),
+    ("threads", "fast images_predicted_a_second ratio", "`fast`: images named by two such workers, times one process's", "1", ""),
 ]  # fmt: skip
 
+
+IN_README = (
+    "target times faster than classic", "fast test_accuracy mean", "fast times faster than classic",
+    "accurate test_accuracy mean", "accurate times faster than classic", "28x28x1 ours_batch_1024 ratio",
+    "ours share of classic", "times faster", "coverage", "accuracy of answers", "letters declined", "digits read right",
+)  # fmt: skip
+"""The figures that a reader compares; all of them stand in benchmarks/results/README.md."""
 
 SHARES = ("accuracy", "right", "declined", "coverage", "recall", "precision", "calibration")
 """Figures that are written as percentages."""
@@ -91,13 +103,24 @@ def table(results: dict[str, Figures]) -> str:
 
 
 def short_table(results: dict[str, Figures]) -> str:
-    """Return what the README shows: the figures alone, and where they were taken."""
+    """Return what the README shows: some of the figures, and where they were taken."""
     lines = ["| What | Figure |", "|:---|---:|"]
     for program, figure, what, *_ in ROWS:
-        if (value := results.get(program, {}).get(figure)) is not None and not what.startswith("the same"):
+        if figure in IN_README and (value := results.get(program, {}).get(figure)) is not None:
             lines.append(f"| {what[0].upper() + what[1:]} | {text(figure, value)} |")
     about = results.get("training")
     return "\n".join([*lines, "", f"Taken on: {header(about)}." if about else ""]).rstrip()
+
+
+def notebooks_table(results: dict[str, Figures]) -> str:
+    """Return the notebooks with what one does in them, as notebooks/README.md has it, and how long each takes."""
+    about = results.get("notebooks", {"seconds": {}})
+    lines = ["| Notebook | What you do | Takes |", "|:---|:---|---:|"]
+    listed = (TOP / "notebooks" / "README.md").read_text(encoding="utf-8")
+    for title, name, what in re.findall(r"^\| \[(.*?)\]\((.*?)\) \| (.*?) \|", listed, re.MULTILINE):
+        seconds = about["seconds"].get(name)
+        lines.append(f"| [{title}](notebooks/{name}) | {what} | {f'{seconds:.0f} s' if seconds else ''} |")
+    return "\n".join([*lines, "", f"Times on: {header(about)}." if "versions" in about else ""]).rstrip()
 
 
 def profile_table(results: dict[str, Figures]) -> str:
@@ -177,7 +200,9 @@ def pages(results: dict[str, Figures]) -> dict[Path, str]:
         performance = filled(performance, name, content)
     readme = (TOP / "README.md").read_text(encoding="utf-8")
     return {
-        TOP / "README.md": filled(readme, "results", short_table(results)),
+        TOP / "README.md": filled(
+            filled(readme, "results", short_table(results)), "notebooks", notebooks_table(results)
+        ),
         TOP / "docs" / "performance.md": performance,
         RESULTS / "README.md": f"# Results\n\nWritten by `make bench`.\n\n{table(results)}\n",
     }

@@ -64,7 +64,8 @@ _HOME = {
         "unlabelled_files",
     ],
     "inputs": ["find_inputs"],
-    "cross_validation": ["held_out_probabilities"],
+    "cross_validation": ["cross_validate", "held_out_probabilities"],
+    "held_out": ["HeldOut", "fold_spread"],
     "labels": [
         "find_label_issues",
         "found_of_planted",
@@ -89,6 +90,7 @@ _HOME = {
         "plot_images",
         "use_style",
     ],
+    "shipped": ["copy_notebooks"],
     "showing": ["alt_text", "describe", "show"],
     "series": ["run_series"],
     "strokes": ["ink_of", "read_strokes"],
@@ -96,12 +98,20 @@ _HOME = {
     "exporting": ["export_model"],
     "card": ["model_card"],
     "cluster": ["open_workers"],
-    "unattended": ["evaluate_run", "share_split", "train_run"],
+    "sharing": ["share_split"],
+    "unattended": ["evaluate_run", "train_run"],
+    "sweep": ["run_sweep"],
+    "sweep_space": ["check_space", "read_space"],
+    "sweep_table": ["best_run", "frontier", "histories_of", "read_sweep", "recipe_code"],
+    "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
+    "members": ["find_members", "rotated", "train_members"],
+    "joining": ["join_networks"],
+    "ensembles": ["ensemble_lines", "make_ensemble"],
     "report": ["results_table", "write_report"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = sorted(_MODULE_OF)
 
 

@@ -164,11 +164,17 @@ def _results(run: Run) -> str:
     if not (run / "metrics.json").exists():
         return "## Results\n\nNot measured yet: run notebook 06, then write this card again."
     metrics = run.read_json("metrics.json")
-    validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}; the best epoch was chosen by it)"
+    best, validation = (
+        metrics["best_epoch"],
+        "not measured: no image outside the test part is new to all members",
+    )
+    if metrics["validation_accuracy"] is not None:
+        what = "the best epoch was chosen by it" if best else "the members' best epochs were chosen by it"
+        validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}; {what})"
     shown = {
         "Test accuracy": _warned(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
         "Validation accuracy": validation, "Parameters": f"{metrics['parameters']:,}",
-        "Best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
+        "Best epoch": f"{best} of {metrics['epochs']}" if best else f"each member's own; {metrics['epochs']} in all",
     }  # fmt: skip
     return (
         "## Results\n\n"

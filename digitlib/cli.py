@@ -11,16 +11,19 @@ from typing import Any
 
 import click
 
+from digitlib import __version__
+from digitlib.completing import (
+    SHELLS,
+    complete_data,
+    complete_file,
+    complete_recipe,
+    complete_run,
+    script_for,
+)
 from digitlib.errors import DigitError
-from digitlib.folders import holds_moved
-from digitlib.folders import undo as undo_split
-from digitlib.inputs import find_inputs
-from digitlib.locking import alone
 from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe
-from digitlib.runs import open_run, resolve, shown
-from digitlib.samples import as_folder
-from digitlib.sources import find_images
-from digitlib.writing import form_of
+
+# What else a command needs it imports itself: the first line and the shell's completions should not wait for pandas.
 
 
 class _Group(click.Group):
@@ -35,7 +38,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="digitlib")
+@click.version_option(__version__, prog_name="digitlib")
 def main() -> None:
     """Classify folders of handwritten digits with a small CNN."""
 
@@ -44,11 +47,25 @@ def main() -> None:
 @click.option(
     "--data",
     default="sample",
+    shell_complete=complete_data,
     show_default=True,
     help="sample, mnist, a folder of class folders, or a zip of one.",
 )
-@click.option("--recipe", default="fast", show_default=True, help=f"One of {', '.join(RECIPES)}.")
-@click.option("--out", "run_dir", default="runs/default", show_default=True, help="The run's folder.")
+@click.option(
+    "--recipe",
+    default="fast",
+    shell_complete=complete_recipe,
+    show_default=True,
+    help=f"One of {', '.join(RECIPES)}.",
+)
+@click.option(
+    "--out",
+    "run_dir",
+    default="runs/default",
+    shell_complete=complete_run,
+    show_default=True,
+    help="The run's folder.",
+)
 @click.option("--only", default="", help="Numbers of notebooks, such as 01,02; all by default.")
 @click.option("--resume", is_flag=True, help="Go on with the first notebook that has not finished.")
 @click.option(
@@ -59,8 +76,14 @@ def run(
 ) -> None:
     """Execute the notebooks in order and write a report."""
     extra = {name: _value(text) for name, text in pairs}
+    click.echo(f"digitlib run: {data}, recipe {recipe}, into {run_dir}", err=True)
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
+    from digitlib.folders import holds_moved
+    from digitlib.runs import open_run, shown
+    from digitlib.samples import as_folder
+    from digitlib.sources import find_images
+
     this = open_run(run_dir)
     if not holds_moved(this):  # else the images are no longer there
         find_images(as_folder(data))
@@ -90,8 +113,57 @@ def run(
 
 
 @main.command()
-@click.argument("run_or_model")
-@click.argument("source")
+@click.argument("space_file", metavar="SPACE.yml")
+@click.option(
+    "--scheduler",
+    default=None,
+    metavar="ADDRESS",
+    help="A running Dask scheduler, such as tcp://10.0.0.1:8786.",
+)
+@click.option(
+    "--workers",
+    default=0,
+    help="Processes to start on this machine instead; none by default.",
+    type=click.IntRange(0),
+)
+@click.option("--out", default="runs/sweep", show_default=True, help="Folder for all runs and their table.")
+@click.option(
+    "--no-notebooks", is_flag=True, help="Train with the library alone: faster, and nothing to read."
+)
+@click.option(
+    "-p",
+    "pairs",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="A line that stands in for one of the file.",
+)
+def sweep(
+    space_file: str,
+    scheduler: str | None,
+    workers: int,
+    out: str,
+    no_notebooks: bool,
+    pairs: tuple[tuple[str, str], ...],
+) -> None:
+    """Train every combination of the recipes, seeds and other settings in SPACE.yml; what is finished is not done again."""
+    from digitlib.sweep import run_sweep
+    from digitlib.sweep_space import read_space
+    from digitlib.sweep_table import summary
+
+    space = read_space(space_file, {name: _value(text) for name, text in pairs}, not no_notebooks)
+    try:
+        table = run_sweep(space, out, scheduler=scheduler, workers=workers, notebooks=not no_notebooks)
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped. What is finished stays; go on with: {_again()}", err=True)
+        sys.exit(130)
+    click.echo(summary(table, out))
+    sys.exit(int((table["state"] == "failed").any()))
+
+
+@main.command()
+@click.argument("run_or_model", shell_complete=complete_run)
+@click.argument("source", shell_complete=complete_file)
 @click.option(
     "--out",
     default="predictions.csv",
@@ -118,6 +190,10 @@ def predict(
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
     with a column filename), a pattern in quotes such as 'scans/**/*.png', or one image.
     """
+    from digitlib.inputs import find_inputs
+    from digitlib.runs import resolve, shown
+    from digitlib.writing import form_of
+
     form_of(out)  # what can't work is refused before TensorFlow is loaded
     files = find_inputs(source)
     if not Path(resolve(run_or_model)).exists():
@@ -133,8 +209,8 @@ def predict(
 
 
 @main.command()
-@click.argument("run_or_model")
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
+@click.argument("run_or_model", shell_complete=complete_run)
+@click.argument("photos", nargs=-1, shell_complete=complete_file, required=True, metavar="PHOTO...")
 @click.option("--json", "json_file", default=None, help="Write boxes, labels and confidences here.")
 @click.option("--drawn", default=None, help="Save the photo with its boxes here, as .png; one photo only.")
 def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, drawn: str | None) -> None:
@@ -148,7 +224,7 @@ def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, draw
 
 
 @main.command()
-@click.argument("run_dir")
+@click.argument("run_dir", shell_complete=complete_run)
 @click.option("--out", default=None, help="Folder for the files; export/ in the run by default.")
 @click.option(
     "--format", "formats", multiple=True, help="onnx, litert or html; may be given again; all by default."
@@ -161,6 +237,8 @@ def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, draw
 )
 def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | None) -> None:
     """Take the network of RUN_DIR elsewhere: ONNX, LiteRT, a page for the browser, and a model card."""
+    from digitlib.runs import open_run
+
     this = open_run(run_dir)
     this.require("best_model.keras")
     from digitlib.exporting import export_files
@@ -170,9 +248,91 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 
 
 @main.command()
-@click.argument("run_dir")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--out", default="runs/ensemble", show_default=True, help="The ensemble's folder.")
+@click.option("--train", "n", default=0, help="Train so many members first, with seeds 1, 2, 3 ...")
+@click.option("--recipe", default="accurate", show_default=True, help="What to train them with.")
+@click.option(
+    "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
+)
+@click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
+@click.option("--scheduler", default=None, help="Address of a Dask scheduler whose workers train.")
+@click.option("--workers", default=0, help="Or so many processes on this machine, one thread each.")
+def ensemble(
+    runs: tuple[str, ...], out: str, n: int, recipe: str, data: str, rotate: bool, **where: Any
+) -> None:
+    """Join trained runs to one network that is right more often than each.
+
+    RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
+    members that are missing are trained, in OUT/members.
+    """
+    from digitlib.runs import shown
+    from digitlib.samples import as_folder
+    from digitlib.sources import find_images
+
+    recipes = [get_recipe(recipe, seed=seed) for seed in range(1, n + 1)]
+    if n:
+        find_images(as_folder(data))
+    elif len(runs) == 0:
+        raise DigitError("name the runs to join, or train some with --train 5.")
+    from digitlib.ensembles import ensemble_lines, make_ensemble
+    from digitlib.members import find_members, train_members
+    from digitlib.split import prepare
+
+    members = find_members(runs)
+    if n:
+        prepared = prepare(data, Path(out) / "split", mode="none")
+        members += train_members(prepared, Path(out) / "members", recipes, rotate=rotate, **where)
+    click.echo("\n".join(ensemble_lines(make_ensemble(members, out))))
+    click.echo(f"\n{shown(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
+
+
+@main.command()
+@click.argument("run_or_data")
+@click.option(
+    "--recipe", default=None, help="What to train; by default what RUN was trained with, else fast."
+)
+@click.option("--folds", default=5, show_default=True, help="Parts that the images are divided into.")
+@click.option("--repeats", default=2, show_default=True, help="Times that all is done, with other parts.")
+@click.option("--seed", default=42, show_default=True, help="Of the parts and the networks.")
+@click.option("--without-test", is_flag=True, help="Leave the test images out, to choose between recipes.")
+@click.option("--labels", is_flag=True, help="Judge the labels as notebook 10 does: label_issues.csv.")
+@click.option(
+    "--out", "run_dir", default="runs/crossval", show_default=True, help="The run's folder for DATA."
+)
+@click.option("--scheduler", default=None, help="Address of a Dask scheduler whose workers train.")
+@click.option("--workers", default=0, help="Or so many processes on this machine, one thread each.")
+def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
+    """Train without each part of the images in turn: accuracy of each, and spread.
+
+    RUN_OR_DATA is a run's folder, or a folder of class folders. What each
+    image was named by networks that had not seen it is kept in held_out.npz.
+    """
+    from digitlib.validating import crossval_lines
+
+    for line in crossval_lines(run_or_data, run_dir, **options):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("folder", default="notebooks")
+def notebooks(folder: str) -> None:
+    """Copy the notebooks to FOLDER, notebooks/ by default, to step through and change."""
+    from digitlib.runs import shown
+    from digitlib.shipped import copy_notebooks
+
+    copied = copy_notebooks(folder)
+    click.echo(f"{len(copied)} notebooks. Open them with: jupyter lab {shlex.quote(shown(copied[0].parent))}")
+
+
+@main.command()
+@click.argument("run_dir", shell_complete=complete_run)
 def undo(run_dir: str) -> None:
     """Take back the split of RUN_DIR: moved images return to where they were."""
+    from digitlib.folders import undo as undo_split
+    from digitlib.locking import alone
+    from digitlib.runs import open_run, shown
+
     this = open_run(run_dir)
     with alone(this) if this.folder.is_dir() else nullcontext():
         kept = undo_split(this)
@@ -181,6 +341,42 @@ def undo(run_dir: str) -> None:
             f"kept {shown(path)}: it is not what the split put there, or its original is gone", err=True
         )
     click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
+
+
+def _again() -> str:
+    """Return the command that was given, for somebody who wants to go on with it."""
+    return shlex.join(["digitlib", *sys.argv[1:]])
+
+
+@main.command()
+@click.option(
+    "--out",
+    "run_dir",
+    default="runs",
+    shell_complete=complete_run,
+    show_default=True,
+    help="Where runs will be.",
+)
+def doctor(run_dir: str) -> None:
+    """Say what is wrong with this machine, if anything, and the way out; the status is 1 for a problem."""
+    from digitlib.doctor import examine, line_of
+
+    problems = 0
+    for finding in examine(run_dir):
+        click.echo(line_of(finding))
+        problems += finding.level == "problem"
+    sys.exit(1 if problems else 0)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete digitlib's commands, recipes, runs and files.
+
+    For bash, add to ~/.bashrc: eval "$(digitlib completion bash)"; for zsh the
+    same with zsh in ~/.zshrc; for fish, digitlib completion fish | source.
+    """
+    click.echo(script_for(main, shell))
 
 
 def _value(text: str) -> Any:

@@ -50,6 +50,20 @@ class Outcome:
     value: Any = None
     error: BaseException | None = None
 
+    def result(self) -> Any:
+        """Return the value, or raise what was raised, with the task's name before what is no sentence for a user.
+
+        Raises
+        ------
+        DigitError
+            In any case of an error.
+        """
+        if self.error is None:
+            return self.value
+        if isinstance(self.error, DigitError):
+            raise self.error
+        raise DigitError(f"{self.key} failed: {type(self.error).__name__}: {self.error}") from self.error
+
 
 class Here:
     """Does tasks one after another in this process."""

@@ -1,9 +1,13 @@
-"""What networks say of images that they were not trained on, for every image of a run."""
+"""Cross-validation: for every image of a run, what networks say that were not trained on it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +15,20 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from digitlib.backend import keras
+from digitlib.cluster import Task, open_workers
 from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
+from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.models import build_model
 from digitlib.pixels import pixels_for
 from digitlib.progress import bar
 from digitlib.recipes import Recipe
-from digitlib.runs import Run
+from digitlib.runs import Run, atomic, read_table, write_table
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import EpochBar, make_loss, make_optimizer
+
+VERSION = 1
+"""Raised whenever folds come out otherwise, so that kept ones are not used."""
 
 
 def held_out_probabilities(
@@ -29,13 +38,43 @@ def held_out_probabilities(
     *,
     folds: int = 5,
     repeats: int = 2,
+    scheduler: str | None = None,
+    workers: int = 0,
 ) -> np.ndarray:
     """Return each image's class probabilities by a network that has not seen it.
+
+    See `cross_validate` for the parameters and what is raised.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n, classes): a row an image in the manifest's order, summing to 1; the mean of all repeats.
+    """
+    done = cross_validate(
+        run, recipe, manifest, folds=folds, repeats=repeats, scheduler=scheduler, workers=workers
+    )
+    return done.probabilities
+
+
+def cross_validate(
+    run: Run,
+    recipe: Recipe,
+    manifest: pd.DataFrame | None = None,
+    *,
+    folds: int = 5,
+    repeats: int = 2,
+    scheduler: str | None = None,
+    workers: int = 0,
+) -> HeldOut:
+    """Train without each fold in turn, and have the network name the fold.
 
     The images of all parts are divided into stratified folds
     (`sklearn.model_selection.StratifiedKFold`); each fold is named by a network
     trained on the others. A network that had seen an image could have learned
     its label by heart, right or wrong.
+
+    What has been done for the run's own labels is kept in ``held_out.npz`` and not done again. Folds that are done
+    when it is stopped are kept in ``held_out/``, and it goes on from there.
 
     Parameters
     ----------
@@ -50,31 +89,98 @@ def held_out_probabilities(
         From 2 to the number of images of the rarest class.
     repeats : int
         Times that all is done, with other folds and weights; the mean is returned, which is a better judge.
+    scheduler, workers
+        As of `digitlib.cluster.open_workers`: a fold is a task there. The results are the same to the last bit where
+        as many threads compute, since sums of floating-point numbers depend on how they are divided.
 
     Returns
     -------
-    numpy.ndarray
-        float64, shape (n, classes): a row an image in the manifest's order, summing to 1.
+    HeldOut
 
     Raises
     ------
     DigitError
-        If there are too few images of a class for so many folds, or a file has changed since the split.
+        If there are too few images of a class for so many folds, a file has changed since the split, or the workers
+        can't be reached.
     """
+    own = manifest is None
     manifest = read_split(run) if manifest is None else manifest
     _check(manifest, folds, repeats)
-    class_names = class_names_of(run)
+    key = _key(recipe, manifest, folds, repeats)
+    if kept := load_held_out(run / "held_out.npz", key):
+        return kept
+    place = run / "held_out" / key
+    write_table(place / "manifest.csv", manifest)
+    plain = replace(recipe, augmentation=dict(recipe.augmentation))  # a read-only mapping can't be sent
+    tasks: list[Task] = [
+        (f"{run}-{key}-{repeat}-{fold}", (str(run.folder), str(place), plain, folds, repeat, fold))
+        for repeat in range(repeats)
+        for fold in range(folds)
+    ]
+    with (
+        open_workers(scheduler, workers) as connected,
+        bar(len(tasks), "Training without one fold", unit="fold") as shown,
+    ):
+        for outcome in connected.run(train_fold, tasks):
+            outcome.result()
+            shown.update()
+    done = _joined(place, manifest, len(class_names_of(run)), recipe, folds, repeats)
+    if own:
+        save_held_out(run / "held_out.npz", done, key)
+    shutil.rmtree(place, ignore_errors=True)
+    return done
+
+
+def train_fold(folder: str, place: str, recipe: Recipe, folds: int, repeat: int, fold: int) -> None:
+    """Train without one fold and write what the network says of it, unless that has been done.
+
+    Parameters
+    ----------
+    folder : str
+        The run's.
+    place : str
+        Folder with ``manifest.csv``; gets ``REPEAT-FOLD.npy``, float32, shape (images of the fold, classes).
+    recipe, folds
+        As of `cross_validate`.
+    repeat, fold : int
+        Which one, from 0.
+    """
+    if _file(place, repeat, fold).exists():
+        return
+    run, settings = Run(Path(folder)), replace(recipe, seed=recipe.seed + repeat)
+    manifest, class_names = read_table(Path(place) / "manifest.csv"), class_names_of(run)
+    rest, held = list(_folds(manifest, folds, settings.seed))[fold]
     hashes, first = manifest["sha256"].tolist(), run.read_json("source.json")["pixels"]
     images, rows = pixels_for(lambda: paths_of(run, manifest), hashes, recipe.image_size, first)
-    total = np.zeros((len(manifest), len(class_names)))
-    with bar(folds * repeats, "Training without one fold", unit="fold") as shown:
-        for repeat in range(repeats):
-            settings = replace(recipe, seed=recipe.seed + repeat)
-            for rest, fold in _folds(manifest, folds, settings.seed):
-                model = _trained(images, rows[rest], manifest.iloc[rest], class_names, settings)
-                total[fold] += _said(model, images, rows[fold], manifest.iloc[fold], class_names, settings)
-                shown.update()
-    return total / total.sum(axis=1, keepdims=True)
+    model = _trained(images, rows[rest], manifest.iloc[rest], class_names, settings)
+    said = _said(model, images, rows[held], manifest.iloc[held], class_names, settings)
+    with atomic(_file(place, repeat, fold)) as temporary:
+        np.save(temporary, said)
+
+
+def _file(place: str | Path, repeat: int, fold: int) -> Path:
+    return Path(place) / f"{repeat}-{fold}.npy"
+
+
+def _key(recipe: Recipe, manifest: pd.DataFrame, folds: int, repeats: int) -> str:
+    """Return what stands for all that the result depends on."""
+    settings = asdict(replace(recipe, augmentation=dict(recipe.augmentation)))
+    digest = hashlib.sha256(json.dumps([VERSION, settings, folds, repeats], sort_keys=True).encode())
+    for name in ("filename", "class", "sha256"):
+        digest.update("\n".join(manifest[name]).encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _joined(
+    place: Path, manifest: pd.DataFrame, n_classes: int, recipe: Recipe, folds: int, repeats: int
+) -> HeldOut:
+    """Put together what the folds' networks said."""
+    said = np.zeros((repeats, len(manifest), n_classes), np.float32)
+    number = np.zeros((repeats, len(manifest)), np.int16)
+    for repeat in range(repeats):
+        for fold, (_, held) in enumerate(_folds(manifest, folds, recipe.seed + repeat)):
+            said[repeat, held], number[repeat, held] = np.load(_file(place, repeat, fold)), fold
+    return HeldOut(said, number)
 
 
 def _folds(manifest: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -26,7 +26,8 @@ def observer_of(model: keras.Model) -> keras.Model:
     Parameters
     ----------
     model : keras.Model
-        A network in one row of layers, as those of `digitlib.models`.
+        A network in one row of layers, as those of `digitlib.models`, or several side by side, as of
+        `digitlib.joining.join_networks`.
 
     Returns
     -------
@@ -45,7 +46,7 @@ def observer_of(model: keras.Model) -> keras.Model:
     means = [keras.ops.mean(one, axis=(1, 2)) for one in maps]
     maxima = [keras.ops.max(one, axis=(1, 2)) for one in maps]
     features = keras.ops.concatenate([keras.ops.cast(one, "float32") for one in means + maxima], axis=1)
-    return keras.Model(model.layers[0].input, [model.layers[-1].output, features])
+    return keras.Model(model.inputs, [model.outputs[0], features])
 
 
 def observe(observer: keras.Model, batches: ImageBatches) -> tuple[np.ndarray, np.ndarray]:

@@ -154,7 +154,7 @@ class ImageBatches(keras.utils.PyDataset):
         Returns
         -------
         numpy.ndarray
-            float32, shape (n, *image_shape).
+            float32, shape (n, height, width, channels), the last three as in `image_shape`.
         """
         return self._looked_up(pixels, self._maps(len(pixels), index, pixels.shape))
 

@@ -11,7 +11,7 @@ import nbformat
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-from digitlib.runs import project_root
+from digitlib.project import project_root
 
 READY_WITHIN = 600
 """Seconds that a kernel may take for its imports; on a slow disk TensorFlow alone needs minutes."""

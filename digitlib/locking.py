@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from digitlib.errors import DigitError
 from digitlib.runs import Run, make_folder, shown
+
+AGAIN_AFTER = 2
+"""Seconds between two looks at whether a folder has become free."""
+
+
+class InUse(DigitError):
+    """Another process works in a run's folder."""
 
 
 @contextmanager
@@ -22,8 +30,10 @@ def alone(run: Run) -> Iterator[None]:
 
     Raises
     ------
+    InUse
+        If another process holds it.
     DigitError
-        If another process holds it, or nothing can be written there.
+        If nothing can be written there.
     """
     make_folder(run.folder)
     path = run / ".lock"
@@ -37,6 +47,20 @@ def alone(run: Run) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 path.unlink()
+
+
+@contextmanager
+def in_turn(run: Run) -> Iterator[None]:
+    """Hold the run's folder as `alone` does, once whoever holds it has ended."""
+    while True:
+        with ExitStack() as held:
+            try:
+                held.enter_context(alone(run))
+            except InUse:
+                time.sleep(AGAIN_AFTER)
+                continue
+            yield
+            return
 
 
 @contextmanager
@@ -54,7 +78,7 @@ def _locked(run: Run, path: Path) -> Iterator[TextIO]:
                 _lock(file)
             except (BlockingIOError, PermissionError) as error:
                 file.seek(0)
-                raise DigitError(
+                raise InUse(
                     f"{run} is in use by another digitlib (process {file.read() or 'unknown'}): wait until it has ended, "
                     "or choose another run_dir."
                 ) from error

@@ -17,7 +17,8 @@ import numpy as np
 from digitlib.decoding import Decoded, hash_files, read_files
 from digitlib.errors import DigitError
 from digitlib.progress import progress
-from digitlib.runs import project_root, shown, sweep
+from digitlib.project import project_root
+from digitlib.runs import shown, sweep
 
 VERSION = 1
 """Raised whenever decoding changes, so that older entries are not used."""

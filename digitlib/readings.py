@@ -16,7 +16,8 @@ from digitlib.errors import DigitError
 from digitlib.plots import BLUE, RED, WIDTH, drawable
 from digitlib.progress import progress
 from digitlib.reading import read_image, read_photo, text_lines
-from digitlib.runs import atomic, project_root, resolve, shown, write_json
+from digitlib.runs import atomic, resolve, shown, write_json
+from digitlib.shipped import notebooks_folder
 from digitlib.showing import describe
 
 SURE = 0.8
@@ -39,11 +40,10 @@ def example_photos() -> list[Path]:
     DigitError
         If they are not there, as in a copy of the library alone.
     """
-    places = [project_root() / "notebooks", Path(__file__).parents[1] / "notebooks"]
-    for place in places:
-        if found := [path for name in EXAMPLES if (path := place / "photos" / name).is_file()]:
-            return found
-    raise DigitError("notebooks/photos is not there: give a photo of your own.")
+    photos = notebooks_folder() / "photos"
+    if found := [path for name in EXAMPLES if (path := photos / name).is_file()]:
+        return found
+    raise DigitError(f"{shown(photos)} is not there: give a photo of your own.")
 
 
 def read_photos(

@@ -6,10 +6,12 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from digitlib.errors import DigitError
-from digitlib.runs import Run, write_json
+
+if TYPE_CHECKING:
+    from digitlib.runs import Run
 
 CLASSIC_AUGMENTATION = {
     "rescale": 1 / 255,
@@ -166,6 +168,14 @@ RECIPES = {
 }
 
 
+WORDS = {
+    "model": tuple(SMALLEST_SIDE),
+    "color_mode": ("grayscale", "rgb"),
+    "schedule": ("one_cycle", "constant"),
+    "precision": ("auto", "float32", "mixed_bfloat16"),
+}
+"""Fields that are one of a few words."""
+
 RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "seed", "precision")
 """Fields that the notebooks let a run change."""
 
@@ -222,6 +232,8 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
 
 def save_recipe(run: Run, recipe: Recipe) -> None:
     """Write ``recipe.json``: what a run was, or is being, trained with."""
+    from digitlib.runs import write_json  # with pandas; the names of the recipes should cost next to nothing
+
     write_json(run / "recipe.json", asdict(replace(recipe, augmentation=dict(recipe.augmentation))))
 
 
@@ -246,11 +258,16 @@ def load_recipe(run: Run) -> Recipe:
 
 def _check(key: str, value: Any) -> None:
     """Refuse numbers that make no sense before any work is lost on them."""
-    whole = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "seed": 0}
+    whole = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "calm_epochs": 0, "seed": 0}
     if key in whole and (isinstance(value, bool) or not isinstance(value, int) or value < whole[key]):
         raise DigitError(f"{key} is {value!r}: give a whole number from {whole[key]} on.")
-    if key == "precision" and value not in ("auto", "float32", "mixed_bfloat16"):
-        raise DigitError(f"precision is {value!r}: choose 'auto', 'float32' or 'mixed_bfloat16'.")
+    if key in WORDS and value not in WORDS[key]:
+        *most, last = map(repr, WORDS[key])
+        raise DigitError(f"{key} is {value!r}: choose {', '.join(most)} or {last}.")
+    if key in ("weight_decay", "label_smoothing"):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value < 1:
+            raise DigitError(f"{key} is {value!r}: give a number from 0 up to, but not including, 1.")
     if key == "learning_rate" and not (isinstance(value, (int, float)) and value > 0):
         raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
     if key == "image_size":

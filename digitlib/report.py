@@ -50,6 +50,8 @@ def results_table(run: Run) -> pd.DataFrame:
 
 def _text(name: str, metrics: dict[str, Any]) -> str:
     value = metrics[name]
+    if value is None:  # of an ensemble
+        return "none"
     if name == "test_accuracy":
         return with_interval(metrics)
     if name == "validation_accuracy":

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from digitlib.errors import DigitError
+from digitlib.project import project_root
 
 # With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
 pd.set_option("mode.string_storage", "python")
@@ -41,28 +42,6 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 TEXTS = ("filename", "class", "label", "label_2", "label_3", "likely_label")
 """Columns that hold users' own names."""
-
-
-def project_root() -> Path:
-    """Return the folder that relative paths of notebooks and commands start from.
-
-    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when
-    working in there (as Jupyter does), else the current folder.
-
-    Raises
-    ------
-    DigitError
-        If the current folder has been removed.
-    """
-    if root := os.environ.get("DIGITLIB_ROOT"):
-        return Path(root)
-    try:
-        here = Path.cwd()
-    except FileNotFoundError as error:
-        raise DigitError(
-            "The current folder no longer exists: change to one that does and try again."
-        ) from error
-    return here.parent if here.name == "notebooks" else here
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:

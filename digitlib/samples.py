@@ -15,7 +15,8 @@ from PIL import Image
 
 from digitlib.errors import DigitError
 from digitlib.progress import progress
-from digitlib.runs import project_root, resolve, shown, sweep
+from digitlib.project import project_root
+from digitlib.runs import resolve, shown, sweep
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"

@@ -24,8 +24,10 @@ from digitlib.errors import DigitError
 from digitlib.kernels import READY_WITHIN, Kernel, Kernels
 from digitlib.locking import alone
 from digitlib.progress import bar, watched
+from digitlib.project import project_root
 from digitlib.report import write_report
-from digitlib.runs import Run, make_folder, project_root, shown
+from digitlib.runs import Run, make_folder, shown
+from digitlib.shipped import SERIES, notebooks_folder
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,7 @@ def find_notebooks() -> list[Notebook]:
     DigitError
         If there are none.
     """
-    places = [project_root() / "notebooks", Path(__file__).parents[1] / "notebooks"]
-    paths = next((found for place in places if (found := sorted(place.glob("0[1-9]_*.ipynb")))), None)
-    if paths is None:
-        raise DigitError(f"there is no notebook in {shown(places[0])}: run this in the project's own folder.")
+    paths = sorted(notebooks_folder().glob(SERIES))
     return [Notebook(path, frozenset(papermill.inspect_notebook(str(path)))) for path in paths]
 
 

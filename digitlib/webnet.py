@@ -55,7 +55,8 @@ def plain_net(model: keras.Model) -> PlainNet:
     """
     if not isinstance(model, keras.Sequential):
         raise DigitError(
-            f"the page computes networks of one layer after another, and {model.name!r} is none."
+            f"the page computes networks of one layer after another, and {model.name!r} is none. Export to ONNX or LiteRT, "
+            "which take any layer."
         )
     net = PlainNet()
     layers = [layer for layer in model.layers if not isinstance(layer, _NOTHING)]

@@ -15,6 +15,7 @@ from papermill.cli import papermill
 
 from digitlib.report import write_report
 from digitlib.runs import Run
+from tools import guards
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
@@ -49,9 +50,8 @@ def test_it_says_first_what_you_do_what_you_need_and_how_long_it_takes(path: Pat
 def test_parameters_have_a_type_and_a_comment(path: Path) -> None:
     (cell,) = [cell for cell in code_of(path) if "parameters" in cell.metadata.get("tags", [])]
     lines = cell.source.splitlines()
-    assert (
-        lines[0] == 'run_dir: str = "runs/default"  # folder of this run, relative to the top of the project'
-    )
+    folder, of = ("runs/sweep", "the sweep") if path.stem == "11_sweep" else ("runs/default", "this run")
+    assert lines[0] == f'run_dir: str = "{folder}"  # folder of {of}, relative to the top of the project'
     for line in lines:
         assert PARAMETER.fullmatch(line), line
 
@@ -83,19 +83,10 @@ def test_it_ends_with_a_check_what_you_saw_and_an_exercise(path: Path) -> None:
 
 
 @each_notebook
-def test_cells_are_short_and_executed_in_order(path: Path) -> None:
-    code = code_of(path)
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert max(len(cell.source.splitlines()) for cell in code) <= 10
-
-
-@each_notebook
-def test_outputs_are_small_and_without_noise(path: Path) -> None:
+def test_it_is_small_executed_and_without_noise(path: Path) -> None:
+    assert list(guards.notebooks(path)) == []
     outputs = [output for cell in code_of(path) for output in cell.outputs]
-    assert path.stat().st_size < 150_000
-    assert not [output for output in outputs if output.get("name") == "stderr"]
     assert not [output for output in outputs if output.output_type == "error"]
-    assert not re.search(r"(?<![\w.])/(work|root|tmp|home|Users)/", json.dumps(outputs))
     assert "Warning" not in json.dumps(outputs)
 
 
@@ -117,11 +108,7 @@ def images_in(data: dict[str, Any]) -> list[Any]:
 def test_its_metadata_suits_every_program(path: Path) -> None:
     notebook = read(path)
     nbformat.validate(notebook)
-    assert dict(notebook.metadata) == {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
+    assert notebook.metadata.kernelspec.name == "python3"
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
 
 

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from guards import tidy
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -27,11 +28,8 @@ def refresh(path: Path) -> None:
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
     ).execute()
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
     nbformat.write(notebook, path)
+    list(tidy(path))
 
 
 def main() -> None:

@@ -1,0 +1,73 @@
+"""Twelve runs on a cluster whose worker and client are killed, against the same twelve one after another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.common import comparison, timed
+from digitlib.runs import project_root
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from loopback import drama  # what the tests do in small form
+
+
+@comparison
+def main(data: str, full: bool, seed: int) -> dict[str, Any]:
+    """Sweep 12 seeds of `tiny` on a loopback cluster with a worker and the client killed, and compare with a serial sweep."""
+    root = project_root()
+    space = {"data": data, "recipe": "tiny", "seed": list(range(seed, seed + 12)), "epochs": 8 if full else 3}
+    (root / "space.yml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    with timed("12 runs on two workers, one of them killed, one added, the client killed") as cluster:
+        happened = drama(root, "space.yml", "runs/cluster")
+    with timed("12 runs one after another") as serial:
+        command = [
+            sys.executable,
+            "-m",
+            "digitlib",
+            "sweep",
+            "space.yml",
+            "--no-notebooks",
+            "--out",
+            "runs/serial",
+        ]
+        environment = os.environ | {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    from digitlib import read_sweep
+
+    tables = {name: read_sweep(root / "runs" / name).set_index("run") for name in ("cluster", "serial")}
+    one, other = tables["cluster"], tables["serial"]
+    return {
+        "runs": len(one),
+        "runs once": int((~one.index.duplicated()).sum()),
+        "runs done": int((one["state"] == "done").sum()),
+        "worker killed in": happened["killed_in"],
+        "done when the client was killed": happened["done_before"],
+        "of these done again": len(happened["done_again"]),
+        "exit code of the second client": happened["code"],
+        "equal weights": sum(same_weights(root / "runs", name) for name in one.index),
+        "equal validation accuracy": int(
+            (one["validation_accuracy"] == other["validation_accuracy"][one.index]).sum()
+        ),
+        "cluster seconds": cluster.seconds,
+        "serial seconds": serial.seconds,
+    }
+
+
+def same_weights(runs: Path, name: str) -> bool:
+    """Tell whether a run's best network has the same weights, to the bit, in both sweeps."""
+    from digitlib import load_best_model
+    from digitlib.runs import Run
+
+    one, other = (load_best_model(Run(runs / sweep / name)).get_weights() for sweep in ("cluster", "serial"))
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+if __name__ == "__main__":
+    main()

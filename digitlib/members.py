@@ -1,0 +1,173 @@
+"""The runs that an ensemble is made of: found, or trained on workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from natsort import natsorted
+from sklearn.model_selection import StratifiedKFold
+
+from digitlib.cluster import Task, open_workers
+from digitlib.errors import DigitError
+from digitlib.locking import in_turn
+from digitlib.progress import bar
+from digitlib.recipes import Recipe, load_recipe
+from digitlib.runs import Run, make_folder, open_run, write_table
+from digitlib.sharing import share_split
+from digitlib.split import read_split
+from digitlib.unattended import evaluate_run, train_run
+
+
+def find_members(places: Sequence[str | os.PathLike[str]]) -> list[Run]:
+    """Return the trained runs that some folders name.
+
+    Parameters
+    ----------
+    places : sequence of str or path-like
+        Folders of runs, or folders that hold runs, such as a sweep's: of these, all evaluated runs in natural order.
+
+    Returns
+    -------
+    list of Run
+        Each once.
+
+    Raises
+    ------
+    DigitError
+        If there is no such folder, or no trained run in it.
+    """
+    found: dict[Path, Run] = {}
+    for place in places:
+        folder = open_run(place)
+        if not folder.folder.is_dir():
+            raise DigitError(f"{folder} doesn't exist: give folders of trained runs, such as runs/default.")
+        inside = natsorted(path.parent for path in folder.folder.glob("*/metrics.json"))
+        runs = [Run(path) for path in inside if (path / "best_model.keras").exists()]
+        for run in [folder] if (folder / "split.csv").exists() or not runs else runs:
+            run.require("split.csv", "recipe.json", "best_model.keras")
+            found.setdefault(run.folder, run)
+    return list(found.values())
+
+
+def train_members(
+    prepared: Run,
+    place: str | os.PathLike[str],
+    recipes: Sequence[Recipe],
+    *,
+    rotate: bool = False,
+    scheduler: str | None = None,
+    workers: int = 0,
+) -> list[Run]:
+    """Train a run for each recipe on the images of one split, those that are missing.
+
+    A run that is finished is not trained again, one that another process holds is waited for, and one that was stopped
+    goes on after its last whole epoch.
+
+    Parameters
+    ----------
+    prepared : Run
+        Has the split that all share.
+    place : str or path-like
+        Folder for the runs, named after recipe and seed.
+    recipes : sequence of Recipe
+        What to train, with different seeds or otherwise different.
+    rotate : bool
+        Each run holds out other images for validation, so that together they have learned from all that are not in the
+        test part. Then no validation images are left that the ensemble as a whole has not seen.
+    scheduler, workers
+        As of `digitlib.cluster.open_workers`.
+
+    Returns
+    -------
+    list of Run
+        In the order of `recipes`.
+
+    Raises
+    ------
+    DigitError
+        If a run can't be trained; the others are finished first.
+    """
+    names = [f"{recipe.name}-{recipe.seed}" for recipe in recipes]
+    for name in names:
+        if names.count(name) > 1:
+            raise DigitError(f"two members would be called {name}: give each recipe another name or seed.")
+    runs = [open_run(Path(place) / name) for name in names]
+    tasks: list[Task] = []
+    for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True)):
+        plain = replace(recipe, augmentation=dict(recipe.augmentation))  # a read-only mapping can't be sent
+        turn = number if rotate else None
+        tasks.append((str(run.folder), (str(prepared.folder), str(run.folder), plain, turn)))
+    make_folder(open_run(place).folder)
+    with (
+        open_workers(scheduler, workers) as connected,
+        bar(len(tasks), "Training members", unit="member") as shown,
+    ):
+        outcomes = []
+        for outcome in connected.run(train_member, tasks):
+            outcomes.append(outcome)
+            shown.update()
+    for outcome in outcomes:
+        outcome.result()
+    return runs
+
+
+def train_member(prepared: str, folder: str, recipe: Recipe, turn: int | None) -> None:
+    """Train and evaluate one run, unless that has been done; paths are absolute, `turn` is for `rotated`."""
+    run = Run(Path(folder))
+    split = read_split(Run(Path(prepared)))
+    split = split if turn is None else rotated(split, turn)
+    with in_turn(run):
+        if _finished(run, recipe, split):
+            return
+        (run / "metrics.json").unlink(missing_ok=True)
+        if not _has(run, split):
+            share_split(Run(Path(prepared)), run)
+            if turn is not None:
+                write_table(run / "split.csv", split)
+        train_run(run, recipe)
+        evaluate_run(run)
+
+
+def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
+    """Return a split with another validation part of about the same size; the test part stays.
+
+    Parameters
+    ----------
+    split : pandas.DataFrame
+        As from `digitlib.split.read_split`.
+    turn : int
+        Which part, from 0: the images outside the test part are cut into stratified parts
+        (`sklearn.model_selection.StratifiedKFold`), as many as there are of the validation part's size. After the last
+        comes the first again.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    rest = np.flatnonzero(split["part"] != "test")
+    number = max(2, round(len(rest) / max(1, int((split["part"] == "validation").sum()))))
+    cuts = StratifiedKFold(number, shuffle=True, random_state=0).split(rest, split["class"].iloc[rest])
+    _, held = list(cuts)[turn % number]
+    parts = split["part"].to_numpy(object, copy=True)
+    parts[rest], parts[rest[held]] = "train", "validation"
+    return split.assign(part=parts)
+
+
+def _finished(run: Run, recipe: Recipe, split: pd.DataFrame) -> bool:
+    """Tell whether a run has been trained with this recipe and split, and evaluated."""
+    if not (run / "metrics.json").exists() or not (run / "best_model.keras").exists() or not _has(run, split):
+        return False
+    return load_recipe(run) == recipe.for_images(int(run.read_json("metrics.json")["n_train"]))
+
+
+def _has(run: Run, split: pd.DataFrame) -> bool:
+    columns = ["filename", "class", "part", "sha256"]
+    if not (run / "split.csv").exists():
+        return False
+    own = read_split(run)
+    return len(own) == len(split) and bool((own[columns].to_numpy() == split[columns].to_numpy()).all())

@@ -1,0 +1,39 @@
+"""One split for several runs, so that all are judged on the same images."""
+
+from __future__ import annotations
+
+import shutil
+
+from digitlib.errors import DigitError
+from digitlib.runs import Run, atomic, make_folder
+
+
+def share_split(prepared: Run, run: Run) -> None:
+    """Give `run` the split of another run, so that both are judged on the same images.
+
+    Parameters
+    ----------
+    prepared : Run
+        A run that notebook 01 has prepared.
+    run : Run
+        Gets copies of ``source.json``, ``rejected.csv`` and ``split.csv``; the images stay where they are.
+
+    Raises
+    ------
+    DigitError
+        If `prepared` has no split, its images were moved into it, or nothing can be written.
+    """
+    prepared.require("split.csv")
+    if prepared.read_json("source.json").get("mode") == "move":
+        raise DigitError(
+            f"{prepared} holds the images itself: split them with mode 'copy' to share the split."
+        )
+    make_folder(run.folder)
+    for name in (
+        "source.json",
+        "rejected.csv",
+        "split.csv",
+    ):  # the split last: with it the run counts as prepared
+        if (prepared / name).exists():
+            with atomic(run / name) as temporary:
+                shutil.copyfile(prepared / name, temporary)

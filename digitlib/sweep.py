@@ -1,0 +1,141 @@
+"""Many runs side by side: what a space asks for, done on workers or here, and one table of what came of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from tqdm import tqdm
+
+from digitlib.cluster import Here, Outcome, Workers, open_workers
+from digitlib.errors import DigitError
+from digitlib.locking import alone
+from digitlib.pixels import pixels_for
+from digitlib.progress import bar, watched
+from digitlib.recipes import get_recipe
+from digitlib.runs import Run, open_run, resolve, shown
+from digitlib.samples import as_folder
+from digitlib.sources import find_images
+from digitlib.split import paths_of, prepare, read_split
+from digitlib.sweep_run import Job, do_run, is_done, results_of
+from digitlib.sweep_space import Space
+from digitlib.sweep_table import outcome_of, read_sweep, row_of, write_rows
+
+
+def run_sweep(
+    space: Space,
+    out: str | os.PathLike[str] = "runs/sweep",
+    *,
+    scheduler: str | None = None,
+    workers: int = 0,
+    notebooks: bool = True,
+    parameters: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Do every run of a space that is not done yet, and write ``sweep.csv`` as they end.
+
+    The images are split and decoded once for all. A run that fails is a row with its reason; the others go on.
+
+    Parameters
+    ----------
+    space : Space
+        As from `digitlib.sweep_space.read_space`.
+    out : str or path-like
+        Folder for the runs and the table.
+    scheduler, workers
+        See `digitlib.cluster.open_workers`.
+    notebooks : bool
+        Execute notebooks 04 to 06 for each run; else the library alone, which gives the same weights.
+    parameters : mapping, optional
+        Further parameters of these notebooks, such as ``wanted_accuracy``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `read_sweep`.
+
+    Raises
+    ------
+    DigitError
+        If the images can't be split, the folder holds the runs of other images, or no worker can be reached.
+    """
+    folder = open_run(out)
+    find_images(as_folder(space.data))  # what can't work is refused before anything is made
+    with open_workers(scheduler, workers) as crew, alone(folder):
+        job = Job(str(folder.folder), space.threads, notebooks, dict(parameters or {}))
+        _split_once(space, job)
+        if space.trials:
+            try:
+                from digitlib.sweep_search import search
+            except ImportError as error:
+                raise DigitError(
+                    "sampler: optuna needs Optuna: pip install 'digitlib[cluster]', or list the values to try."
+                ) from error
+            search(space, job, crew)
+        else:
+            _try_all(space, job, crew)
+    return read_sweep(folder)
+
+
+def _try_all(space: Space, job: Job, crew: Here | Workers) -> None:
+    """Do every combination that is not done yet."""
+    settings, folder = space.combinations(), Run(Path(job.out))
+    rows = {one.key: row_of(one.key, one, job.threads, "waiting") for one in settings}
+    todo = [one for one in settings if not is_done(job, one)]
+    for one in (one for one in settings if one not in todo):
+        rows[one.key] |= {"state": "done", **results_of(job.run_of(one))}
+    write_rows(folder, rows)
+    tasks = [(str(job.run_of(one).folder), (job, one)) for one in todo]
+    for ended in follow(crew, do_run, tasks, len(settings)):
+        name = Path(ended.key).name
+        rows[name] |= outcome_of(ended)
+        write_rows(folder, rows)
+        tell(rows[name])
+
+
+def _split_once(space: Space, job: Job) -> None:
+    """Split and decode the images, unless the folder's runs belong to others."""
+    if (job.split / "source.json").exists():
+        before = job.split.read_json("source.json")["data"]
+        if resolve(before) != resolve(space.data):
+            raise DigitError(
+                f"{shown(job.out)} holds runs of {before!r}, not of {space.data!r}: choose another --out."
+            )
+    run = prepare(space.data, job.split.folder, mode="none", **space.split)
+    manifest, first = read_split(run), run.read_json("source.json")["pixels"]
+    for name in space.choices["recipe"]:
+        for size in space.choices.get("image_size", [None]):
+            recipe = get_recipe(name, image_size=size)
+            # Decoded here, lest every worker begin with doing it.
+            pixels_for(lambda: paths_of(run, manifest), manifest["sha256"].tolist(), recipe.image_size, first)
+
+
+def follow(
+    crew: Here | Workers,
+    function: Callable[..., Any],
+    tasks: Sequence[tuple[str, tuple[Any, ...]]],
+    total: int,
+) -> Iterator[Outcome]:
+    """Yield what comes of tasks, with a progress bar over `total` runs, of which some are done already."""
+    if isinstance(crew, Workers):
+        click.echo(f"{crew.size} workers; what they do: {crew.dashboard}")
+    if len(tasks) < total:
+        click.echo(f"{total - len(tasks)} of {total} runs: done before")
+    with bar(total, "Sweep", unit="run", initial=total - len(tasks), delay=0) as shown_bar:
+        for ended in crew.run(function, tasks):
+            yield ended
+            shown_bar.update()
+
+
+def tell(row: Mapping[str, Any]) -> None:
+    """Print what came of one run."""
+    if row["state"] == "failed":
+        line = f"{row['run']}: failed: {row['reason']}"
+    else:
+        line = f"{row['run']}: {row['state']}, validation accuracy {row['validation_accuracy']:.2%}"
+        line += f" in {row['seconds']:.0f} s"
+    tqdm.write(line, file=sys.stdout) if watched() else click.echo(line)

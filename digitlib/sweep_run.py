@@ -1,0 +1,218 @@
+"""One run of a sweep, done wherever the sweep sends it: begun, gone on with, or found finished."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from joblib.externals.loky import ProcessPoolExecutor
+
+from digitlib.cluster import limit_threads
+from digitlib.comparing import wilson_interval
+from digitlib.errors import DigitError
+from digitlib.locking import InUse, alone
+from digitlib.runs import Run, write_json
+from digitlib.sharing import share_split
+from digitlib.sweep_space import Settings
+
+DONE = "done.json"
+"""Written last: with it, and with the same settings and split in it, a run is not done again."""
+
+NOTEBOOKS = ("04", "05", "06")
+"""What each run executes, unless it is the library alone."""
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at a run that another process holds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told.
+
+    Attributes
+    ----------
+    out : str
+        The sweep's folder, absolute.
+    threads : int
+        With how many threads to compute.
+    notebooks : bool
+        Whether to execute notebooks or the library alone.
+    parameters : dict
+        Further parameters of the notebooks.
+    """
+
+    out: str
+    threads: int
+    notebooks: bool
+    parameters: dict[str, Any]
+
+    def run_of(self, settings: Settings) -> Run:
+        """Return the run's folder."""
+        return Run(Path(self.out) / settings.key)
+
+    @property
+    def split(self) -> Run:
+        """The run that holds the split which all share."""
+        return Run(Path(self.out) / "split")
+
+    def mark(self, settings: Settings) -> dict[str, Any]:
+        """Return what a finished run has in its `DONE`."""
+        digest = hashlib.sha256((self.split / "split.csv").read_bytes()).hexdigest()
+        given = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in settings.changes.items()
+        }
+        return {"recipe": settings.recipe, **given, "threads": self.threads, "split": digest}
+
+
+def do_run(job: Job, settings: Settings) -> dict[str, Any]:
+    """Do one run to its end and return its results; a finished one only has them read.
+
+    After a worker or the client died, the same run may be under way in another process: then that one is waited for,
+    and what it has done is taken.
+
+    Parameters
+    ----------
+    job, settings
+        What to do, and the run's settings.
+
+    Returns
+    -------
+    dict
+        As from `results_of`.
+    """
+    run = job.run_of(settings)
+    while not is_done(job, settings):
+        try:
+            _work(run, job, settings)
+        except InUse:
+            time.sleep(LOOK_AGAIN)
+    return results_of(run)
+
+
+def _work(run: Run, job: Job, settings: Settings) -> None:
+    """Train and evaluate in either form, then leave the mark that all is done."""
+    with alone(run):
+        begin_with_split(run, job)
+        if not job.notebooks:
+            with_threads(job.threads, train_and_evaluate, run, settings)
+    if job.notebooks:
+        _with_notebooks(run, job, settings)
+    write_json(run / DONE, job.mark(settings))
+
+
+def with_threads(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in this process, or in a new one where TensorFlow here has begun with other threads."""
+    if has_threads(n):
+        return function(*arguments)
+    with ProcessPoolExecutor(1) as fresh:
+        return fresh.submit(_in_new_process, n, function, *arguments).result()
+
+
+def _in_new_process(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    has_threads(n)
+    return function(*arguments)
+
+
+def train_and_evaluate(run: Run, settings: Settings) -> None:
+    """Do what notebooks 05 and 06 do."""
+    from digitlib.unattended import evaluate_run, train_run
+
+    with redirect_stdout(StringIO()):
+        train_run(run, settings.recipe_of())
+        evaluate_run(run)
+
+
+def has_threads(n: int) -> bool:
+    """Let TensorFlow in this process compute with `n` threads; tell whether it still could be told."""
+    limit_threads(n)
+    from digitlib.backend import tensorflow
+
+    threading = tensorflow.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(n)
+        threading.set_inter_op_parallelism_threads(n)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _with_notebooks(run: Run, job: Job, settings: Settings) -> None:
+    from digitlib.series import run_series
+
+    given = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in settings.changes.items()
+    }
+    limit_threads(job.threads)
+    with redirect_stdout(StringIO()):  # a line for each notebook would mix with the sweep's own
+        run_series(run, {"recipe": settings.recipe, **given, **job.parameters}, only=NOTEBOOKS, resume=True)
+
+
+def begin_with_split(run: Run, job: Job) -> None:
+    """Give the run the split that all share; what was made from another one goes."""
+    for name in ("source.json", "split.csv"):
+        if not _same(run / name, job.split / name):
+            for made in ("notebooks", "backup"):
+                shutil.rmtree(run / made, ignore_errors=True)
+            share_split(job.split, run)
+            return
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False
+
+
+def is_done(job: Job, settings: Settings) -> bool:
+    """Tell whether a run has come to its end with these settings, this split and this many threads."""
+    run = job.run_of(settings)
+    try:
+        return run.read_json(DONE) == job.mark(settings) and bool(results_of(run))
+    except (DigitError, OSError):
+        return False
+
+
+def results_of(run: Run) -> dict[str, Any]:
+    """Return what the table has of a finished run, which is nothing of the test part.
+
+    Returns
+    -------
+    dict
+        ``validation_accuracy`` with ``validation_low`` and ``validation_high`` (95 %, Wilson), ``n_validation``,
+        ``best_epoch``, ``epochs``, ``seconds`` (of training), ``parameters``.
+
+    Raises
+    ------
+    DigitError
+        If it has no ``metrics.json``.
+    """
+    metrics = run.read_json("metrics.json")
+    share, n = metrics["validation_accuracy"], metrics["n_validation"]
+    low, high = wilson_interval(round(share * n), n)
+    return {
+        "validation_accuracy": round(share * n) / n, "validation_low": low, "validation_high": high, "n_validation": n,
+        "best_epoch": metrics["best_epoch"], "epochs": metrics["epochs"], "seconds": metrics["fit_seconds"],
+        "parameters": metrics["parameters"],
+    }  # fmt: skip
+
+
+def results_so_far(run: Run) -> dict[str, Any]:
+    """Return the same of a run whose training was stopped early, from its history."""
+    history = run.read_table("history.csv").astype(float)
+    best = history.loc[history["val_accuracy"].idxmax()]
+    n = int((run.read_table("split.csv")["part"] == "validation").sum())
+    right = round(best["val_accuracy"] * n)
+    low, high = wilson_interval(right, n)
+    return {
+        "validation_accuracy": right / n, "validation_low": low, "validation_high": high, "n_validation": n,
+        "best_epoch": int(best["epoch"]), "epochs": len(history), "seconds": float(history["seconds"].iloc[-1]),
+    }  # fmt: skip

@@ -1,0 +1,98 @@
+"""The command `digitlib crossval`: a run found or made, cross-validated, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from digitlib.comparing import wilson_interval
+from digitlib.cross_validation import cross_validate
+from digitlib.held_out import fold_spread
+from digitlib.labels import find_label_issues, label_recipe, save_label_issues
+from digitlib.locking import alone
+from digitlib.recipes import Recipe, get_recipe, load_recipe
+from digitlib.runs import Run, open_run, shown, write_table
+from digitlib.split import class_names_of, prepare, read_split
+
+
+def crossval_lines(
+    run_or_data: str,
+    run_dir: str = "runs/crossval",
+    *,
+    recipe: str | None = None,
+    folds: int = 5,
+    repeats: int = 2,
+    seed: int = 42,
+    without_test: bool = False,
+    labels: bool = False,
+    scheduler: str | None = None,
+    workers: int = 0,
+) -> Iterator[str]:
+    """Cross-validate a recipe and yield the lines that tell of it; writes ``folds.csv``.
+
+    Parameters
+    ----------
+    run_or_data : str
+        Folder of a run that has its split, or data as of `digitlib.split.prepare`.
+    run_dir : str
+        The run that is made for data.
+    recipe : str, optional
+        Name; by default that of the run, else "fast".
+    folds, repeats, scheduler, workers
+        As of `digitlib.cross_validation.cross_validate`.
+    seed : int
+        Of the parts and networks.
+    without_test : bool
+        Leave the test images out: recipes chosen by what is left may still be tested.
+    labels : bool
+        Train as `digitlib.labels.label_recipe` says and write ``label_issues.csv``.
+
+    Raises
+    ------
+    DigitError
+        If there is no such data or recipe, or it can't be divided so.
+    """
+    run = open_run(run_or_data)
+    if not (run / "split.csv").exists():
+        run = prepare(run_or_data, run_dir, mode="none")
+    settings = _recipe(run, recipe, seed, labels)
+    manifest, class_names = read_split(run), class_names_of(run)
+    if without_test:
+        manifest = manifest[manifest["part"] != "test"].reset_index(drop=True)
+    with alone(run):
+        done = cross_validate(
+            run, settings, manifest if without_test else None, folds=folds, repeats=repeats, scheduler=scheduler,
+            workers=workers,
+        )  # fmt: skip
+    given = manifest["class"].map(class_names.index).to_numpy()
+    table = done.fold_table(given)
+    write_table(run / "folds.csv", table.round({"accuracy": 6}))
+    yield f"{'repeat':>6}  {'fold':>4}  {'images':>9}  accuracy"
+    for row in table.itertuples():
+        yield f"{row.repeat:>6}  {row.fold:>4}  {row.images:>9,}  {row.accuracy:>8.2%}"
+    known = fold_spread(table)
+    right = int(np.sum(done.probabilities.argmax(axis=1) == given))
+    low, high = wilson_interval(right, len(manifest))
+    yield ""
+    yield f"Mean accuracy of {len(table)} networks of recipe {settings.name!r}, each on images it had not seen: {known['mean']:.2%}"
+    yield (
+        f"  between folds: standard deviation {known['sd']:.2%}, from {known['lowest']:.2%} to {known['highest']:.2%}; "
+        f"95 % interval of the mean {known['mean_low']:.2%} to {known['mean_high']:.2%}"
+    )
+    yield (
+        f"The {repeats} verdicts on each image together: {right / len(manifest):.2%} "
+        f"(95 % interval {low:.2%} to {high:.2%}, n = {len(manifest):,})"
+    )
+    if labels:
+        issues = find_label_issues(manifest, done.probabilities, class_names)
+        save_label_issues(run, issues)
+        yield f"Labels that are likely wrong: {len(issues)}, in {shown(run / 'label_issues.csv')}"
+
+
+def _recipe(run: Run, name: str | None, seed: int, labels: bool) -> Recipe:
+    """Return the recipe by name, or the run's own, with this seed; for labels as `label_recipe` makes it."""
+    own = load_recipe(run).name if name is None and (run / "recipe.json").exists() else "fast"
+    if labels:
+        return label_recipe(name or own, seed=seed)
+    return get_recipe(name or own, seed=seed)

@@ -1,0 +1,116 @@
+"""Folds on workers and here give the same, a stopped cross-validation goes on, and what was done is kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import digitlib as d
+from digitlib import cross_validation
+from digitlib.cli import main
+from digitlib.held_out import HeldOut, load_held_out, save_held_out
+from digitlib.recipes import RECIPES
+
+SERIAL = """
+import sys
+import numpy as np
+from digitlib.cluster import limit_threads
+limit_threads(1)
+import digitlib as d
+said = d.held_out_probabilities(d.open_run("runs/b"), d.get_recipe("tiny", epochs=2), folds=2, repeats=1)
+np.save(sys.argv[1], said)
+"""
+
+
+def held_out(n: int = 40, repeats: int = 2, folds: int = 4) -> HeldOut:
+    rng = np.random.default_rng(0)
+    said = rng.dirichlet(np.ones(3), (repeats, n)).astype(np.float32)
+    fold = np.stack([rng.permutation(np.arange(n) % folds) for _ in range(repeats)]).astype(np.int16)
+    return HeldOut(said, fold)
+
+
+def test_each_fold_is_judged_on_its_own_images() -> None:
+    done = held_out()
+    labels = np.arange(40) % 3
+    table = done.fold_table(labels)
+    assert table[["repeat", "fold"]].to_numpy().tolist() == [[r, f] for r in (1, 2) for f in (1, 2, 3, 4)]
+    assert table["images"].tolist() == [10] * 8
+    mine = done.fold[1] == 2
+    assert table.loc[6, "right"] == (done.said[1][mine].argmax(axis=1) == labels[mine]).sum()
+    for repeat in (0, 1):
+        assert (
+            table.loc[table["repeat"] == repeat + 1, "right"].sum()
+            == (done.said[repeat].argmax(axis=1) == labels).sum()
+        )
+    np.testing.assert_allclose(done.probabilities, done.said.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(done.probabilities.sum(axis=1), 1)
+
+
+def test_the_interval_of_folds_is_wider_than_that_of_independent_trainings() -> None:
+    accuracies = [0.97, 0.98, 0.98, 0.99, 0.97]
+    table = pd.DataFrame({"repeat": 1, "fold": range(1, 6), "accuracy": accuracies})
+    known, plain = d.fold_spread(table), d.spread(accuracies)
+    assert (known["mean"], known["sd"]) == (plain["mean"], plain["sd"])
+    ratio = (known["mean_high"] - known["mean"]) / (plain["mean_high"] - plain["mean"])
+    assert ratio == pytest.approx(((1 / 5 + 1 / 4) / (1 / 5)) ** 0.5)
+
+
+def test_what_is_kept_is_used_for_the_same_settings_alone(tmp_path: Path) -> None:
+    done = held_out()
+    save_held_out(tmp_path / "held_out.npz", done, "a")
+    again = load_held_out(tmp_path / "held_out.npz", "a")
+    assert again is not None
+    np.testing.assert_array_equal(again.said, done.said)
+    np.testing.assert_array_equal(again.fold, done.fold)
+    assert load_held_out(tmp_path / "held_out.npz", "b") is None
+    (tmp_path / "held_out.npz").write_bytes(b"half")
+    assert load_held_out(tmp_path / "held_out.npz", "a") is None
+    assert load_held_out(tmp_path / "nothing.npz", "a") is None
+
+
+@pytest.mark.slow
+def test_workers_give_what_one_process_gives(digits: Path, tmp_path: Path) -> None:
+    run = d.prepare(digits, "runs/a", mode="none")
+    d.share_split(run, d.open_run("runs/b"))
+    said = d.held_out_probabilities(run, d.get_recipe("tiny", epochs=2), folds=2, repeats=1, workers=2)
+    subprocess.run([sys.executable, "-c", SERIAL, str(tmp_path / "said.npy")], check=True, env=os.environ)
+    np.testing.assert_array_equal(said, np.load(tmp_path / "said.npy"))
+    assert sorted(path.name for path in (run / "held_out").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_stopped_cross_validation_goes_on(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, recipe = d.prepare(digits, "runs/a", mode="none"), d.get_recipe("tiny", epochs=1)
+    train, trained = cross_validation._trained, []
+
+    def stops(*arguments: object) -> object:
+        trained.append(arguments)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    monkeypatch.setattr(cross_validation, "_trained", stops)
+    with pytest.raises(KeyboardInterrupt):
+        d.held_out_probabilities(run, recipe, folds=4, repeats=1)
+    said = d.held_out_probabilities(run, recipe, folds=4, repeats=1)
+    assert len(trained) == 5, "two folds were done, and the third stopped, was done again, then the fourth"
+    np.testing.assert_array_equal(d.held_out_probabilities(run, recipe, folds=4, repeats=1), said)
+    assert len(trained) == 5
+    command = ["crossval", "runs/a", "--recipe", "tiny", "--folds", "2", "--repeats", "1", "--without-test"]
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert len(trained) == 7
+    table = pd.read_csv(run / "folds.csv")
+    assert table["images"].sum() == (d.read_split(run)["part"] != "test").sum()
+    assert f"{table['accuracy'].mean():.2%}" in done.output
+    refused = CliRunner().invoke(main, [*command, "--folds", "1"])
+    assert refused.exit_code == 1
+    assert "folds is 1" in refused.output

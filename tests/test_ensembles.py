@@ -1,0 +1,201 @@
+"""Several runs as one network: the mean of their answers, in a folder that works like any run's."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import digitlib as d
+from digitlib.cli import main
+from digitlib.locking import alone
+from digitlib.members import train_member
+from digitlib.runs import write_json
+
+pytestmark = pytest.mark.slow
+
+SEEDS = (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def top(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a project's top with 40 images of each digit and three members trained on them, the third at 32 x 32."""
+    root = tmp_path_factory.mktemp("ensembles")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DIGITLIB_ROOT", str(root))
+        for digit in range(10):
+            folder = root / "scans" / str(digit)
+            folder.mkdir(parents=True)
+            for path in sorted((sample / "trainingSet" / str(digit)).iterdir())[:40]:
+                shutil.copy2(path, folder)
+        prepared = d.prepare(root / "scans", "runs/split", mode="none")
+        recipes = [d.get_recipe("tiny", seed=seed, epochs=4) for seed in SEEDS]
+        recipes[2] = replace(recipes[2], image_size=(32, 32))
+        d.train_members(prepared, "runs/members", recipes)
+        yield root
+
+
+@pytest.fixture
+def members(top: Path, monkeypatch: pytest.MonkeyPatch) -> list[d.Run]:
+    monkeypatch.setenv("DIGITLIB_ROOT", str(top))
+    return d.find_members(["runs/members"])
+
+
+def said(run: d.Run, part: str) -> np.ndarray:
+    return d.load_best_model(run).predict(d.plain_generator(run, d.load_recipe(run), part), verbose=0)
+
+
+def test_the_ensemble_says_the_mean_of_what_its_members_say(members: list[d.Run], tmp_path: Path) -> None:
+    result = d.make_ensemble(members[:2], tmp_path / "both")
+    both = d.open_run(tmp_path / "both")
+    mean = (said(members[0], "test") + said(members[1], "test")) / 2
+    np.testing.assert_allclose(said(both, "test"), mean, atol=1e-5)
+    images = d.plain_generator(both, d.load_recipe(both), "test")
+    right = mean.argmax(axis=1) == images.classes
+    assert result["test_accuracy"] == right.mean()
+    best = max(members[:2], key=lambda run: run.read_json("metrics.json")["validation_accuracy"])
+    best_right = said(best, "test").argmax(axis=1) == images.classes
+    assert result["members"][result["best_member"]]["run"] == str(best)
+    assert result["only_ensemble"] == (right & ~best_right).sum()
+    assert result["only_best_member"] == (best_right & ~right).sum()
+    assert result["p_value"] == d.mcnemar(right, best_right)["p_value"]
+    assert (result["test_accuracy_low"], result["test_accuracy_high"]) == d.wilson_interval(
+        right.sum(), len(right)
+    )
+    rows = result["members"]
+    assert [row["validation_accuracy"] for row in rows] == [
+        pytest.approx(member.read_json("metrics.json")["validation_accuracy"]) for member in members[:2]
+    ]
+    assert {row["seed"] for row in rows} == {1, 2}
+
+
+def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path: Path) -> None:
+    d.make_ensemble(members[:2], tmp_path / "both")
+    both = d.open_run(tmp_path / "both")
+    (file,) = list((top / "scans" / "7").glob("*.png"))[:1]
+    done = CliRunner().invoke(main, ["predict", str(both), str(file), "--out", str(tmp_path / "p.csv")])
+    assert done.exit_code == 0, done.output
+    assert d.export_model(both, formats=["onnx"])["difference"].iloc[0] < 1e-4
+    card = (both / "model_card.md").read_text()
+    assert "the members' best epochs were chosen by it" in card
+    assert d.results_table(both).set_index("result")["value"]["Recipe"] == "ensemble of 2"
+    with pytest.raises(d.DigitError, match="Export to ONNX or LiteRT"):
+        d.export_model(both, formats=["html"])
+    trust = d.fit_trust(both, d.load_recipe(both), d.load_best_model(both), 0.9)
+    d.save_trust(both, trust)
+    judged = d.open_judge(both).part(both, d.load_recipe(both), "test")
+    assert (
+        judged["predicted"].tolist() == judged["true"].where(judged["correct"], judged["predicted"]).tolist()
+    )
+    with pytest.raises(d.DigitError, match="not one layer after another"):
+        d.make_ensemble([both, members[0]], tmp_path / "nested")
+
+
+def test_members_of_another_size_get_the_picture_resized(members: list[d.Run], tmp_path: Path) -> None:
+    result = d.make_ensemble(members, tmp_path / "all")
+    run = d.open_run(tmp_path / "all")
+    recipe = d.load_recipe(run)
+    losses = {}
+    for size in (28, 32):
+        joined = d.join_networks([d.load_best_model(member) for member in members], (size, size, 1))
+        images = d.plain_generator(run, replace(recipe, image_size=(size, size)), "validation")
+        losses[size] = joined.evaluate(images, verbose=0, return_dict=True)["loss"]
+    assert recipe.image_size[0] == min(losses, key=losses.get)
+    assert result["test_accuracy"] >= min(row["test_accuracy"] for row in result["members"])
+
+
+def test_what_does_not_go_together_is_refused_before_anything_is_written(
+    members: list[d.Run], top: Path, tmp_path: Path
+) -> None:
+    other = d.prepare(top / "scans", tmp_path / "other", mode="none", seed=7)
+    for name in ("recipe.json", "best_model.keras", "history.csv"):
+        shutil.copy(members[0] / name, other / name)
+    out = tmp_path / "out"
+    for runs, words in (
+        ([members[0], other], "has another test part than"),
+        (members[:1], "two members or more, not 1"),
+    ):
+        with pytest.raises(d.DigitError, match=words):
+            d.make_ensemble(runs, out)
+    with pytest.raises(d.DigitError, match="is a member itself"):
+        d.make_ensemble(members, members[0].folder)
+    coloured = d.open_run(tmp_path / "coloured")
+    shutil.copytree(members[0].folder, coloured.folder)
+    content = coloured.read_json("recipe.json") | {"color_mode": "rgb"}
+    write_json(coloured / "recipe.json", content)
+    with pytest.raises(d.DigitError, match="color_mode 'rgb'"):
+        d.make_ensemble([members[0], coloured], out)
+    with pytest.raises(d.DigitError, match="doesn't exist"):
+        d.find_members(["runs/nowhere"])
+    assert not out.exists()
+
+
+def test_the_command_trains_what_is_missing_and_nothing_twice(members: list[d.Run], top: Path) -> None:
+    command = [
+        "ensemble",
+        "--train",
+        "2",
+        "--recipe",
+        "tiny",
+        "--data",
+        str(top / "scans"),
+        "--out",
+        "runs/e",
+    ]
+    first = CliRunner().invoke(main, command)
+    assert first.exit_code == 0, first.output
+    assert "McNemar: p = " in first.output
+    files = sorted((top / "runs/e/members").glob("*/best_model.keras"))
+    assert [path.parent.name for path in files] == ["tiny-1", "tiny-2"]
+    times = [path.stat().st_mtime_ns for path in files]
+    (top / "runs/e/members/tiny-2/metrics.json").unlink()
+    again = CliRunner().invoke(main, [*command[:-2], "--rotate", "--out", "runs/e"])
+    assert again.exit_code == 0, again.output
+    assert times != [path.stat().st_mtime_ns for path in files], (
+        "other images are held out, so all is trained anew"
+    )
+    assert "no validation accuracy of the ensemble can be measured" in again.output
+    times = [path.stat().st_mtime_ns for path in files]
+    CliRunner().invoke(main, [*command[:-2], "--rotate", "--out", "runs/e"])
+    assert times == [path.stat().st_mtime_ns for path in files]
+    ensemble = d.open_run("runs/e")
+    assert ensemble.read_json("metrics.json")["validation_accuracy"] is None
+    assert set(d.read_split(ensemble)["part"]) == {"train", "test"}
+    assert json.loads((top / "runs/e/ensemble.json").read_text())["validation_accuracy"] is None
+
+
+def test_a_member_that_another_process_trains_is_waited_for(members: list[d.Run]) -> None:
+    held, recipe = (
+        members[0],
+        replace(d.load_recipe(members[0]), augmentation=dict(d.load_recipe(members[0]).augmentation)),
+    )
+    recipe = pickle.loads(pickle.dumps(recipe))  # as a worker gets it
+    before = (held / "best_model.keras").stat().st_mtime_ns
+    task = (str(held.folder), str(held.folder), recipe, None)
+    waiting = threading.Thread(target=train_member, args=task)
+    with alone(held):
+        waiting.start()
+        waiting.join(3)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert not waiting.is_alive()
+    assert (held / "best_model.keras").stat().st_mtime_ns == before
+
+
+def test_members_that_take_turns_hold_out_every_image_once(members: list[d.Run]) -> None:
+    split = d.read_split(members[0])
+    turns = [d.rotated(split, turn) for turn in range(11)]
+    for one in turns:
+        assert ((one["part"] == "test") == (split["part"] == "test")).all()
+        assert (one["part"] == "validation").sum() == (split["part"] == "validation").sum()
+    held = np.stack([(one["part"] == "validation").to_numpy() for one in turns[:10]])
+    assert (held.sum(axis=0) == (split["part"] != "test")).all()
+    assert turns[10].equals(turns[0])
