@@ -1,0 +1,240 @@
+"""A sweep: each run once, what fails is told, what is held is waited for; on a cluster the same networks as without."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from loopback import drama
+from PIL import Image
+from training import run_command
+
+import digitlib as d
+from digitlib import sweep_run
+from digitlib.cli import main
+from digitlib.locking import alone
+from digitlib.runs import Run, write_json
+from digitlib.sweep_run import DONE, Job, do_run, is_done
+from digitlib.sweep_space import Settings, settings_of
+from digitlib.sweep_table import labels_of, summary
+
+
+class Trainer:
+    """Stands in for the training, so that the rest is fast: leaves metrics, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+        self.failing: set[int] = set()
+
+    def __call__(self, run: Run, settings: Settings) -> None:
+        recipe = settings.recipe_of()
+        self.seeds.append(recipe.seed)
+        if recipe.seed in self.failing:
+            raise MemoryError("no room for the network\nand more")
+        metrics = {
+            "validation_accuracy": 0.9 + recipe.seed / 100, "n_validation": 40, "n_test": 80, "best_epoch": 1, "epochs": 2,
+            "fit_seconds": 3.0 - recipe.seed / 10, "parameters": 1000, "test_accuracy": 0.8125, "test_accuracy_low": 0.71,
+            "test_accuracy_high": 0.88,
+        }  # fmt: skip
+        write_json(run / "metrics.json", metrics)
+        d.save_recipe(run, recipe)
+
+    def asked(self) -> list[int]:
+        """Return what it was asked for since the last time."""
+        seeds, self.seeds = self.seeds, []
+        return seeds
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    one = Trainer()
+    monkeypatch.setattr(sweep_run, "train_and_evaluate", one)
+    monkeypatch.setattr(sweep_run, "has_threads", lambda n: True)
+    return one
+
+
+def sweep(data: Path, *seeds: int, **lines: Any) -> Any:
+    space = d.check_space(
+        {"data": str(data), "recipe": "tiny", "seed": list(seeds), **lines}, notebooks=False
+    )
+    return d.run_sweep(space, "runs/sweep", notebooks=False)
+
+
+def test_what_is_finished_is_not_done_again(digits: Path, trainer: Trainer) -> None:
+    table = sweep(digits, 1, 2)
+    assert trainer.asked() == [1, 2]
+    assert table["seed"].tolist() == ["2", "1"]
+    assert table["state"].tolist() == ["done", "done"]
+    sweep(digits, 1, 2)
+    assert trainer.asked() == []
+    assert len(sweep(digits, 3, 1, 2)) == 3
+    assert trainer.asked() == [3]
+    (digits.parent / "runs/sweep" / table["run"][0] / DONE).unlink()
+    sweep(digits, 1, 2)
+    assert trainer.asked() == [2]
+    sweep(digits, 1, 2, threads=2)
+    assert trainer.asked() == [1, 2]
+
+
+def test_other_images_mean_other_runs(digits: Path, trainer: Trainer) -> None:
+    run = Run(digits.parent / "runs/sweep" / sweep(digits, 1)["run"][0])
+    trainer.asked()
+    before = (run / "split.csv").read_bytes()
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(digits / "trainingSet" / "3" / "new.png")
+    sweep(digits, 1)
+    assert trainer.asked() == [1]
+    assert (run / "split.csv").read_bytes() != before
+    with pytest.raises(d.DigitError, match=r"holds runs of .*, not of 'sample': choose another --out"):
+        sweep(Path("sample"), 1)
+
+
+def test_a_run_that_fails_is_a_row_with_its_reason(digits: Path, trainer: Trainer) -> None:
+    trainer.failing = {2}
+    (digits.parent / "space.yml").write_text(f"data: {digits}\nrecipe: tiny\nseed: [1, 2, 3]")
+    arguments = ["sweep", "space.yml", "--no-notebooks", "--out", "runs/sweep"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    table = d.read_sweep("runs/sweep")
+    assert table["state"].tolist() == ["done", "done", "failed"]
+    assert table["reason"][2] == "MemoryError: no room for the network"
+    assert "failed: MemoryError: no room for the network" in result.output
+    trainer.asked()
+    trainer.failing = set()
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert trainer.asked() == [2]
+
+
+def test_a_run_that_another_holds_is_waited_for(
+    digits: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_run, "LOOK_AGAIN", 0.05)
+    sweep(digits, 1)
+    job, settings = (
+        Job(str(digits.parent / "runs/sweep"), 1, False, {}),
+        settings_of({"recipe": "tiny", "seed": 5}),
+    )
+    run, held, results = job.run_of(settings), threading.Event(), []
+    trainer.asked()
+    with alone(run):
+        waiting = threading.Thread(target=lambda: (held.set(), results.append(do_run(job, settings))))
+        waiting.start()
+        held.wait(60)
+        trainer(run, settings)
+        write_json(run / DONE, job.mark(settings))
+        assert not results
+    waiting.join(60)
+    assert trainer.asked() == [5]  # the one who held it; not a second time
+    assert results[0]["validation_accuracy"] == 0.95
+    assert is_done(job, settings)
+
+
+def test_the_test_part_chooses_nothing_and_is_shown_for_the_best_alone(
+    digits: Path, trainer: Trainer
+) -> None:
+    table = sweep(digits, 1, 2, 3)
+    assert not [name for name in table if "test" in name]
+    text = summary(table, "runs/sweep")
+    assert text.count("81.25%") == 1
+    assert "Best: runs/sweep/tiny-seed3-" in text
+    assert d.best_run("runs/sweep").folder.name == table["run"][0]
+    assert table["validation_low"][0] < table["validation_accuracy"][0] < table["validation_high"][0]
+    assert d.recipe_code(d.best_run("runs/sweep")) == "recipe = get_recipe('tiny', seed=3)"
+
+
+def test_ctrl_c_says_how_to_go_on(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("digitlib.sweep.run_sweep", stop)
+    monkeypatch.setattr("sys.argv", ["digitlib", "sweep", "my space.yml", "--no-notebooks"])
+    (digits.parent / "space.yml").write_text("recipe: tiny")
+    result = CliRunner().invoke(main, ["sweep", "space.yml", "--no-notebooks"])
+    assert result.exit_code == 130
+    assert "go on with: digitlib sweep 'my space.yml' --no-notebooks" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sweep", "nowhere.yml"], "nowhere.yml can't be read"),
+        (["sweep", "space.yml", "-p", "epochs", "many"], "epochs is 'many'"),
+        (["sweep", "space.yml", "-p", "data", "nowhere"], "nowhere"),
+        (["sweep", "space.yml", "-p", "test_size", "2"], "test_size is 2"),
+        (["sweep", "space.yml", "--scheduler", "nonsense"], "no scheduler answers at 'nonsense'"),
+    ],
+)
+def test_bad_commands_get_one_sentence_and_leave_nothing(
+    digits: Path, arguments: list[str], said: str
+) -> None:
+    (digits.parent / "space.yml").write_text(f"data: {digits}\nrecipe: tiny")
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert said in result.output
+    assert len([line for line in result.output.splitlines() if line.startswith("Error: ")]) == 1
+    assert not (digits.parent / "runs").exists()
+
+
+def test_the_front_is_what_no_other_run_beats(digits: Path, trainer: Trainer) -> None:
+    table = sweep(digits, 1, 2, 3, epochs=[2, 3])
+    table["seconds"], table["validation_accuracy"] = [4, 3, 2, 1, 5, 6], [0.99, 0.98, 0.98, 0.9, 0.97, 0.991]
+    front = d.frontier(table)
+    assert front["seconds"].tolist() == [1, 2, 4, 6]
+    assert front["validation_accuracy"].is_monotonic_increasing
+    assert set(labels_of(table)) == {
+        f"seed {seed}, epochs {epochs}" for seed in (1, 2, 3) for epochs in (2, 3)
+    }
+    assert len(d.plot_frontier(table).collections) == 1
+    axes = d.plot_sweep(table)
+    assert [text.get_text() for text in axes.get_yticklabels()] == labels_of(table)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = (d.load_best_model(Run(path)).get_weights() for path in (one, other))
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.slow
+def test_a_cluster_whose_parts_are_killed_trains_the_networks_of_a_serial_sweep(digits: Path) -> None:
+    root = digits.parent
+    (root / "space.yml").write_text(f"data: {digits}\nrecipe: tiny\nepochs: 3\nseed: [1, 2, 3, 4]")
+    happened = drama(root, "space.yml", "runs/cluster")
+    assert happened["code"] == 0, (root / "cluster.log").read_text()
+    assert happened["done_again"] == []
+    table = d.read_sweep("runs/cluster")
+    assert table["state"].tolist() == ["done"] * 4
+    assert sorted(table["seed"]) == ["1", "2", "3", "4"]
+    done = run_command("digitlib", "sweep", "space.yml", "--no-notebooks", "--out", "runs/serial", root=root)
+    assert done.returncode == 0, done.stderr
+    for name in table["run"]:
+        assert same_weights(root / "runs/cluster" / name, root / "runs/serial" / name)
+    # One of them as notebooks: the same network again, and something to read.
+    done = run_command("digitlib", "sweep", "space.yml", "--out", "runs/read", "-p", "seed", "2", root=root)
+    assert done.returncode == 0, done.stderr
+    (name,) = d.read_sweep("runs/read")["run"]
+    assert same_weights(root / "runs/read" / name, root / "runs/serial" / name)
+    assert len(list((root / "runs/read" / name / "notebooks").glob("0[456]_*.ipynb"))) == 3
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_optuna_tries_stops_and_goes_on(digits: Path) -> None:
+    (digits.parent / "space.yml").write_text(
+        f"data: {digits}\nrecipe: tiny\nepochs: 4\nsampler: optuna\ntrials: 6\n"
+        "learning_rate: {low: 1e-6, high: 1e-2, log: true}\nbatch_size: [32, 64]"
+    )
+    arguments = ("digitlib", "sweep", "space.yml", "--no-notebooks", "--out", "runs/optuna")
+    done = run_command(*arguments, root=digits.parent)
+    assert done.returncode == 0, done.stderr
+    table = d.read_sweep("runs/optuna")
+    assert len(table) == 6
+    assert set(table["state"]) <= {"done", "pruned"}
+    assert len(set(table["learning_rate"])) == 6
+    assert table.loc[table["state"] == "pruned", "epochs"].lt(4).all()
+    again = run_command(*arguments, "-p", "trials", "7", root=digits.parent)
+    assert "6 of 7 runs: done before" in again.stdout
+    assert len(d.read_sweep("runs/optuna")) == 7
+    assert "validation accuracy" in again.stdout
