@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 
 from digitlib.errors import DigitError
 from digitlib.inputs import find_inputs
-from digitlib.stores import LocalFolder, RemoteFolder, is_address, open_store
-from digitlib.writing import as_utf8
+from digitlib.stores import LocalFolder, RemoteFolder, Store, is_address, open_store
 
 IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "content")
 """Names that a column of encoded images goes by; Hugging Face's holds ``bytes`` and ``path`` in one."""
@@ -44,7 +43,7 @@ class ImageFiles:
 
     columns: tuple[str, str] = ("", "")
 
-    def __init__(self, store: LocalFolder | RemoteFolder, files: list[tuple[str, int]]) -> None:
+    def __init__(self, store: Store, files: list[tuple[str, int]]) -> None:
         self.store, self._files = store, files
 
     def cut(self, size: int) -> Iterator[pa.Table]:
@@ -83,7 +82,7 @@ class ImageRows:
         Names of the columns of images and of names, the latter empty where there is none; ``image.path`` is a field.
     """
 
-    def __init__(self, store: LocalFolder | RemoteFolder, files: list[str], columns: tuple[str, str]) -> None:
+    def __init__(self, store: Store, files: list[str], columns: tuple[str, str]) -> None:
         self.store, self._files, self.columns = store, files, columns
 
     def cut(self, size: int) -> Iterator[pa.Table]:
@@ -193,7 +192,7 @@ def images_at(folder: str, columns: tuple[str, str]) -> Images:
     return ImageRows(store, [], columns) if columns[0] else ImageFiles(store, [])
 
 
-def _columns(store: LocalFolder | RemoteFolder, name: str) -> tuple[str, str]:
+def _columns(store: Store, name: str) -> tuple[str, str]:
     """Return the columns of images and of names."""
     schema = _opened(store, name).schema_arrow
     image = next(
@@ -218,7 +217,7 @@ def _holds_bytes(field: Any) -> bool:
     return bool(pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
 
 
-def _opened(store: LocalFolder | RemoteFolder, name: str) -> pq.ParquetFile:
+def _opened(store: Store, name: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(store.open(name))
     except (OSError, pa.ArrowException) as error:
@@ -229,8 +228,3 @@ def _opened(store: LocalFolder | RemoteFolder, name: str) -> pq.ParquetFile:
 
 def _said(error: Exception) -> str:
     return " ".join(str(error).split())[:150]
-
-
-def checked_names(names: list[str]) -> list[str]:
-    """Return names as predictions hold them."""
-    return [as_utf8(name) for name in names]

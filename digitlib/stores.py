@@ -83,9 +83,9 @@ class LocalFolder:
         """Return all files below in natural order with their bytes, -1 if nobody asked; litter is passed over."""
         return [(self._only, -1)] if self._only else [(name, -1) for name in list_images(self.folder)]
 
-    def holds(self) -> bool:
-        """Tell whether anything is there already."""
-        return bool(self._only) or (self.folder.is_dir() and any(self.folder.iterdir()))
+    def top(self) -> list[str]:
+        """Return the names of what is there, not of what is in folders inside; none if there is no such folder."""
+        return [self._only] if self._only else [path.name for path in self.folder.glob("*")]
 
     def read(self, names: Sequence[str], sizes: Sequence[int]) -> Iterator[bytes | OSError]:
         """Yield the content of each file, or why it can't be read."""
@@ -159,14 +159,14 @@ class RemoteFolder:
             raise DigitError(f"{self.address} holds no files: give an address of a folder of images.")
         return [(name, names[name]) for name in natsorted(names)]
 
-    def holds(self) -> bool:
-        """Tell whether anything is there already."""
+    def top(self) -> list[str]:
+        """Return the names of what is there, not of what is in folders inside; none if there is no such folder."""
         with self._told():
             self._fs.invalidate_cache()
             try:
-                return bool(self._fs.ls(self._path, detail=False))
+                return [path.rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(self._path, detail=False)]
             except FileNotFoundError:
-                return False
+                return []
 
     def read(self, names: Sequence[str], sizes: Sequence[int]) -> Iterator[bytes | OSError]:
         """Yield the content of each file, or why it can't be read; the next ones are on their way meanwhile.
@@ -235,6 +235,9 @@ class RemoteFolder:
             raise DigitError(
                 f"{self.address} can't be reached ({said}): check the address, the network and your credentials."
             ) from error
+
+
+Store = LocalFolder | RemoteFolder
 
 
 def _size(entry: dict[str, Any]) -> int:
