@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach name,python3.12 python3.13 python3.11 python3 py
 ARGS ?=
 READY := .venv/.ready
 DATA ?= sample
-COMPARISONS ?= generators steps training prediction keras_example growth profile overhead trust labels pages threads
+COMPARISONS ?= generators steps training prediction keras_example growth profile overhead trust labels pages threads bulk scale
 BIN := .venv/bin
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.common import RESULTS
+from benchmarks.scale_table import bulk_table, cost_table, reach_table
 
 TOP = Path(__file__).parents[1]
 Figures = dict[str, Any]
@@ -49,6 +50,7 @@ ROWS: list[tuple[str, str, str, str, str]] = [
     ("labels", "recall", "planted wrong labels: found", "90 %", ""),
     ("labels", "precision", "planted wrong labels: share of those named", "80 %", ""),
     ("pages", "digits read right", "composed photos: digits read right", "97 %", ""),
+    ("bulk", "two workers times one", "a million images named: two workers, times one", "1.7", ""),
     ("pages", "boxes right", "composed photos: digits found", "", ""),
     ("threads", "tiny trainings_a_minute ratio", "`tiny`: trainings by two one-thread workers, times one process's", "1", ""),
     ("threads", "tiny images_predicted_a_second ratio", "`tiny`: images named by two such workers, times one process's", "1", ""),
@@ -198,12 +200,19 @@ def pages(results: dict[str, Figures]) -> dict[Path, str]:
         ("profile", profile_table(results)), ("growth", growth_table(results)), ("trials", trials_table()),
     ):  # fmt: skip
         performance = filled(performance, name, content)
+    scale = (TOP / "docs" / "scale.md").read_text(encoding="utf-8")
+    for name, content in (
+        ("million", bulk_table(results.get("bulk", {}))), ("costs", cost_table(results.get("scale", {}))),
+        ("reach", reach_table(results.get("scale", {}))),
+    ):  # fmt: skip
+        scale = filled(scale, name, content)
     readme = (TOP / "README.md").read_text(encoding="utf-8")
     return {
         TOP / "README.md": filled(
             filled(readme, "results", short_table(results)), "notebooks", notebooks_table(results)
         ),
         TOP / "docs" / "performance.md": performance,
+        TOP / "docs" / "scale.md": scale,
         RESULTS / "README.md": f"# Results\n\nWritten by `make bench`.\n\n{table(results)}\n",
     }
 

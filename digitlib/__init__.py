@@ -63,6 +63,7 @@ _HOME = {
         "predict_to_files",
         "unlabelled_files",
     ],
+    "bulk": ["predict_in_parts"],
     "inputs": ["find_inputs"],
     "cross_validation": ["cross_validate", "held_out_probabilities"],
     "held_out": ["HeldOut", "fold_spread"],

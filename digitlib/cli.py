@@ -166,9 +166,9 @@ def sweep(
 @click.argument("source", shell_complete=complete_file)
 @click.option(
     "--out",
-    default="predictions.csv",
-    show_default=True,
-    help="Table to write: .csv, .parquet, or submission.csv for Kaggle's form.",
+    default=None,
+    help="Table to write: .csv, .parquet, or submission.csv for Kaggle's form; predictions.csv by default. A folder "
+    "ending in / or an address gets a Parquet file a partition; predictions.parquet/ by default.",
 )
 @click.option("--submission", default=None, help="Also write Kaggle's ImageId,Label here.")
 @click.option(
@@ -182,18 +182,45 @@ def sweep(
     help="Pictures on that page.",
     type=click.IntRange(1),
 )
+@click.option(
+    "--scheduler", default=None, metavar="ADDRESS", help="Predict on the workers of a Dask scheduler."
+)
+@click.option(
+    "--workers", default=0, help="Predict on so many processes of this machine.", type=click.IntRange(0)
+)
+@click.option(
+    "--partition-size",
+    default=20_000,
+    show_default=True,
+    help="Images a partition.",
+    type=click.IntRange(1, 10**6),
+)
 def predict(
-    run_or_model: str, source: str, out: str, submission: str | None, gallery: str | None, limit: int
-) -> None:
+    run_or_model: str, source: str, out: str | None, submission: str | None, gallery: str | None, limit: int,
+    scheduler: str | None, workers: int, partition_size: int,
+) -> None:  # fmt: skip
     """Name the images of SOURCE with the network of RUN_OR_MODEL.
 
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
     with a column filename), a pattern in quotes such as 'scans/**/*.png', or one image.
+
+    An address such as s3://bucket/folder, a Parquet file with images, --workers, --scheduler or an --out that ends in /
+    is predicted partition by partition; the same command again goes on where it was stopped.
     """
     from digitlib.inputs import find_inputs
     from digitlib.runs import resolve, shown
+    from digitlib.stores import goes_in_parts
     from digitlib.writing import form_of
 
+    if scheduler or workers or goes_in_parts(source, out):
+        from digitlib.bulk import predict_to_parts
+
+        options = {"scheduler": scheduler, "workers": workers, "partition_size": partition_size}
+        click.echo(
+            predict_to_parts(run_or_model, source, out, (submission, gallery), tell=click.echo, **options)
+        )
+        return
+    out = out or "predictions.csv"
     form_of(out)  # what can't work is refused before TensorFlow is loaded
     files = find_inputs(source)
     if not Path(resolve(run_or_model)).exists():

@@ -174,7 +174,22 @@ def read_file(
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        return Decoded(None, "", 0, f"can't be read: {error.strerror}")
+        return unread(error)
+    return decoded(data, color_mode, image_size, keep_up_to)
+
+
+def unread(error: OSError) -> Decoded:
+    """Return what comes of a file that can't be read."""
+    return Decoded(None, "", 0, f"can't be read: {error.strerror or type(error).__name__}")
+
+
+def decoded(
+    data: bytes,
+    color_mode: ColorMode = "native",
+    image_size: tuple[int, int] | None = None,
+    keep_up_to: int = 0,
+) -> Decoded:
+    """Hash and decode the content of one file, in this process; arguments as in `decode`."""
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         return Decoded(decode(data, color_mode, image_size, keep_up_to), sha256, len(data), "")

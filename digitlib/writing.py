@@ -6,11 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from digitlib.errors import DigitError
 from digitlib.runs import atomic, csv_options, inert, shown
+
+if TYPE_CHECKING:
+    import pyarrow
 
 FIRST = ["filename", "label", "confidence", "reason"]
 """Every table of predictions begins with these columns; what else a prediction holds follows."""
@@ -123,27 +127,35 @@ def _append(
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Add]:
-    import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
     with atomic(path) as temporary, ExitStack() as files:
         writers: list[ParquetWriter] = []
 
         def add(part: pd.DataFrame) -> None:
-            texts = part.select_dtypes(["object", "string"]).columns
-            part = part.assign(**{name: part[name].map(_as_utf8) for name in texts})
+            table = as_arrow(part)
             if not writers:
-                types = {
-                    name: pa.from_numpy_dtype(part[name].dtype) for name in part.columns.difference(texts)
-                }
-                schema = pa.schema([(name, types.get(name, pa.string())) for name in part])
-                writers.append(files.enter_context(ParquetWriter(temporary, schema, compression="zstd")))
-            writers[0].write_table(pa.Table.from_pandas(part, writers[0].schema, preserve_index=False))
+                writers.append(
+                    files.enter_context(ParquetWriter(temporary, table.schema, compression="zstd"))
+                )
+            writers[0].write_table(table)
 
         yield add
 
 
-def _as_utf8(text: str) -> str:
+def as_arrow(part: pd.DataFrame) -> pyarrow.Table:
+    """Return predictions as Parquet takes them: texts as UTF-8, columns in the order given."""
+    import pyarrow as pa
+
+    texts = part.select_dtypes(["object", "string"]).columns
+    part = part.assign(**{name: part[name].map(as_utf8) for name in texts})
+    types = {name: pa.from_numpy_dtype(part[name].dtype) for name in part.columns.difference(texts)}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in part])
+    return pa.Table.from_pandas(part, schema, preserve_index=False)
+
+
+def as_utf8(text: str) -> str:
+    """Return a text with bytes that are no UTF-8 as their numbers."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

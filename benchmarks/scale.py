@@ -1,0 +1,189 @@
+"""What a million images cost by step, and what a billion would: fitted to `benchmarks.bulk`, and drawn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import psutil
+from matplotlib.ticker import StrMethodFormatter
+from scipy.optimize import nnls
+
+import digitlib as d
+from benchmarks.bulk import free_port
+from benchmarks.common import RESULTS, comparison, timed
+from benchmarks.many import cluster
+from digitlib.plots import BLUE, GREEN, ORANGE, RED, use_style
+from digitlib.samples import as_folder
+
+STEPS = ("read", "decode", "network", "write")
+
+GETS_A_SECOND = 5_500
+"""Amazon S3 answers at least this many GETs a second for each prefix of keys ("Best practices design patterns: optimizing
+Amazon S3 performance", docs.aws.amazon.com)."""
+
+KEYS_A_LIST = 1_000
+"""Keys that one request of S3's ListObjectsV2 returns at most (its API reference)."""
+
+BITS_A_SECOND = 10e9
+"""Assumed network between a store and all workers."""
+
+MACHINES = (1, 2, 8, 64)
+LARGEST = (10**4, 10**5, 10**6, 10**7, 10**8, 10**9)
+
+
+def fitted(rows: list[dict[str, Any]], kind: str) -> dict[str, float]:
+    """Return the costs of a job in seconds: of itself, of listing an image, of an image's way through one worker.
+
+    Least squares on ``seconds = a + b n + c n / workers``, none of them negative, each measurement weighted by its own
+    length, so that a short job counts as much as a long one.
+    """
+    table = pd.DataFrame(rows)
+    table = table[table["kind"] == kind]
+    n, workers, seconds = (table[name].to_numpy(float) for name in ("images", "workers", "seconds"))
+    terms = np.stack([np.ones(len(n)), n, n / workers], axis=1)
+    (a, b, c), _ = nnls(terms / seconds[:, None], np.ones(len(n)))
+    off = np.abs(terms @ [a, b, c] / seconds - 1)
+    steps = table[[*STEPS]].sum() / table["images"].sum()
+    tasks = table["task"].sum() - table[[*STEPS]].sum().sum()
+    return {
+        "a job": float(a), "an image, once": float(b), "an image, on a worker": float(c),
+        "largest miss of the fit": float(off.max()), "median miss of the fit": float(np.median(off)),
+        "listing": float(table["settling"].sum() / table["images"].sum()),
+        "a task besides": float(tasks / table["partitions"].sum()),
+    } | {step: float(steps[step]) for step in STEPS}  # fmt: skip
+
+
+def nothing(number: int) -> int:
+    """Be a task that costs nothing but itself."""
+    return number
+
+
+def tasks_a_second(n: int) -> float:
+    """Return how many empty tasks a scheduler hands to two workers and back in a second."""
+    with cluster(2, free_port()) as two, d.open_workers(two.address) as pool:
+        for _ in range(2):  # the first time, functions are imported
+            begin = time.perf_counter()
+            done = sum(
+                1
+                for _ in pool.run(nothing, ((f"nothing-{begin}-{number}", (number,)) for number in range(n)))
+            )
+            seconds = time.perf_counter() - begin
+        assert done == n
+    return n / seconds
+
+
+def of_a_get(n: int) -> dict[str, float]:
+    """Return a worker's processor seconds for a file from an S3-compatible server, which runs in a process of its own."""
+    from digitlib.stores import RemoteFolder, open_store
+
+    port = free_port()
+    os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+    program = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        store = open_store("s3://digits/scans")
+        assert isinstance(store, RemoteFolder)
+        _when_up(store)
+        content = next(path for path in as_folder("sample").rglob("*.png")).read_bytes()
+        names = [f"{number}.png" for number in range(n)]
+        for name in names:
+            store.put(name, content)
+        begin = psutil.Process().cpu_times()
+        assert sum(len(data) for data in store.read(names, [len(content)] * n)) == n * len(content)
+        end = psutil.Process().cpu_times()
+    finally:
+        server.kill()
+        server.wait()
+    return {"files": n, "processor seconds a GET": (end.user + end.system - begin.user - begin.system) / n}
+
+
+def _when_up(store: Any) -> None:
+    """Make the bucket as soon as the server answers."""
+    for _ in range(240):
+        try:
+            store._fs.mkdir("digits")
+        except Exception:  # refused while it starts, each library in its own way
+            time.sleep(0.5)
+        else:
+            return
+    raise TimeoutError("moto's server did not start")
+
+
+def extrapolated(
+    costs: dict[str, dict[str, float]], bulk: dict[str, Any], rate: float
+) -> list[dict[str, Any]]:
+    """Return the hours of each number of images and workers by the fit, and what each limit alone would take."""
+    rows = []
+    for kind, cost in costs.items():
+        for n in LARGEST:
+            for workers in MACHINES:
+                shares = {
+                    "the workers": cost["an image, on a worker"] * n / workers,
+                    "listing and sorting, by the client alone": cost["an image, once"] * n,
+                    "the scheduler": n / bulk["partition"] / rate,
+                }
+                if kind == "files":
+                    shares["S3 requests of one prefix"] = n * (1 / GETS_A_SECOND)
+                total = (
+                    cost["a job"] + shares["the workers"] + shares["listing and sorting, by the client alone"]
+                )
+                first = max(shares, key=lambda name: shares[name])
+                rows.append(
+                    {"kind": kind, "images": n, "workers": workers, "seconds": total, "first": first} | shares
+                )
+    return rows
+
+
+def plot_scale(measured: pd.DataFrame, told: pd.DataFrame) -> plt.Axes:
+    """Draw measured seconds as dots and the fit as lines, by images and workers."""
+    _, both = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True, layout="constrained")
+    for axes, kind in zip(both, ("files", "rows"), strict=True):
+        for workers, color in zip(MACHINES, (BLUE, ORANGE, GREEN, RED), strict=True):
+            line = told[(told["kind"] == kind) & (told["workers"] == workers)]
+            axes.plot(
+                line["images"], line["seconds"], color=color, label=f"{workers} worker{'s' * (workers > 1)}"
+            )
+            dots = measured[(measured["kind"] == kind) & (measured["workers"] == workers)]
+            axes.plot(dots["images"], dots["seconds"], "o", color=color, markersize=5)
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel="images",
+            title={"files": "a file each", "rows": "rows of Parquet"}[kind],
+        )
+        # Powers of ten would be formulas, which the style leaves as they are.
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.tick_params(axis="x", rotation=30)
+    both[0].set_ylabel("seconds")
+    both[0].legend(title="dots: measured, lines: fit")
+    return both[0]
+
+
+@comparison
+def main(data: str, full: bool, seed: int) -> dict[str, Any]:
+    """Fit the cost model to results/bulk.json, measure a task and a GET by themselves, extrapolate, draw scale.png."""
+    bulk = json.loads((RESULTS / "bulk.json").read_text(encoding="utf-8"))
+    with timed("empty tasks"):
+        rate = tasks_a_second(3_000 if full else 300)
+    with timed("files from an S3-compatible server"):
+        get = of_a_get(2_000 if full else 300)
+    costs = {kind: fitted(bulk["measurements"], kind) for kind in ("files", "rows")}
+    told = extrapolated(costs, bulk, rate)
+    use_style()
+    axes = plot_scale(pd.DataFrame(bulk["measurements"]), pd.DataFrame(told))
+    axes.figure.savefig(RESULTS / "scale.png", dpi=100)
+    return {"costs": costs, "tasks a second": rate, "get": get, "extrapolated": told}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""What a large prediction is, settled when it first begins and kept beside its parts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from digitlib.errors import DigitError
+from digitlib.partitions import Images, find_partitioned
+from digitlib.recipes import load_recipe
+from digitlib.runs import Run, resolve, shown
+from digitlib.split import class_names_of
+from digitlib.stores import Store, is_address
+
+JOB, MANIFEST, MODEL = "_job/job.json", "_job/manifest.parquet", "_job/best_model.keras"
+"""What a job keeps beside its parts; readers of Parquet pass over names that begin with ``_``."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is predicted with what, settled when a job first begins.
+
+    Attributes
+    ----------
+    source : str
+        As given, paths made absolute.
+    model_sha256 : str
+        Hash of the network's file.
+    partition_size : int
+        As asked for.
+    folder : str
+        Where the images are read from.
+    columns : tuple of str
+        See `digitlib.partitions.ImageRows`; empty for files.
+    images, partitions : int
+        How many there are.
+    manifest_sha256 : str
+        Hash of the list of all images.
+    """
+
+    source: str
+    model_sha256: str
+    partition_size: int
+    folder: str
+    columns: tuple[str, str]
+    images: int
+    partitions: int
+    manifest_sha256: str
+
+    @property
+    def key(self) -> str:
+        """A short name of this job, another for another list of images."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    def part(self, number: int) -> str:
+        """Return the name of a part; in alphabetical order they are in their own."""
+        return f"part-{number:0{max(5, len(str(self.partitions - 1)))}d}.parquet"
+
+
+def settle(
+    store: Store, run_or_model: str | os.PathLike[str], source: str | os.PathLike[str], size: int
+) -> Job:
+    """Return the job that a folder holds, or begin it there: list the source, cut it, keep a copy of the network.
+
+    Parameters
+    ----------
+    store : LocalFolder or RemoteFolder
+        Where the parts go.
+    run_or_model, source, size
+        See `digitlib.bulk.predict_in_parts`.
+
+    Returns
+    -------
+    Job
+
+    Raises
+    ------
+    DigitError
+        If the folder holds anything else, even the parts of another job, or an argument can't be used.
+    """
+    run, model = _run_and_model(resolve(run_or_model))
+    network = model.read_bytes()
+    wanted = {"source": _written(source), "model_sha256": _sha256(network), "partition_size": size}
+    if (known := store.get(JOB)) is not None:
+        return _same(store, known, wanted)
+    if any(name != "_job" and not name.startswith(".") for name in store.top()):
+        raise DigitError(f"{store} holds other files: choose a new folder for the parts.")
+    recipe = asdict(replace(load_recipe(run), augmentation={}))  # names images, and never trains again
+    recipe["augmentation"] = {"rescale": load_recipe(run).augmentation["rescale"]}
+    classes = {"class_names": class_names_of(run)}
+    images = find_partitioned(source)
+    total, partitions, manifest = _manifest(images, size)
+    job = Job(
+        **wanted, folder=images.store.address, columns=images.columns, images=total, partitions=partitions,
+        manifest_sha256=_sha256(manifest),
+    )  # fmt: skip
+    contents = {
+        MODEL: network,
+        "_job/recipe.json": _json(recipe),
+        "_job/source.json": _json(classes),
+        MANIFEST: manifest,
+    }
+    for name, content in (
+        contents | {JOB: _json(asdict(job))}
+    ).items():  # the job last: with it, it counts as settled
+        store.put(name, content)
+    return job
+
+
+def _run_and_model(path: Path) -> tuple[Run, Path]:
+    """Return a run and its model file, from the path of either."""
+    if path.is_dir():
+        Run(path).require("best_model.keras")
+        return Run(path), path / "best_model.keras"
+    if not path.is_file():
+        raise DigitError(
+            f"{shown(path)} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
+        )
+    return Run(path.parent), path
+
+
+def _written(source: str | os.PathLike[str]) -> str:
+    """Return a source as it is written from anywhere."""
+    text = os.fspath(source).removeprefix("file://")
+    return text.rstrip("/") if is_address(text) or text.startswith("@") else str(resolve(text))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=1).encode()
+
+
+def _same(store: Store, known: bytes, wanted: dict[str, Any]) -> Job:
+    """Return the job kept in `store`, unless it is another than the one wanted."""
+    kept = json.loads(known)
+    for name, what in (
+        ("source", "SOURCE"),
+        ("model_sha256", "network"),
+        ("partition_size", "--partition-size"),
+    ):
+        if kept[name] != wanted[name]:
+            was = "" if name == "model_sha256" else f" ({kept[name]})"
+            raise DigitError(
+                f"{store} holds the parts of another {what}{was}: choose a new folder, or give the same."
+            )
+    return job_of(known)
+
+
+def job_of(content: bytes) -> Job:
+    """Return the job in the content of ``job.json``."""
+    kept = json.loads(content)
+    kept["columns"] = tuple(kept["columns"])
+    return Job(**kept)
+
+
+def _manifest(images: Images, size: int) -> tuple[int, int, bytes]:
+    """Return how many images and partitions there are, and a Parquet file with a row group for each partition."""
+    total, partitions, content, writer = 0, 0, io.BytesIO(), None
+    for partition in images.cut(size):
+        writer = writer or pq.ParquetWriter(content, partition.schema, compression="zstd")
+        writer.write_table(partition, row_group_size=len(partition))
+        total, partitions = total + images.count(partition), partitions + 1
+    if writer is None:
+        raise DigitError(f"{images.store} holds no images: give a source with at least one.")
+    writer.close()
+    return total, partitions, content.getvalue()

@@ -1,0 +1,230 @@
+"""Images by the million, cut into partitions: files in folders, or encoded images in the rows of Parquet files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from digitlib.errors import DigitError
+from digitlib.inputs import find_inputs
+from digitlib.stores import LocalFolder, RemoteFolder, Store, is_address, open_store
+
+IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "content")
+"""Names that a column of encoded images goes by; Hugging Face's holds ``bytes`` and ``path`` in one."""
+
+NAME_COLUMNS = ("filename", "file_name", "file", "path", "name", "image_id", "id", "key")
+"""Names that a column of file names or numbers goes by; without one, rows are named ``FILE#ROW``."""
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+ROWS = 512
+"""Rows of a Parquet file that are held at a time."""
+
+FOOTERS_AT_ONCE = 16
+
+Item = tuple[str, bytes | OSError]
+
+
+class ImageFiles:
+    """Images that are a file each.
+
+    Parameters
+    ----------
+    store : LocalFolder or RemoteFolder
+        Where they are.
+    files : list of (str, int)
+        Names below it and bytes, -1 if unknown; needed for cutting only.
+    """
+
+    columns: tuple[str, str] = ("", "")
+
+    def __init__(self, store: Store, files: list[tuple[str, int]]) -> None:
+        self.store, self._files = store, files
+
+    def cut(self, size: int) -> Iterator[pa.Table]:
+        """Yield partitions of `size` images, in order."""
+        for start in range(0, len(self._files), size):
+            names, sizes = zip(*self._files[start : start + size], strict=True)
+            yield pa.table(
+                {"name": pa.array(map(os.fsencode, names), pa.binary()), "size": pa.array(sizes, pa.int64())}
+            )
+
+    @staticmethod
+    def count(partition: pa.Table) -> int:
+        """Return how many images a partition has."""
+        return len(partition)
+
+    def names(self, partition: pa.Table) -> list[str]:
+        """Return the images' names."""
+        return [os.fsdecode(name) for name in partition["name"].to_pylist()]
+
+    def items(self, partition: pa.Table) -> Iterator[Item]:
+        """Yield each image's name and content, or why it can't be read."""
+        names = self.names(partition)
+        yield from zip(names, self.store.read(names, partition["size"].to_pylist()), strict=True)
+
+
+class ImageRows:
+    """Encoded images in a column of Parquet files; a partition is some row groups.
+
+    Parameters
+    ----------
+    store : LocalFolder or RemoteFolder
+        Where the files are.
+    files : list of str
+        Their names below it; needed for cutting only.
+    columns : (str, str)
+        Names of the columns of images and of names, the latter empty where there is none; ``image.path`` is a field.
+    """
+
+    def __init__(self, store: Store, files: list[str], columns: tuple[str, str]) -> None:
+        self.store, self._files, self.columns = store, files, columns
+
+    def cut(self, size: int) -> Iterator[pa.Table]:
+        """Yield partitions of at least `size` images, in order; a row group is not divided."""
+        pieces: list[dict[str, Any]] = []
+        held = 0
+        with ThreadPoolExecutor(FOOTERS_AT_ONCE) as together:
+            for name, groups in zip(self._files, together.map(self._groups, self._files), strict=True):
+                for group, rows in enumerate(groups):
+                    pieces.append({"file": name, "group": group, "start": sum(groups[:group]), "rows": rows})
+                    held += rows
+                    if held >= size:
+                        yield pa.Table.from_pylist(pieces)
+                        pieces, held = [], 0
+        if held:
+            yield pa.Table.from_pylist(pieces)
+
+    @staticmethod
+    def count(partition: pa.Table) -> int:
+        """Return how many images a partition has."""
+        return int(partition["rows"].to_numpy().sum())
+
+    def names(self, partition: pa.Table) -> list[str]:
+        """Return the images' names without reading the images."""
+        if self.columns[1]:
+            return [name for names, _ in self._batches(partition, [self.columns[1]]) for name in names]
+        pieces = partition.to_pylist()
+        return [f"{piece['file']}#{piece['start'] + row}" for piece in pieces for row in range(piece["rows"])]
+
+    def items(self, partition: pa.Table) -> Iterator[Item]:
+        """Yield each image's name and content, or why it can't be read."""
+        image, name = self.columns
+        wanted = [image, name] if name and "." not in name else [image]
+        for names, batch in self._batches(partition, wanted):
+            column = batch[image]
+            column = column.field("bytes") if pa.types.is_struct(column.type) else column
+            for each, content in zip(names, column.to_pylist(), strict=True):
+                yield each, content if content is not None else OSError(0, "no image in this row")
+
+    def _batches(self, partition: pa.Table, columns: list[str]) -> Iterator[tuple[list[str], Any]]:
+        """Yield names and rows of a partition, some hundred at a time."""
+        for piece in partition.to_pylist():
+            start, where = piece["start"], f"{self.store}/{piece['file']}"
+            try:
+                with self.store.open(piece["file"]) as file:
+                    # With a buffer, a column is read piece by piece; without, all of a row group at once.
+                    parquet = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
+                    for batch in parquet.iter_batches(ROWS, [piece["group"]], columns, use_threads=False):
+                        yield self._named(batch, piece["file"], start), batch
+                        start += len(batch)
+            except (OSError, pa.ArrowException) as error:
+                raise DigitError(
+                    f"{where} can't be read ({_said(error)}): fetch or write it again."
+                ) from error
+            if start != piece["start"] + piece["rows"]:
+                raise DigitError(
+                    f"{where} has changed since it was cut into partitions: choose another --out."
+                )
+
+    def _named(self, batch: Any, file: str, start: int) -> list[str]:
+        """Return the rows' names; one without a name of its own has a number."""
+        column, _, field = self.columns[1].partition(".")
+        given: list[Any] = [None] * len(batch)
+        if column:
+            given = (batch[column].field(field) if field else batch[column]).to_pylist()
+        return [f"{file}#{start + row}" if each is None else str(each) for row, each in enumerate(given)]
+
+    def _groups(self, name: str) -> list[int]:
+        """Return the rows of each row group."""
+        about = _opened(self.store, name).metadata
+        return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
+
+
+Images = ImageFiles | ImageRows
+
+
+def find_partitioned(source: str | os.PathLike[str]) -> Images:
+    """Return the images of a large source, as files or as rows of Parquet files.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A folder or file at a path or an address of fsspec, or what else `digitlib.inputs.find_inputs` takes. Parquet
+        files count where there are no pictures beside them.
+
+    Raises
+    ------
+    DigitError
+        If there is nothing, or no column of Parquet files holds encoded images.
+    """
+    store = open_store(source)
+    if isinstance(store, RemoteFolder):
+        files = store.files()
+    else:
+        folder, names = find_inputs(store.address if is_address(source) else source)
+        store, files = LocalFolder(folder), [(name, -1) for name in names]
+    names = [name for name, _ in files]
+    tables = [name for name in names if name.lower().endswith(".parquet")]
+    if tables and not any(name.lower().endswith(PICTURES) for name in names):
+        return ImageRows(store, tables, _columns(store, tables[0]))
+    return ImageFiles(store, files)
+
+
+def images_at(folder: str, columns: tuple[str, str]) -> Images:
+    """Return the images that a partition is read from, on a worker."""
+    store = open_store(folder)
+    return ImageRows(store, [], columns) if columns[0] else ImageFiles(store, [])
+
+
+def _columns(store: Store, name: str) -> tuple[str, str]:
+    """Return the columns of images and of names."""
+    schema = _opened(store, name).schema_arrow
+    image = next(
+        (column for column in IMAGE_COLUMNS if column in schema.names and _holds_bytes(schema.field(column))),
+        "",
+    )
+    if not image:
+        raise DigitError(
+            f"{store}/{name} has no column of encoded images, only {', '.join(schema.names)[:200]}: call the column of "
+            "JPEG or PNG bytes 'image'."
+        )
+    name = next((column for column in NAME_COLUMNS if column in schema.names and column != image), "")
+    inner = schema.field(image).type
+    if not name and pa.types.is_struct(inner) and "path" in [field.name for field in inner]:
+        name = f"{image}.path"
+    return image, name
+
+
+def _holds_bytes(field: Any) -> bool:
+    if pa.types.is_struct(field.type):
+        return any(inner.name == "bytes" and _holds_bytes(inner) for inner in field.type)
+    return bool(pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
+
+
+def _opened(store: Store, name: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(store.open(name))
+    except (OSError, pa.ArrowException) as error:
+        raise DigitError(
+            f"{store}/{name} is no whole Parquet file ({_said(error)}): fetch or write it again."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:150]

@@ -1,0 +1,148 @@
+"""One partition named, on a worker or here: read, decoded, shown to the network, written as one part."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from digitlib.decoding import decoded, unread
+from digitlib.errors import DigitError
+from digitlib.jobs import JOB, MANIFEST, Job, job_of
+from digitlib.partitions import Item, images_at
+from digitlib.recipes import Recipe
+from digitlib.stores import Store, open_store
+from digitlib.writing import FIRST, as_arrow, as_utf8
+
+if TYPE_CHECKING:
+    from digitlib.backend import keras
+
+BATCH, BATCH_BYTES = 1024, 64_000_000
+"""Images, and bytes of files, that a worker holds at a time."""
+
+
+def predict_partition(out: str, key: str, number: int) -> dict[str, Any]:
+    """Name the images of one partition and write them as one part, unless that is there and whole.
+
+    Parameters
+    ----------
+    out : str
+        The job's folder or address.
+    key : str
+        `Job.key`.
+    number : int
+        Which partition, from 0 on.
+
+    Returns
+    -------
+    dict
+        ``number``, ``images``, ``unreadable``, ``found`` (bool), and seconds: ``read``, ``decode``, ``network``,
+        ``write``, ``task`` (all of it) and ``cpu`` (of the process).
+    """
+    begin, cpu = time.perf_counter(), time.process_time()
+    store, job, manifest = _opened(out, key)
+    images = images_at(job.folder, job.columns)
+    partition = manifest.read_row_group(number)
+    part = _whole(store.get(job.part(number)), lambda: [as_utf8(name) for name in images.names(partition)])
+    found, clock = part is not None, _Clock()
+    if part is None:
+        part = as_arrow(
+            pd.concat(_named(images.items(partition), _network(out, key), clock), ignore_index=True)
+        )
+        if len(part) != images.count(partition):
+            raise DigitError(
+                f"{images.store} has changed since it was cut into partitions: choose another --out."
+            )
+        content = io.BytesIO()
+        pq.write_table(part, content, compression="zstd", write_page_checksum=True)
+        store.put(job.part(number), content.getvalue())
+        clock.lap("write")
+    bad = part["reason"].to_pandas().ne("").sum()
+    seconds = clock.seconds | {"task": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
+    return {"number": number, "images": len(part), "unreadable": int(bad), "found": found} | seconds
+
+
+class _Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(("read", "decode", "network", "write"), 0.0)
+        self._last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        """Count what has passed since the last call as time of a step."""
+        now = time.perf_counter()
+        self.seconds[step] += now - self._last
+        self._last = now
+
+
+def _whole(content: bytes | None, names: Callable[[], list[str]]) -> pa.Table | None:
+    """Return a part that is there, every page as its checksum says, with a row for each image; else None."""
+    if content is None:
+        return None
+    try:
+        part = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
+        return part if part.schema.names[:4] == FIRST and part["filename"].to_pylist() == names() else None
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _named(
+    items: Iterator[Item], network: tuple[keras.Model, Recipe, list[str]], clock: _Clock
+) -> Iterator[pd.DataFrame]:
+    """Yield predictions a batch at a time; reading, decoding and the network take turns on the worker's one thread."""
+    from digitlib.prediction import name_batch
+
+    recipe = network[1]
+    settings = (recipe.color_mode, recipe.image_size, max(recipe.image_size))
+    clock.lap("network")  # loading it
+    for batch in _batches(items):
+        clock.lap("read")
+        results = [
+            unread(data) if isinstance(data, OSError) else decoded(data, *settings) for _, data in batch
+        ]
+        clock.lap("decode")
+        table = name_batch(*network, results)
+        table.insert(0, "filename", [name for name, _ in batch])
+        yield table[[*FIRST, *table.columns.difference(FIRST, sort=False)]]
+        clock.lap("network")
+
+
+def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    held = 0
+    for name, data in items:
+        batch.append((name, data))
+        held += 0 if isinstance(data, OSError) else len(data)
+        if len(batch) == BATCH or held > BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+@lru_cache(1)
+def _opened(out: str, key: str) -> tuple[Store, Job, pq.ParquetFile]:
+    """Return a job's folder, the job and its manifest, once a process."""
+    store = open_store(out)
+    return store, job_of(store.get(JOB) or b"{}"), pq.ParquetFile(io.BytesIO(store.get(MANIFEST) or b""))
+
+
+@lru_cache(1)
+def _network(out: str, key: str) -> tuple[keras.Model, Recipe, list[str]]:
+    """Load the network that a job keeps, once a process."""
+    from digitlib.prediction import open_model
+
+    store = open_store(out)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("best_model.keras", "recipe.json", "source.json"):
+            (Path(folder) / name).write_bytes(store.get(f"_job/{name}") or b"")
+        return open_model(folder)

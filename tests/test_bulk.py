@@ -1,0 +1,280 @@
+"""Predictions partition by partition: from folders, Parquet and S3, resumed, damaged, on workers that die."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import digitlib as d
+from digitlib.cli import main
+from digitlib.runs import Run
+from digitlib.stores import open_store
+from tests.training import trained
+
+pytestmark = pytest.mark.slow  # a network is trained
+
+SIZE = 25
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give this module a project's top, with credentials for a server of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("bulk")
+        patch.setenv("DIGITLIB_ROOT", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def run(place: Path, sample: Path) -> Run:
+    return trained(sample, "runs/bulk", d.get_recipe("tiny", epochs=1))[0]
+
+
+@pytest.fixture(scope="module")
+def images(place: Path, sample: Path) -> Path:
+    """Return 60 images in two folders, and two files that are none."""
+    for number, path in enumerate(sorted((sample / "testSet").iterdir())[:60]):
+        target = place / "images" / "ab"[number % 2] / f"img_{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    (place / "images" / "a" / "img_3[x].jpg").write_bytes(b"\xff\xd8\xff but no picture")
+    (place / "images" / "b" / "img_100.png").write_bytes(b"")
+    return place / "images"
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path, run: Run, images: Path) -> pd.DataFrame:
+    """Return what one process says of all images in one table."""
+    d.predict_to_files(run.folder, *d.find_inputs(images), place / "one.parquet")
+    return pd.read_parquet(place / "one.parquet")
+
+
+@pytest.fixture(scope="module")
+def bucket(place: Path, images: Path) -> Iterator[str]:
+    """Start an S3-compatible server and put the images there."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        s3fs.S3FileSystem.clear_instance_cache()  # what is cached has another server's address
+        store = s3fs.S3FileSystem()
+        store.mkdir("digits")
+        store.put(str(images), "digits/scans", recursive=True)
+        yield "s3://digits"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def assert_same(parts: str | Path, whole: pd.DataFrame) -> None:
+    table = pd.read_parquet(parts)
+    numbers = ["confidence", "confidence_2", "confidence_3"]
+    pd.testing.assert_frame_equal(table.drop(columns=numbers), whole.drop(columns=numbers))
+    np.testing.assert_allclose(table[numbers], whole[numbers], atol=1e-6)
+
+
+def test_parts_hold_what_one_table_would(place: Path, run: Run, images: Path, whole: pd.DataFrame) -> None:
+    out = place / "plain"
+    arguments = [str(run.folder), str(images), "--out", f"{out}/", "--partition-size", str(SIZE)]
+    told = CliRunner().invoke(main, ["predict", *arguments])
+    assert told.exit_code == 0, told.output
+    assert "62 images, 2 of them unreadable (see the column reason); 3 partitions: plain" in told.output
+    assert_same(out, whole)
+    parts = sorted(path.name for path in out.glob("*.parquet"))
+    assert parts == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
+    assert [pq.read_metadata(out / name).num_rows for name in parts] == [25, 25, 12]
+
+
+def test_a_job_goes_on_and_does_damaged_parts_again(
+    place: Path, run: Run, images: Path, whole: pd.DataFrame
+) -> None:
+    out = place / "again"
+    first = d.predict_in_parts(run.folder, images, out, partition_size=10)
+    assert (first["images"], first["partitions"], first["found"]) == (62, 7, 0)
+    (out / "part-00001.parquet").unlink()
+    cut = out / "part-00002.parquet"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    turned = bytearray((out / "part-00003.parquet").read_bytes())
+    turned[60] ^= 1
+    (out / "part-00003.parquet").write_bytes(turned)
+    shutil.copy(out / "part-00005.parquet", out / "part-00004.parquet")  # whole, but of other images
+    second = d.predict_in_parts(run.folder, images, out, partition_size=10)
+    assert [one["number"] for one in second["tasks"] if not one["found"]] == [1, 2, 3, 4]
+    assert second["unreadable"] == 2
+    assert_same(out, whole)
+
+
+def test_a_resumed_job_keeps_its_list(place: Path, run: Run, images: Path, whole: pd.DataFrame) -> None:
+    out = place / "kept"
+    d.predict_in_parts(run.folder, images, out, partition_size=40)
+    (out / "part-00001.parquet").unlink()
+    late = images / "a" / "img_0000.png"
+    shutil.copy(images / "a" / "img_0.png", late)
+    try:
+        assert d.predict_in_parts(run.folder, images, out, partition_size=40)["found"] == 1
+    finally:
+        late.unlink()
+    assert_same(out, whole)
+
+
+def test_another_job_in_the_same_folder_is_refused(place: Path, run: Run, images: Path) -> None:
+    out = place / "mixed"
+    d.predict_in_parts(run.folder, images / "a", out)
+    before = (out / "part-00000.parquet").read_bytes()
+    with pytest.raises(d.DigitError, match=r"mixed holds the parts of another SOURCE \(.*images/a\)"):
+        d.predict_in_parts(run.folder, images, out)
+    with pytest.raises(d.DigitError, match=r"another --partition-size \(20000\)"):
+        d.predict_in_parts(run.folder, images / "a", out, partition_size=7)
+    other = place / "other"
+    shutil.copytree(run.folder, other)
+    d.build_model(d.get_recipe("tiny"), [str(n) for n in range(10)]).save(other / "best_model.keras")
+    with pytest.raises(d.DigitError, match="another network"):
+        d.predict_in_parts(other, images / "a", out)
+    assert (out / "part-00000.parquet").read_bytes() == before
+    with pytest.raises(d.DigitError, match="images holds other files"):
+        d.predict_in_parts(run.folder, images / "a", images)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workers", "1", "--out", "x.csv"], "partitions are written to a folder"),
+        (["--out", "x/", "--gallery", "x.html"], "without --submission and --gallery"),
+        (["--out", "nowhere://x/y"], "nowhere://x/y can't be reached"),
+    ],
+)
+def test_what_parts_can_not_do_is_said(
+    place: Path, run: Run, images: Path, arguments: list[str], said: str
+) -> None:
+    told = CliRunner().invoke(main, ["predict", str(run.folder), str(images), *arguments])
+    assert told.exit_code == 1
+    assert told.output.startswith("Error: ")
+    assert said in told.output
+
+
+@pytest.mark.parametrize(
+    ("module", "address", "said"),
+    [("s3fs", "s3://b/x", r"pip install 'digitlib\[cluster\]'"), ("gcsfs", "gs://b/x", "pip install gcsfs")],
+)
+def test_an_address_without_its_driver_gets_one_sentence(
+    module: str, address: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fsspec.core", module):  # as if neither were installed
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(d.DigitError, match=f"^{address} needs a driver .*{said}"):
+        open_store(address)
+
+
+def as_rows(images: Path, names: list[str], shape: str) -> pa.Table:
+    contents = [(images / name).read_bytes() for name in names]
+    if shape == "struct":
+        return pa.table({"image": [{"bytes": b, "path": n} for b, n in zip(contents, names, strict=True)]})
+    if shape == "nameless":
+        return pa.table({"label": list(range(len(names))), "image": contents})
+    return pa.table({"bytes": contents, "file_name": names})
+
+
+@pytest.mark.parametrize("shape", ["plain", "struct", "nameless"])
+def test_parquet_holds_images_too(
+    place: Path, run: Run, images: Path, whole: pd.DataFrame, shape: str
+) -> None:
+    folder, names = place / f"rows_{shape}", whole["filename"].tolist()
+    folder.mkdir()
+    pq.write_table(as_rows(images, names[:33], shape), folder / "a.parquet", row_group_size=10)
+    pq.write_table(as_rows(images, names[33:], shape), folder / "b.parquet", row_group_size=10)
+    out = place / f"of_rows_{shape}"
+    done = d.predict_in_parts(run.folder, folder, out, partition_size=15)
+    assert done["partitions"] == 4  # row groups of 10 10, 10 3 10, 10 9
+    expected = whole
+    if shape == "nameless":
+        numbers = [f"a.parquet#{n}" for n in range(33)] + [f"b.parquet#{n}" for n in range(29)]
+        expected = whole.assign(filename=numbers)
+    assert_same(out, expected)
+    assert d.predict_in_parts(run.folder, folder, out, partition_size=15)["found"] == 4
+
+
+def test_parquet_without_images_is_refused(place: Path, run: Run) -> None:
+    pq.write_table(pa.table({"a": [1]}), place / "numbers.parquet")
+    with pytest.raises(d.DigitError, match="no column of encoded images, only a"):
+        d.predict_in_parts(run.folder, place / "numbers.parquet", place / "numbers")
+
+
+def test_from_and_to_an_s3_server(place: Path, run: Run, bucket: str, whole: pd.DataFrame) -> None:
+    out = f"{bucket}/named"
+    done = d.predict_in_parts(run.folder, f"{bucket}/scans", out, partition_size=SIZE)
+    assert (done["images"], done["unreadable"], done["found"]) == (62, 2, 0)
+    assert_same(out, whole)
+    open_store(out)._fs.rm("digits/named/part-00001.parquet")
+    open_store(out)._fs.rm("digits/scans/b/img_1.png")
+    again = d.predict_in_parts(run.folder, f"{bucket}/scans/", out, partition_size=SIZE)
+    assert (again["found"], again["images"]) == (2, 62)
+    reasons = pd.read_parquet(out).set_index("filename")["reason"]
+    assert reasons["b/img_1.png"].startswith("can't be read: ")
+    with pytest.raises(d.DigitError, match="s3://digits/nothing holds no files"):
+        d.predict_in_parts(run.folder, f"{bucket}/nothing", f"{bucket}/none")
+
+
+def test_data_at_an_address_is_copied_once(place: Path, bucket: str) -> None:
+    store = open_store(f"{bucket}/x")._fs
+    for label in "01":
+        for number in range(3):
+            store.pipe_file(f"digits/train/{label}/{number}.png", bytes([number + 1]) * 9)
+    folder = d.as_folder(f"{bucket}/train")
+    assert [len(list((folder / label).iterdir())) for label in "01"] == [3, 3]
+    half = folder.with_name(f"{folder.name}.incomplete")
+    folder.rename(half)
+    (half / "0" / "0.png").write_bytes(b"x" * 9)  # of full length, so it is not fetched again
+    (half / "0" / "1.png").write_bytes(b"half")
+    (half / "0" / "gone.png").touch()
+    assert d.as_folder(f"{bucket}/train") == folder
+    assert (folder / "0" / "0.png").read_bytes() == b"x" * 9
+    assert (folder / "0" / "1.png").read_bytes() == bytes([2]) * 9
+    assert not (folder / "0" / "gone.png").exists()
+    store.rm("digits/train", recursive=True)
+    assert d.as_folder(f"{bucket}/train") == folder  # also without a network
+
+
+def kill_one_worker(out: Path, over: threading.Event, killed: list[int]) -> None:
+    """Kill a process that predicts, once the first part is there."""
+    while not over.wait(0.05):
+        if any(out.glob("part-*.parquet")):
+            for child in psutil.Process().children(recursive=True):
+                if "spawn_main" in " ".join(child.cmdline()) and child.memory_info().rss > 300_000_000:
+                    child.kill()
+                    killed.append(child.pid)
+                    return
+
+
+def test_two_workers_one_killed_name_what_one_process_names(place: Path, run: Run, sample: Path) -> None:
+    source, out = sample / "trainingSet", place / "workers"
+    over, killed = threading.Event(), list[int]()
+    killer = threading.Thread(target=kill_one_worker, args=(out, over, killed))
+    killer.start()
+    try:
+        lines: list[str] = []
+        done = d.predict_in_parts(run.folder, source, out, workers=2, partition_size=150, tell=lines.append)
+    finally:
+        over.set()
+        killer.join()
+    assert killed
+    assert "Dashboard: http" in lines[0]
+    assert (done["images"], done["partitions"]) == (4500, 30)
+    d.predict_to_files(run.folder, *d.find_inputs(source), place / "all.parquet")
+    assert_same(out, pd.read_parquet(place / "all.parquet"))
