@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,15 @@ def run_sweep(
     ------
     DigitError
         If the images can't be split, the folder holds the runs of other images, or no worker can be reached.
+
+    Notes
+    -----
+    The weights depend in their last bits on the number of threads, so that every run computes with ``space.threads`` of
+    them, wherever it is. Without workers it is this process whose TensorFlow keeps to that number from then on.
     """
     folder = open_run(out)
     find_images(as_folder(space.data))  # what can't work is refused before anything is made
-    with open_workers(scheduler, workers) as crew, alone(folder):
+    with open_workers(scheduler, workers) as crew, _nothing_left(folder), alone(folder):
         job = Job(str(folder.folder), space.threads, notebooks, dict(parameters or {}))
         _split_once(space, job)
         if space.trials:
@@ -79,6 +85,19 @@ def run_sweep(
         else:
             _try_all(space, job, crew)
     return read_sweep(folder)
+
+
+@contextmanager
+def _nothing_left(folder: Run) -> Iterator[None]:
+    """Remove the folder after an error that came before anything was made in it."""
+    new = [path for path in (folder.folder, folder.folder.parent) if not path.exists()]
+    try:
+        yield
+    except DigitError:
+        with suppress(OSError):  # it is not empty
+            for path in new:
+                path.rmdir()
+        raise
 
 
 def _try_all(space: Space, job: Job, crew: Here | Workers) -> None:

@@ -188,7 +188,7 @@ def results_of(run: Run) -> dict[str, Any]:
     -------
     dict
         ``validation_accuracy`` with ``validation_low`` and ``validation_high`` (95 %, Wilson), ``n_validation``,
-        ``best_epoch``, ``epochs``, ``seconds`` (of training), ``parameters``.
+        ``best_epoch``, ``epochs_done``, ``seconds`` (of training), ``parameters``.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def results_of(run: Run) -> dict[str, Any]:
     low, high = wilson_interval(round(share * n), n)
     return {
         "validation_accuracy": round(share * n) / n, "validation_low": low, "validation_high": high, "n_validation": n,
-        "best_epoch": metrics["best_epoch"], "epochs": metrics["epochs"], "seconds": metrics["fit_seconds"],
+        "best_epoch": metrics["best_epoch"], "epochs_done": metrics["epochs"], "seconds": metrics["fit_seconds"],
         "parameters": metrics["parameters"],
     }  # fmt: skip
 
@@ -214,5 +214,5 @@ def results_so_far(run: Run) -> dict[str, Any]:
     low, high = wilson_interval(right, n)
     return {
         "validation_accuracy": right / n, "validation_low": low, "validation_high": high, "n_validation": n,
-        "best_epoch": int(best["epoch"]), "epochs": len(history), "seconds": float(history["seconds"].iloc[-1]),
+        "best_epoch": int(best["epoch"]), "epochs_done": len(history), "seconds": float(history["seconds"].iloc[-1]),
     }  # fmt: skip

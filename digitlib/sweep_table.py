@@ -17,7 +17,7 @@ from digitlib.runs import Run, open_run, read_table, resolve, shown, write_table
 from digitlib.sweep_space import Settings
 
 RESULTS = (
-    "validation_accuracy", "validation_low", "validation_high", "n_validation", "best_epoch", "epochs", "seconds",
+    "validation_accuracy", "validation_low", "validation_high", "n_validation", "best_epoch", "epochs_done", "seconds",
     "parameters", "threads",
 )  # fmt: skip
 """Numbers of the table."""
@@ -65,7 +65,7 @@ def read_sweep(out: str | os.PathLike[str] | Run) -> pd.DataFrame:
     pandas.DataFrame
         A row a run: ``run`` (its folder), ``state`` ("done", "pruned", "failed" or "waiting"), ``recipe``, ``seed`` and
         the other settings, ``validation_accuracy`` (0 to 1) with ``validation_low`` and ``validation_high`` (95 %,
-        Wilson), ``n_validation``, ``best_epoch``, ``epochs``, ``seconds`` (of training), ``parameters``, ``threads``,
+        Wilson), ``n_validation``, ``best_epoch``, ``epochs_done``, ``seconds`` (of training), ``parameters``, ``threads``,
         ``reason``. Nothing in it comes from the test part.
 
     Raises
@@ -77,7 +77,7 @@ def read_sweep(out: str | os.PathLike[str] | Run) -> pd.DataFrame:
     if not (folder / TABLE).exists():
         raise DigitError(f"{folder} has no {TABLE}: run `digitlib sweep SPACE.yml --out {folder}` first.")
     table = read_table(folder / TABLE)
-    for name in RESULTS:
+    for name in table.columns.intersection(RESULTS):
         table[name] = pd.to_numeric(table[name])
     return table.sort_values("validation_accuracy", ascending=False, kind="stable", ignore_index=True)
 

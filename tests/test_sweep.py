@@ -36,7 +36,7 @@ class Trainer:
         if recipe.seed in self.failing:
             raise MemoryError("no room for the network\nand more")
         metrics = {
-            "validation_accuracy": 0.9 + recipe.seed / 100, "n_validation": 40, "n_test": 80, "best_epoch": 1, "epochs": 2,
+            "validation_accuracy": 0.9 + recipe.seed / 100, "n_validation": 100, "n_test": 80, "best_epoch": 1, "epochs": 2,
             "fit_seconds": 3.0 - recipe.seed / 10, "parameters": 1000, "test_accuracy": 0.8125, "test_accuracy_low": 0.71,
             "test_accuracy_high": 0.88,
         }  # fmt: skip
@@ -233,7 +233,7 @@ def test_optuna_tries_stops_and_goes_on(digits: Path) -> None:
     assert len(table) == 6
     assert set(table["state"]) <= {"done", "pruned"}
     assert len(set(table["learning_rate"])) == 6
-    assert table.loc[table["state"] == "pruned", "epochs"].lt(4).all()
+    assert table.loc[table["state"] == "pruned", "epochs_done"].lt(4).all()
     again = run_command(*arguments, "-p", "trials", "7", root=digits.parent)
     assert "6 of 7 runs: done before" in again.stdout
     assert len(d.read_sweep("runs/optuna")) == 7
