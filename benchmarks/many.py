@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import joblib
 import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import simplejpeg
-from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 
 import digitlib as d
 from digitlib.recipes import HAND_AUGMENTATION
@@ -44,10 +45,15 @@ def make(run: d.Run, top: Path, first: int, n: int) -> None:
         Number of the first image, and how many; multiples of `A_FOLDER`.
     """
     starts = range(first, first + n, A_FOLDER)
+    # The pool that reading files uses too: joblib.Parallel can't take it over.
+    executor = get_reusable_executor(joblib.cpu_count())
     tasks = [
-        delayed(_write)(str(run.folder), top, start, kind) for kind in ("files", "rows") for start in starts
+        executor.submit(_write, str(run.folder), top, start, kind)
+        for kind in ("files", "rows")
+        for start in starts
     ]
-    Parallel(n_jobs=-1)(tasks)
+    for task in tasks:
+        task.result()
 
 
 def _write(run_dir: str, top: Path, start: int, kind: str) -> None:

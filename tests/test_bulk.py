@@ -201,13 +201,13 @@ def test_parquet_holds_images_too(
     pq.write_table(as_rows(images, names[33:], shape), folder / "b.parquet", row_group_size=10)
     out = place / f"of_rows_{shape}"
     done = d.predict_in_parts(run.folder, folder, out, partition_size=15)
-    assert done["partitions"] == 4  # row groups of 10 10, 10 3 10, 10 9
+    assert done["partitions"] == 3  # row groups of 10 10, 10 3 10, 10 9
     expected = whole
     if shape == "nameless":
         numbers = [f"a.parquet#{n}" for n in range(33)] + [f"b.parquet#{n}" for n in range(29)]
         expected = whole.assign(filename=numbers)
     assert_same(out, expected)
-    assert d.predict_in_parts(run.folder, folder, out, partition_size=15)["found"] == 4
+    assert d.predict_in_parts(run.folder, folder, out, partition_size=15)["found"] == 3
 
 
 def test_parquet_without_images_is_refused(place: Path, run: Run) -> None:
