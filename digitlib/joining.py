@@ -50,7 +50,7 @@ def join_networks(
     image = keras.Input(image_shape, name="image")
     copies: list[tuple[layers.Layer, layers.Layer]] = []
     answers = [_beside(network, number, image, copies) for number, network in enumerate(networks, start=1)]
-    joined = keras.Model(image, layers.Average(name="mean")(answers), name="ensemble")
+    joined = keras.Model(image, layers.Average(name="answer")(answers), name="ensemble")
     for layer, copy in copies:
         copy.set_weights(layer.get_weights())
     joined.compile(
