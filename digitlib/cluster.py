@@ -178,6 +178,18 @@ def limit_threads(n: int) -> None:
         os.environ[names[3]] = str(n)
 
 
+def _check_certificates(scheduler: str) -> None:
+    """Refuse an encrypted address where no certificate is set: Dask would tell of the inside of its sockets."""
+    import dask
+
+    names = [f"distributed.comm.tls.{name}" for name in ("ca-file", "client.cert")]
+    if scheduler.startswith("tls://") and not all(dask.config.get(name, None) for name in names):
+        raise DigitError(
+            f"{scheduler} is encrypted and needs certificates: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+            "..._CLIENT__CERT and ..._CLIENT__KEY, as docs/clusters.md shows."
+        )
+
+
 @contextmanager
 def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Here | Workers]:
     """Connect to a cluster, or start one on this machine, or do without.
@@ -197,7 +209,7 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
     Raises
     ------
     DigitError
-        If Dask is not installed, or nobody answers at that address.
+        If Dask is not installed, nobody answers at that address, or it is encrypted and no certificate is set.
     """
     if not scheduler and workers < 2:
         yield Here()
@@ -208,6 +220,7 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
         raise DigitError(MISSING.format(what="--scheduler" if scheduler else "--workers")) from error
     with ExitStack() as opened:
         if scheduler:
+            _check_certificates(scheduler)
             try:
                 client = distributed.Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
             except (OSError, ValueError, ImportError) as error:

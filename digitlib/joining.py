@@ -48,9 +48,9 @@ def join_networks(
                 f"{network.name!r} is not one layer after another, as an ensemble is not: name the ensemble's own members."
             )
     image = keras.Input(image_shape, name="image")
-    copies: list[tuple[layers.Layer, layers.Layer]] = []
+    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
     answers = [_beside(network, number, image, copies) for number, network in enumerate(networks, start=1)]
-    joined = keras.Model(image, layers.Average(name="mean")(answers), name="ensemble")
+    joined = keras.Model(image, layers.Average(name="answer")(answers), name="ensemble")
     for layer, copy in copies:
         copy.set_weights(layer.get_weights())
     joined.compile(
@@ -65,7 +65,7 @@ def _beside(
     network: keras.Model,
     number: int,
     image: keras.KerasTensor,
-    copies: list[tuple[layers.Layer, layers.Layer]],
+    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]],
 ) -> keras.KerasTensor:
     """Build a network's layers anew behind `image`, under names of their own, and note which is a copy of which."""
     height, width = network.input_shape[1:3]

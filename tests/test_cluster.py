@@ -58,3 +58,11 @@ def test_a_scheduler_that_is_not_there_gets_one_sentence(monkeypatch: pytest.Mon
         open_workers("tcp://127.0.0.1:9"),
     ):
         pass
+
+
+def test_an_encrypted_scheduler_without_certificates_gets_one_sentence() -> None:
+    with (
+        pytest.raises(d.DigitError, match="needs certificates: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE"),
+        open_workers("tls://127.0.0.1:9"),
+    ):
+        pass
