@@ -42,6 +42,11 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
     ----------
     counts : pandas.DataFrame
         As from `digitlib.counts.class_counts`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A bar each class.
     """
     _, axes = plt.subplots(figsize=(max(6.0, 0.35 * len(counts)), 3.2), layout="constrained")
     names = counts["Classes"].map(drawable)
@@ -83,6 +88,11 @@ def plot_images(
         Colour of each title.
     size : float
         Side of an image in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With all images.
     """
     rows = -(-len(images) // columns)
     lines = max(title.count("\n") for title in titles) + 1
@@ -109,7 +119,20 @@ def plot_images(
 
 
 def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Figure:
-    """Draw each original above several augmented versions of it, one column an image."""
+    """Draw each original above several augmented versions of it, one column an image.
+
+    Parameters
+    ----------
+    originals : numpy.ndarray
+        Float in 0 to 1, shape (n, height, width, 1 or 3).
+    augmented : sequence of numpy.ndarray
+        Several arrays of that shape, each another version of all images.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row of originals, and a row for each version.
+    """
     images = [*originals, *(image for batch in augmented for image in batch)]
     titles = ["original"] * len(originals) + ["varied"] * (len(images) - len(originals))
     colors = [BLUE] * len(originals) + [RED] * (len(images) - len(originals))
@@ -127,6 +150,11 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
         The epoch whose weights were kept.
     title : str
         Stands above both.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Accuracy left, loss right.
     """
     figure, both = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
     chosen = history.set_index("epoch").loc[best]
@@ -154,6 +182,16 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     """Draw a confusion matrix whose few mistakes stay readable beside the full diagonal.
 
     Colour is logarithmic; empty cells stay white and without a number.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Counts, as from `digitlib.evaluation.confusion_table`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Rows are true classes, columns what they were taken for.
     """
     table = table.rename(index=drawable, columns=drawable)
     n = len(table)
@@ -178,6 +216,11 @@ def plot_growth(table: pd.DataFrame) -> Axes:
     ----------
     table : pandas.DataFrame
         ``step`` (str), ``n`` (images) and ``seconds``, as from ``benchmarks/growth.py``.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A line each step.
     """
     _, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     looks = zip((BLUE, ORANGE, GREEN, RED, GREY), "osD^v", strict=True)

@@ -49,6 +49,13 @@ def share_split(prepared: Run, run: Run) -> None:
 def train_run(run: Run, recipe: Recipe) -> Recipe:
     """Train a recipe in a run that has its split; a training that was stopped goes on.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+    recipe : Recipe
+        What to train.
+
     Returns
     -------
     Recipe
@@ -68,7 +75,18 @@ def train_run(run: Run, recipe: Recipe) -> Recipe:
 
 
 def evaluate_run(run: Run) -> dict[str, Any]:
-    """Look at the test part once, write ``metrics.json`` and return it."""
+    """Look at the test part once, write ``metrics.json`` and return it.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 05 has trained.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
     recipe, model = load_recipe(run), load_best_model(run)
     images = plain_generator(run, recipe, "test")
     test = model.evaluate(images, verbose=0, return_dict=True)

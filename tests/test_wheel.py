@@ -131,7 +131,7 @@ def test_ones_own_copy_of_the_notebooks_comes_first_and_is_never_overwritten(roo
     assert notebooks_folder() == root / "notebooks"
     assert example_photos()[0].is_relative_to(root)
     copied[0].write_text("mine")
-    with pytest.raises(DigitError, match="01_data_preparation.* is already there"):
+    with pytest.raises(DigitError, match=r"01_data_preparation\.ipynb is already there"):
         copy_notebooks("notebooks")
     told = CliRunner().invoke(main, ["notebooks"])
     assert (told.exit_code, "choose another folder" in told.output) == (1, True)
