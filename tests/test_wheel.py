@@ -48,6 +48,8 @@ def outside(*command: str | Path, cwd: Path) -> str:
     """Run a command as on another computer: nothing leads to the repository."""
     hidden = ("PYTHONPATH", "DIGITLIB_ROOT", "MPLBACKEND")
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    # The dependencies' own data, such as nbconvert's templates, are looked for in the environment that is running.
+    environment["JUPYTER_PATH"] = str(Path(sysconfig.get_path("data")) / "share/jupyter")
     told = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert told.returncode == 0, told.stdout + told.stderr
     return told.stdout
