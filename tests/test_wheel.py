@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -94,7 +95,7 @@ def test_the_notebook_in_the_docs_names_own_images(installed: Path, digits: Path
     (digits / "testSet").rename(place / "to_name")
     text = (TOP / "docs/own_notebook.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert sum(len(block.splitlines()) for block in blocks) <= 12
+    assert sum(len(block.splitlines()) for block in blocks) == 10
     cells = [nbformat.v4.new_code_cell(block.rstrip()) for block in blocks]
     cells[1].metadata["tags"] = ["parameters"]
     cells.append(nbformat.v4.new_code_cell("named.to_csv('named.csv', index=False)"))
@@ -103,16 +104,15 @@ def test_the_notebook_in_the_docs_names_own_images(installed: Path, digits: Path
         nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), place / "own.ipynb"
     )
     outside(installed, "-m", "papermill", "own.ipynb", "done.ipynb", "-p", "recipe", "tiny", cwd=place)
-    cells = nbformat.read(place / "done.ipynb", 4).cells
-    told = [out.text for cell in cells for out in cell.outputs if out.get("name") == "stdout"]
-    assert re.fullmatch(r"[\d.]+% of 80 test images are right\n", "".join(told))
+    metrics = json.loads((place / "runs/mine/metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["n_test"], metrics["recipe"]) == (80, "tiny")
+    assert metrics["test_accuracy"] > 0.3  # ten classes, and an epoch or two
     named = pd.read_csv(place / "named.csv", dtype={"label": str})
     assert named["filename"].tolist() == sorted(
         named["filename"], key=lambda name: int(re.findall(r"\d+", name)[0])
     )
     assert len(named) == 12
     assert set(named["label"]) <= set("0123456789")
-    assert (place / "runs/mine/metrics.json").exists()
 
 
 def test_ones_own_copy_of_the_notebooks_comes_first_and_is_never_overwritten(root: Path) -> None:
