@@ -105,8 +105,16 @@ def calibration_table(confidence: np.ndarray, correct: np.ndarray, bins: int = 1
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
     """Return the expected calibration error: how far confidence and accuracy are apart, weighted by images.
 
-    Guo et al. (2017) use 15 parts of equal width. Chance alone makes it larger than 0; see `calibration_table` for the
-    parameters.
+    Guo et al. (2017) use 15 parts of equal width. Chance alone makes it larger than 0.
+
+    Parameters
+    ----------
+    confidence : numpy.ndarray
+        Probability of the answer given, shape (n,), 0 to 1.
+    correct : numpy.ndarray
+        Whether it was right, bool, shape (n,).
+    bins : int
+        Parts of equal width, from 1.
 
     Returns
     -------

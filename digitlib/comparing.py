@@ -26,6 +26,7 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     Returns
     -------
     low, high : float
+        0 to 1.
 
     Examples
     --------

@@ -19,6 +19,11 @@ def class_counts(run: Run) -> pd.DataFrame:
     Counted from the files in TRAIN/ and TEST/; from the manifest if the run
     was made without these folders.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+
     Returns
     -------
     pandas.DataFrame
@@ -44,7 +49,18 @@ def class_counts(run: Run) -> pd.DataFrame:
 
 
 def part_counts(run: Run) -> pd.DataFrame:
-    """Return the number of images per class (rows) and part (columns) by the manifest, with totals."""
+    """Return the number of images per class (rows) and part (columns) by the manifest, with totals.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+
+    Returns
+    -------
+    pandas.DataFrame
+        int64; the last row and column, ``total``, are sums.
+    """
     manifest = read_split(run)
     table = pd.crosstab(manifest["class"], manifest["part"], margins=True, margins_name="total")
     parts = [part for part in ("train", "validation", "test") if part in table]
@@ -53,6 +69,11 @@ def part_counts(run: Run) -> pd.DataFrame:
 
 def repeated_images(run: Run) -> pd.DataFrame:
     """Return images that stand in more than one part, byte for byte.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
 
     Returns
     -------

@@ -16,7 +16,7 @@ import joblib
 import numpy as np
 import simplejpeg
 from joblib.externals.loky import get_reusable_executor
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 ColorMode = Literal["grayscale", "rgb", "native"]
 
@@ -109,7 +109,7 @@ def decode(
         array = np.asarray(picture)
     except Unreadable:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise Unreadable("not an image") from error
     except Image.DecompressionBombError as error:
         raise Unreadable("too large: a decompression bomb") from error

@@ -26,6 +26,11 @@ def exact_duplicates(run: Run) -> pd.DataFrame:
     Notebook 01 has already taken those out of training that stand in a later
     part as well (see ``rejected.csv``); what is found here is in one part, or has two labels.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+
     Returns
     -------
     pandas.DataFrame

@@ -22,6 +22,16 @@ from digitlib.training import best_epoch, generators_for, plain_generator, read_
 def load_best_model(run: Run) -> keras.Model:
     """Return the network of a run's best epoch.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 05 has trained.
+
+    Returns
+    -------
+    keras.Model
+        Ready to predict, computing in float32.
+
     Raises
     ------
     DigitError
@@ -53,6 +63,13 @@ def load_model(path: Path) -> keras.Model:
 def predict_generator(model: keras.Model, generator: ImageBatches) -> pd.DataFrame:
     """Return what a network says of each image of an unshuffled generator.
 
+    Parameters
+    ----------
+    model : keras.Model
+        As from `load_best_model`.
+    generator : ImageBatches
+        As from `digitlib.training.plain_generator`.
+
     Returns
     -------
     pandas.DataFrame
@@ -82,7 +99,20 @@ def predict_generator(model: keras.Model, generator: ImageBatches) -> pd.DataFra
 
 
 def confusion_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
-    """Return counts of true classes (rows) against predicted ones (columns)."""
+    """Return counts of true classes (rows) against predicted ones (columns).
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        As from `predict_generator`.
+    class_names : list of str
+        All classes, in order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        int64, a row and a column for each of `class_names`.
+    """
     counts = confusion_matrix(predictions["true"], predictions["predicted"], labels=class_names)
     return pd.DataFrame(
         counts, index=pd.Index(class_names, name="true"), columns=pd.Index(class_names, name="predicted")
@@ -91,6 +121,13 @@ def confusion_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.Dat
 
 def per_class_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
     """Return precision, recall and F1 of each class, with 95 % intervals.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        As from `predict_generator`.
+    class_names : list of str
+        All classes, in order.
 
     Returns
     -------
@@ -114,7 +151,20 @@ def per_class_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.Dat
 
 
 def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> pd.DataFrame:
-    """Return the wrong predictions that the network was surest of."""
+    """Return the wrong predictions that the network was surest of.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        As from `predict_generator`.
+    n : int
+        How many at most.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of `predictions`, the surest first.
+    """
     return predictions[~predictions["correct"]].nlargest(n, "confidence").reset_index(drop=True)
 
 
@@ -123,6 +173,15 @@ def training_accuracy(model: keras.Model, run: Run, recipe: Recipe) -> pd.DataFr
 
     The classic notebook's "train accuracy" was measured on augmented images:
     lower than on the same images as they are, and no measure of overfitting.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As from `load_best_model`.
+    run : Run
+        The run that trained it.
+    recipe : Recipe
+        What it was trained with.
 
     Returns
     -------

@@ -110,6 +110,11 @@ def fill_folders(run: Run, manifest: pd.DataFrame | None = None, about: dict[str
 def undo(run: Run) -> list[Path]:
     """Put moved images back where they were and remove what the split made, and nothing else.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared, also one that was stopped while it did.
+
     Returns
     -------
     list of pathlib.Path

@@ -90,7 +90,18 @@ def write_gallery(
 
 
 def guess_titles(predictions: pd.DataFrame) -> list[str]:
-    """Return the likeliest classes of each prediction and how likely they are, a line each."""
+    """Return the likeliest classes of each prediction and how likely they are, a line each.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        As from `digitlib.prediction.predict_files`.
+
+    Returns
+    -------
+    list of str
+        As many as rows.
+    """
     return [
         "\n".join(f"{name}  {share:.0%}" for name, share in _shares(row))
         for row in predictions.to_dict("records")

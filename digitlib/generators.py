@@ -231,6 +231,7 @@ def generator_from_split(run: Run, parts: str | tuple[str, ...], **options: Any)
     Returns
     -------
     ImageBatches
+        In the order of the split unless it shuffles.
 
     Raises
     ------
@@ -270,6 +271,7 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     Returns
     -------
     ImageBatches
+        In natural order of the files unless it shuffles.
 
     Raises
     ------

@@ -28,6 +28,11 @@ def plot_label_issues(run: Run, issues: pd.DataFrame, columns: int = 6) -> Figur
     columns : int
         Pictures a row.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row a line of pictures.
+
     Raises
     ------
     DigitError
@@ -48,6 +53,11 @@ def plot_twins(run: Run, pairs: pd.DataFrame, columns: int = 6) -> Figure:
         At least one row, as from `digitlib.duplicates.near_duplicates`.
     columns : int
         Pictures a row, an even number.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Each picture stands left of its twin.
 
     Raises
     ------

@@ -36,6 +36,7 @@ def label_recipe(recipe: str = "tiny", *, epochs: int | None = None, seed: int =
     Returns
     -------
     Recipe
+        To train with on each part of the images in turn.
 
     Raises
     ------
@@ -166,5 +167,13 @@ def found_of_planted(planted: pd.DataFrame, issues: pd.DataFrame) -> dict[str, i
 
 
 def save_label_issues(run: Run, issues: pd.DataFrame) -> None:
-    """Write ``label_issues.csv`` into a run; `issues` is from `find_label_issues`."""
+    """Write ``label_issues.csv`` into a run.
+
+    Parameters
+    ----------
+    run : Run
+        Where to write.
+    issues : pandas.DataFrame
+        As from `find_label_issues`.
+    """
     write_table(run / "label_issues.csv", issues.round({"quality": 6}))

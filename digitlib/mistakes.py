@@ -39,7 +39,24 @@ def confused_pairs(predictions: pd.DataFrame, n: int = 4) -> pd.DataFrame:
 
 
 def mistaken_for(predictions: pd.DataFrame, true: str, predicted: str, n: int = 4) -> pd.DataFrame:
-    """Return up to `n` images of class `true` that were named `predicted`, the surest first."""
+    """Return up to `n` images of class `true` that were named `predicted`, the surest first.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        As from `digitlib.evaluation.predict_generator`.
+    true : str
+        The class that they are of.
+    predicted : str
+        The class that they were taken for.
+    n : int
+        How many at most.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of `predictions`; none if it never happened.
+    """
     wanted = (predictions["true"] == true) & (predictions["predicted"] == predicted)
     return predictions[wanted].nlargest(n, "confidence").reset_index(drop=True)
 

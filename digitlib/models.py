@@ -50,7 +50,20 @@ def seed_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
 
 
 def tiny_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return a network that trains in seconds, for tests; parameters as in `seed_cnn`."""
+    """Return a network that trains in seconds, for tests.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Height, width and channels (1 or 3) of the images.
+    n_classes : int
+        Number of classes, from 2.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled; softmax over the classes at its end.
+    """
     return keras.Sequential(
         [
             keras.Input(image_shape),
@@ -64,16 +77,41 @@ def tiny_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
 
 
 def small_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return a small batch-normalised network, 132,618 parameters for ten digits; arguments as in `seed_cnn`.
+    """Return a small batch-normalised network, 132,618 parameters for ten digits.
 
     The first layer halves the picture at once: at full size, convolutions cost
     most and see least. Channels are multiples of 16, in which oneDNN computes.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Height, width and channels (1 or 3) of the images.
+    n_classes : int
+        Number of classes, from 2.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled; softmax over the classes at its end.
     """
     return _normalised("small", (32, 64, 64, 128), image_shape, n_classes)
 
 
 def wide_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return the `small_cnn` with more channels and dropout; arguments as in `seed_cnn`."""
+    """Return the `small_cnn` with more channels and dropout.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Height, width and channels (1 or 3) of the images.
+    n_classes : int
+        Number of classes, from 2.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled; softmax over the classes at its end.
+    """
     return _normalised("wide", (64, 64, 128, 192), image_shape, n_classes, dropout=0.3)
 
 
@@ -131,6 +169,7 @@ def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool =
     Returns
     -------
     keras.Model
+        Not compiled.
 
     Raises
     ------
@@ -153,6 +192,11 @@ def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool =
 
 def layer_table(model: keras.Model) -> pd.DataFrame:
     """Return what `model.summary()` prints, as a table.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A built network.
 
     Returns
     -------

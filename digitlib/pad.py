@@ -108,8 +108,8 @@ class DrawingPad(anywidget.AnyWidget):
 
     _esm = web_file("drawing.js") + web_file("pad.js")
     _css = web_file("pad.css")
-    strokes: traitlets.List = traitlets.List().tag(sync=True)
-    answers: traitlets.List = traitlets.List().tag(sync=True)
+    strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    answers: traitlets.List[Any] = traitlets.List().tag(sync=True)
     form = traitlets.Bytes().tag(sync=True)
 
     def __init__(

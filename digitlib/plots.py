@@ -39,6 +39,11 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
     ----------
     counts : pandas.DataFrame
         As from `digitlib.counts.class_counts`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A bar each class.
     """
     figure, axes = plt.subplots(figsize=(max(WIDTH, 0.35 * len(counts)), 3.2), layout="constrained")
     names = counts["Classes"].map(drawable)
@@ -91,6 +96,11 @@ def plot_images(
         Side of an image in inches; as large as a row of them fits into a notebook, but not above 2, if not given.
     alt : str
         What the images are, for `digitlib.showing.alt_text`; the titles follow it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With all images.
     """
     size = min(2.0, WIDTH / columns) if size is None else size
     rows = -(-len(images) // columns)
@@ -127,7 +137,20 @@ def _listed(what: str, titles: Sequence[str], most: int = 40) -> str:
 
 
 def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Figure:
-    """Draw each original above several augmented versions of it, one column an image."""
+    """Draw each original above several augmented versions of it, one column an image.
+
+    Parameters
+    ----------
+    originals : numpy.ndarray
+        Float in 0 to 1, shape (n, height, width, 1 or 3).
+    augmented : sequence of numpy.ndarray
+        Several arrays of that shape, each another version of all images.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row of originals, and a row for each version.
+    """
     images = [*originals, *(image for batch in augmented for image in batch)]
     titles = ["original"] * len(originals) + ["varied"] * (len(images) - len(originals))
     colors = [BLUE] * len(originals) + [RED] * (len(images) - len(originals))
@@ -150,6 +173,11 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
         The epoch whose weights were kept.
     title : str
         Stands above both.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Accuracy left, loss right.
     """
     figure, both = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
     chosen = history.set_index("epoch").loc[best]
@@ -188,6 +216,16 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     """Draw a confusion matrix whose few mistakes stay readable beside the full diagonal.
 
     Colour is logarithmic; empty cells stay white and without a number.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Counts, as from `digitlib.evaluation.confusion_table`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Rows are true classes, columns what they were taken for.
     """
     table = table.rename(index=drawable, columns=drawable)
     n = len(table)
@@ -220,6 +258,11 @@ def plot_growth(table: pd.DataFrame) -> Axes:
     ----------
     table : pandas.DataFrame
         ``step`` (str), ``n`` (images) and ``seconds``, as from ``benchmarks/growth.py``.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A line each step.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
     looks = zip((BLUE, ORANGE, GREEN, RED, GREY), "osD^v", strict=True)

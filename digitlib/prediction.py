@@ -34,6 +34,18 @@ def unlabelled_files(run: Run) -> tuple[Path, list[str]]:
     """Return the folder of unlabelled images beside a run's data and the names in it, in natural order.
 
     Without such a folder it is the test part that is named.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+
+    Returns
+    -------
+    folder : pathlib.Path
+        Where they are.
+    filenames : list of str
+        Relative to `folder`.
     """
     folder = run.read_json("source.json")["unlabelled"]
     if folder:
@@ -73,7 +85,22 @@ def predict_files(
 def predict_batches(
     model: keras.Model, recipe: Recipe, class_names: list[str], folder: Path, filenames: list[str]
 ) -> Iterator[pd.DataFrame]:
-    """Yield what `predict_files` returns in parts, while the next files are being decoded by other processes."""
+    """Yield what `predict_files` returns in parts, while the next files are being decoded by other processes.
+
+    Parameters
+    ----------
+    model, recipe, class_names
+        The network, what it was trained with, and its classes in order.
+    folder : pathlib.Path
+        Where the files are.
+    filenames : list of str
+        Relative to `folder`.
+
+    Yields
+    ------
+    pandas.DataFrame
+        The next rows, in the given order.
+    """
     results = read_files(
         [str(folder / name) for name in filenames],
         recipe.color_mode,
@@ -131,6 +158,20 @@ def _resized(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
 
 def open_model(run_or_model: str | os.PathLike[str]) -> tuple[keras.Model, Recipe, list[str]]:
     """Return the network, recipe and class names of a run's folder, or of a model file inside one.
+
+    Parameters
+    ----------
+    run_or_model : str or path-like
+        A run's folder, or its ``best_model.keras``.
+
+    Returns
+    -------
+    model : keras.Model
+        The network, ready to predict.
+    recipe : Recipe
+        What it was trained with.
+    class_names : list of str
+        Its classes, in the order of its outputs.
 
     Raises
     ------

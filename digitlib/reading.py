@@ -32,7 +32,17 @@ COLUMNS = ["line", "position", "x", "y", "width", "height"]
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Return a photo upright, as uint8 of shape (height, width, 1 or 3).
+    """Return a photo upright.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A photo or scan, in any form that Pillow reads.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (height, width, 1 or 3), turned as the camera noted it.
 
     Raises
     ------
@@ -69,7 +79,18 @@ def find_digits(photo: np.ndarray) -> pd.DataFrame:
 
 
 def digit_pictures(photo: np.ndarray) -> np.ndarray:
-    """Return the digits that `find_digits` finds, in MNIST's form: uint8, shape (n, 28, 28)."""
+    """Return the digits that `find_digits` finds, in MNIST's form.
+
+    Parameters
+    ----------
+    photo : numpy.ndarray
+        As from `read_image`: uint8, shape (height, width, 1 or 3).
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (n, 28, 28), 0 (paper) to 255 (ink), in the order of reading.
+    """
     ink, pieces = _pieces(photo)
     table, angle = reading_order(table_of(pieces))
     return _pictures([pieces[number] for number in table["piece"]], ink, angle)
@@ -123,7 +144,18 @@ def read_photo(
 
 
 def text_lines(table: pd.DataFrame) -> list[str]:
-    """Return one string a line of writing, of a table from `read_photo`."""
+    """Return one string a line of writing.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `read_photo`.
+
+    Returns
+    -------
+    list of str
+        From top to bottom; empty for an empty table.
+    """
     return [str("".join(labels)) for _, labels in table.groupby("line")["label"]]
 
 

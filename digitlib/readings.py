@@ -35,6 +35,11 @@ def example_photos() -> list[Path]:
     They are composed of digits of the sample's test part by
     ``tools/compose_photos.py``.
 
+    Returns
+    -------
+    list of pathlib.Path
+        Three JPEG files.
+
     Raises
     ------
     DigitError
@@ -124,6 +129,15 @@ def write_reading(path: Path, photos: dict[str, pd.DataFrame]) -> None:
 def save_drawn(path: Path, photo: str | os.PathLike[str], table: pd.DataFrame) -> None:
     """Save the photo as PNG with each digit's box, label and confidence drawn onto it, no larger than 1,600 pixels.
 
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file to write, ending in ``.png``.
+    photo : str or path-like
+        The photo that was read; it stays as it is.
+    table : pandas.DataFrame
+        As from `digitlib.reading.read_photo`.
+
     Raises
     ------
     DigitError
@@ -145,6 +159,11 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
     table : pandas.DataFrame
         As from `read_photo`. What the network is less than 80 % sure of is
         drawn in the second colour, with a question mark.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
     """
     picture = Image.fromarray(photo[..., 0] if photo.shape[-1] == 1 else photo).convert("RGB")
     scale = min(1.0, LARGEST_DRAWN / max(picture.size))
@@ -173,6 +192,11 @@ def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) 
         As from `digitlib.reading.read_image`.
     tables : sequence of pandas.DataFrame
         As from `digitlib.reading.read_photo`, one a photo.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel a photo.
     """
     width = WIDTH / max(2, len(photos))
     height = width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.4

@@ -193,6 +193,7 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
     Returns
     -------
     Recipe
+        It can't be changed: ask for another instead.
 
     Raises
     ------
@@ -231,7 +232,15 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
 
 
 def save_recipe(run: Run, recipe: Recipe) -> None:
-    """Write ``recipe.json``: what a run was, or is being, trained with."""
+    """Write ``recipe.json``: what a run was, or is being, trained with.
+
+    Parameters
+    ----------
+    run : Run
+        Where to write.
+    recipe : Recipe
+        With the epochs that training will do, as from `Recipe.for_images`.
+    """
     from digitlib.runs import write_json  # with pandas; the names of the recipes should cost next to nothing
 
     write_json(run / "recipe.json", asdict(replace(recipe, augmentation=dict(recipe.augmentation))))
@@ -239,6 +248,16 @@ def save_recipe(run: Run, recipe: Recipe) -> None:
 
 def load_recipe(run: Run) -> Recipe:
     """Return the recipe that a run was trained with.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 05 has trained.
+
+    Returns
+    -------
+    Recipe
+        As kept in ``recipe.json``.
 
     Raises
     ------

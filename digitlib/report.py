@@ -34,6 +34,11 @@ LABELS = {
 def results_table(run: Run) -> pd.DataFrame:
     """Return the results of a run as text, a row each.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 06 has evaluated.
+
     Returns
     -------
     pandas.DataFrame

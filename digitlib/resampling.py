@@ -21,10 +21,10 @@ _ONE_AT_A_TIME = threading.Lock()
 f32, i32, u32 = np.float32, np.int32, np.uint32
 
 
-def _compiled(**options: Any) -> Callable[[Callable], Callable]:
+def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile with numba, keeping the machine code for later processes where there is a folder to keep it in."""
 
-    def compile_lazily(function: Callable) -> Callable:
+    def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return njit(fastmath=True, cache=True, **options)(function)
         except RuntimeError:  # neither the package nor the user has a folder that can be written to

@@ -249,6 +249,16 @@ class Run:
 def open_run(run_dir: str | os.PathLike[str]) -> Run:
     """Return the run in `run_dir`, relative to `project_root`; the folder is made by the first file written to it.
 
+    Parameters
+    ----------
+    run_dir : str or path-like
+        The run's folder, such as ``runs/default``.
+
+    Returns
+    -------
+    Run
+        The run; nothing has been written.
+
     Raises
     ------
     DigitError

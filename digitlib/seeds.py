@@ -76,6 +76,7 @@ def train_seeds(run: Run, recipe: str, seeds: Iterable[int], epochs: int) -> lis
     Returns
     -------
     list of Trial
+        One a seed, in the given order.
     """
     seeds, trials = list(seeds), []
     with bar(len(seeds) * epochs, "Training seeds", unit="epoch") as shown:
@@ -97,6 +98,11 @@ def train_seeds(run: Run, recipe: str, seeds: Iterable[int], epochs: int) -> lis
 
 def choices_table(trials: list[Trial]) -> pd.DataFrame:
     """Return, for each seed, the test accuracy of the epoch that validation chose, and of the one that the test chose.
+
+    Parameters
+    ----------
+    trials : list of Trial
+        As from `train_seeds`.
 
     Returns
     -------

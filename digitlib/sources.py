@@ -64,6 +64,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     Returns
     -------
     Source
+        The files with their classes, and what was passed over and why.
 
     Raises
     ------
@@ -119,6 +120,16 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
 
     Hidden files and systems' litter are passed over; whether a file really is
     an image shows when it is decoded.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder; a relative path starts from `digitlib.runs.project_root`.
+
+    Returns
+    -------
+    list of str
+        Paths with ``/`` on every system.
 
     Raises
     ------

@@ -61,6 +61,7 @@ def prepare(
     Returns
     -------
     Run
+        With ``split.csv``, ``rejected.csv`` and ``source.json``.
 
     Raises
     ------
@@ -209,6 +210,11 @@ def drop_repeated(manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def read_split(run: Run) -> pd.DataFrame:
     """Return the manifest of a run.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+
     Returns
     -------
     pandas.DataFrame
@@ -218,7 +224,18 @@ def read_split(run: Run) -> pd.DataFrame:
 
 
 def class_names_of(run: Run) -> list[str]:
-    """Return the class names of a run in natural order."""
+    """Return the class names of a run in natural order.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+
+    Returns
+    -------
+    list of str
+        Numbers by their value (2 before 10).
+    """
     return list(run.read_json("source.json")["class_names"])
 
 

@@ -20,6 +20,13 @@ from digitlib.runs import Run, write_table
 def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches]:
     """Return the generators that a recipe trains on and chooses its best epoch by.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+    recipe : Recipe
+        Gives size, colours, augmentation, batches, and the parts to train and validate on.
+
     Returns
     -------
     train, validation : ImageBatches
@@ -37,7 +44,22 @@ def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches
 
 
 def plain_generator(run: Run, recipe: Recipe, parts: str | tuple[str, ...]) -> ImageBatches:
-    """Return parts of the split as the network is judged on: rescaled, not augmented, in order."""
+    """Return parts of the split as the network is judged on: rescaled, not augmented, in order.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+    recipe : Recipe
+        Gives size, colours and batches.
+    parts : str or tuple of str
+        "train", "validation" or "test", or several of them.
+
+    Returns
+    -------
+    ImageBatches
+        Not shuffled, so that its rows are the manifest's.
+    """
     return generator_from_split(
         run,
         parts,
@@ -60,6 +82,11 @@ def as_batches(images: np.ndarray, recipe: Recipe, batch_size: int = 256) -> Ima
         Gives size, colours and scale.
     batch_size : int
         Images a batch.
+
+    Returns
+    -------
+    ImageBatches
+        Without labels, in the order of `images`.
     """
     nothing = pd.DataFrame({"filename": "", "class": "?"}, index=range(len(images)))
     return ImageBatches(
@@ -86,6 +113,7 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
     Returns
     -------
     keras.optimizers.Optimizer
+        New, with its schedule at the beginning.
     """
     rate: Any = recipe.learning_rate
     if recipe.schedule == "one_cycle":
@@ -103,7 +131,18 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
 
 
 def make_loss(recipe: Recipe) -> keras.losses.Loss:
-    """Return categorical cross-entropy with the recipe's label smoothing."""
+    """Return categorical cross-entropy with the recipe's label smoothing.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Gives ``label_smoothing`` (0 to 1).
+
+    Returns
+    -------
+    keras.losses.Loss
+        For one-hot labels.
+    """
     return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
 
 
@@ -112,6 +151,13 @@ def callbacks_for(run: Run, recipe: Recipe) -> list[keras.callbacks.Callback]:
 
     A training that was stopped, with the same recipe and split, goes on after its last whole epoch; a finished one
     starts from scratch.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+    recipe : Recipe
+        What is trained; it decides whether a stopped training is the same one.
 
     Returns
     -------
@@ -179,6 +225,11 @@ class HistoryTable(keras.callbacks.Callback):
 def read_history(run: Run) -> pd.DataFrame:
     """Return the history of a run.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 05 has trained.
+
     Returns
     -------
     pandas.DataFrame
@@ -189,5 +240,16 @@ def read_history(run: Run) -> pd.DataFrame:
 
 
 def best_epoch(history: pd.DataFrame) -> int:
-    """Return the epoch with the highest validation accuracy, the first of several, as `ModelCheckpoint` keeps it."""
+    """Return the epoch with the highest validation accuracy, the first of several, as `ModelCheckpoint` keeps it.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        As from `read_history`.
+
+    Returns
+    -------
+    int
+        From 1.
+    """
     return int(history.loc[history["val_accuracy"].idxmax(), "epoch"])

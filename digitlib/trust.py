@@ -134,6 +134,7 @@ def fit_trust(
     Returns
     -------
     Trust
+        Not saved yet: `save_trust` does that.
 
     Raises
     ------
@@ -155,7 +156,15 @@ def fit_trust(
 
 
 def save_trust(run: Run, trust: Trust) -> None:
-    """Write ``trust.json`` and ``trust.npz`` beside the network they belong to."""
+    """Write ``trust.json`` and ``trust.npz`` beside the network they belong to.
+
+    Parameters
+    ----------
+    run : Run
+        The run whose network was judged.
+    trust : Trust
+        As from `fit_trust`.
+    """
     with atomic(run / "trust.npz") as temporary:
         arrays: dict[str, Any] = trust.familiarity.arrays()
         np.savez_compressed(temporary, **arrays)
@@ -165,6 +174,16 @@ def save_trust(run: Run, trust: Trust) -> None:
 
 def load_trust(run: Run) -> Trust:
     """Return what `save_trust` wrote; no code in the files is run.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 06 has evaluated.
+
+    Returns
+    -------
+    Trust
+        Temperature, threshold, and what is familiar to the network.
 
     Raises
     ------
@@ -184,7 +203,23 @@ def load_trust(run: Run) -> Trust:
 
 
 def open_judge(run: Run) -> Judge:
-    """Return the judge of a run that notebook 06 has evaluated; errors as from `load_trust`."""
+    """Return the judge of a run that notebook 06 has evaluated.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 06 has evaluated.
+
+    Returns
+    -------
+    Judge
+        With the run's network and trust.
+
+    Raises
+    ------
+    DigitError
+        As from `load_trust` and `digitlib.evaluation.load_best_model`.
+    """
     return Judge(load_trust(run), load_best_model(run), class_names_of(run))
 
 

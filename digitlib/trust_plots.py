@@ -26,6 +26,11 @@ def plot_confusion_shares(table: pd.DataFrame) -> Axes:
     ----------
     table : pandas.DataFrame
         Counts, as from `digitlib.evaluation.confusion_table`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Rows are true classes, columns what they were taken for.
     """
     shares = 100 * table.div(table.sum(axis=1).clip(lower=1), axis=0).rename(index=drawable, columns=drawable)
     side, diagonal = max(4.6, 0.5 * len(table)), np.eye(len(table), dtype=bool)
@@ -54,7 +59,18 @@ def plot_confusion_shares(table: pd.DataFrame) -> Axes:
 
 
 def plot_per_class(table: pd.DataFrame) -> Axes:
-    """Draw precision, recall and F1 of each class with their 95 % intervals; `table` is from `per_class_table`."""
+    """Draw precision, recall and F1 of each class with their 95 % intervals.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `digitlib.evaluation.per_class_table`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A group of three points a class.
+    """
     figure, axes = plt.subplots(figsize=(max(WIDTH, 0.6 * len(table)), 3.2), layout="constrained")
     looks = zip(("precision", "recall", "f1"), (BLUE, ORANGE, GREEN), "osD", (-0.22, 0, 0.22), strict=True)
     for name, color, marker, aside in looks:
@@ -93,6 +109,11 @@ def plot_pairs(
         The test images' table and the generator they come from.
     each : int
         Pictures of either direction.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row a pair.
     """
     size = generator.originals(np.array([0])).shape[1:]
     place = {name: number for number, name in enumerate(generator.filenames)}
@@ -115,6 +136,11 @@ def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
     ----------
     tables : mapping of str to pandas.DataFrame
         Words of the legend, and tables as from `digitlib.calibration.calibration_table`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Both axes from 0 to 1.
     """
     figure, axes = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
     axes.plot([0, 1], [0, 1], "--", color=GREY, label="confidence = accuracy")
@@ -137,7 +163,18 @@ def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
 
 
 def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
-    """Draw the mistakes among each tenth of the images; `table` is from `digitlib.mistakes.accuracy_by_confidence`."""
+    """Draw the mistakes among each tenth of the images.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `digitlib.mistakes.accuracy_by_confidence`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A bar each tenth.
+    """
     figure, axes = plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")
     names = [f"{row.from_confidence:.0%}–\n{row.to_confidence:.1%}" for row in table.itertuples()]
     bars = axes.bar(np.arange(len(table)), table["wrong"], color=RED)
@@ -162,6 +199,11 @@ def plot_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
         Words of the legend, and tables as from `digitlib.rejecting.coverage_table`.
     threshold : float
         Marked by a star on the last line, whose score it is for.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Across, the share of images that get an answer.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
     looks = zip(tables.items(), (ORANGE, BLUE, GREEN), ("--", "-", ":"))  # noqa: B905 - more looks than lines
@@ -201,6 +243,11 @@ def plot_reasons(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: lis
         Name of each kind, and maps as from `digitlib.why`, shape (n, height, width), 0 to 1.
     titles : list of str
         One a picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A column a picture.
     """
     rows = len(maps) + 1
     figure, grid = plt.subplots(

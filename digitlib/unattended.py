@@ -26,6 +26,13 @@ def train_run(run: Run, recipe: Recipe, also: Sequence[keras.callbacks.Callback]
     also : sequence of keras.callbacks.Callback
         Callbacks beyond those of `digitlib.training.callbacks_for`.
 
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 01 has prepared.
+    recipe : Recipe
+        What to train.
+
     Returns
     -------
     Recipe
@@ -45,7 +52,18 @@ def train_run(run: Run, recipe: Recipe, also: Sequence[keras.callbacks.Callback]
 
 
 def evaluate_run(run: Run) -> dict[str, Any]:
-    """Look at the test part once, write ``metrics.json`` and return it."""
+    """Look at the test part once, write ``metrics.json`` and return it.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 05 has trained.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
     recipe, model = load_recipe(run), load_best_model(run)
     images = plain_generator(run, recipe, "test")
     test = model.evaluate(images, verbose=0, return_dict=True)

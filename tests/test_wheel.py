@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -48,6 +49,8 @@ def outside(*command: str | Path, cwd: Path) -> str:
     """Run a command as on another computer: nothing leads to the repository."""
     hidden = ("PYTHONPATH", "DIGITLIB_ROOT", "MPLBACKEND")
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    # The dependencies' own data, such as nbconvert's templates, are looked for in the environment that is running.
+    environment["JUPYTER_PATH"] = str(Path(sysconfig.get_path("data")) / "share/jupyter")
     told = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert told.returncode == 0, told.stdout + told.stderr
     return told.stdout
@@ -92,7 +95,7 @@ def test_the_notebook_in_the_docs_names_own_images(installed: Path, digits: Path
     (digits / "testSet").rename(place / "to_name")
     text = (TOP / "docs/own_notebook.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert sum(len(block.splitlines()) for block in blocks) <= 12
+    assert sum(len(block.splitlines()) for block in blocks) == 10
     cells = [nbformat.v4.new_code_cell(block.rstrip()) for block in blocks]
     cells[1].metadata["tags"] = ["parameters"]
     cells.append(nbformat.v4.new_code_cell("named.to_csv('named.csv', index=False)"))
@@ -100,28 +103,16 @@ def test_the_notebook_in_the_docs_names_own_images(installed: Path, digits: Path
     nbformat.write(
         nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), place / "own.ipynb"
     )
-    papermill = [
-        installed,
-        "-m",
-        "papermill",
-        "own.ipynb",
-        "done.ipynb",
-        "-p",
-        "recipe",
-        "tiny",
-        "-k",
-        "python3",
-    ]
-    outside(*papermill, cwd=place)
-    told = nbformat.read(place / "done.ipynb", 4).cells[4].outputs[0].text
-    assert re.fullmatch(r"[\d.]+% of 80 test images are right\n", told)
+    outside(installed, "-m", "papermill", "own.ipynb", "done.ipynb", "-p", "recipe", "tiny", cwd=place)
+    metrics = json.loads((place / "runs/mine/metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["n_test"], metrics["recipe"]) == (80, "tiny")
+    assert metrics["test_accuracy"] > 0.3  # ten classes, and an epoch or two
     named = pd.read_csv(place / "named.csv", dtype={"label": str})
     assert named["filename"].tolist() == sorted(
         named["filename"], key=lambda name: int(re.findall(r"\d+", name)[0])
     )
     assert len(named) == 12
     assert set(named["label"]) <= set("0123456789")
-    assert (place / "runs/mine/metrics.json").exists()
 
 
 def test_ones_own_copy_of_the_notebooks_comes_first_and_is_never_overwritten(root: Path) -> None:
@@ -131,7 +122,7 @@ def test_ones_own_copy_of_the_notebooks_comes_first_and_is_never_overwritten(roo
     assert notebooks_folder() == root / "notebooks"
     assert example_photos()[0].is_relative_to(root)
     copied[0].write_text("mine")
-    with pytest.raises(DigitError, match="01_data_preparation.* is already there"):
+    with pytest.raises(DigitError, match=r"01_data_preparation\.ipynb is already there"):
         copy_notebooks("notebooks")
     told = CliRunner().invoke(main, ["notebooks"])
     assert (told.exit_code, "choose another folder" in told.output) == (1, True)

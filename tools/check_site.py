@@ -8,13 +8,38 @@ from __future__ import annotations
 
 import re
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bs4 import BeautifulSoup
-
 FETCHES = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 """Elements that make a browser fetch something while it shows a page, and the attribute that says from where."""
+
+
+class Page(HTMLParser):
+    """What one page holds.
+
+    Attributes
+    ----------
+    anchors : set of str
+        Places on it that a link can lead to.
+    links : list of (str, bool)
+        Each address, and whether the browser fetches it while it shows the page.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.links: list[tuple[str, bool]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of an element's name and address."""
+        for name, value in attrs:
+            if name in ("id", "name") and value:
+                self.anchors.add(value)
+            if name in ("href", "src") and value is not None:
+                self.links.append((value, FETCHES.get(tag) == name))
 
 
 def problems_of(site: Path) -> list[str]:
@@ -30,28 +55,23 @@ def problems_of(site: Path) -> list[str]:
     list of str
         Empty if there is nothing to mend.
     """
-    pages = {path.resolve(): BeautifulSoup(path.read_bytes(), "html.parser") for path in site.rglob("*.html")}
-    anchors = {path: _anchors(page) for path, page in pages.items()}
-    found = []
-    for path, page in pages.items():
-        for tag in page.find_all(True):
-            for attribute in ("href", "src"):
-                if isinstance(target := tag.get(attribute), str):
-                    fetched = FETCHES.get(tag.name) == attribute and tag.get("rel") != ["canonical"]
-                    if reason := _problem(path, target, fetched, anchors):
-                        found.append(f"{path.relative_to(site.resolve())}: {target}: {reason}")
+    site = site.resolve()
+    # What is below _static is the theme's own: among it a template that is no page.
+    files = [path for path in site.rglob("*.html") if "_static" not in path.relative_to(site).parts]
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in files}
+    found = [
+        f"{path.relative_to(site)}: {target}: {reason}"
+        for path, page in pages.items()
+        for target, fetched in page.links
+        if (reason := _problem(path, target, fetched, pages))
+    ]
     for sheet in site.rglob("*.css"):
-        outward = re.findall(r"(?:url\(|@import)\s*[\"']?(https?:)?//", sheet.read_text(encoding="utf-8"))
-        found += [f"{sheet.relative_to(site)}: fetches from elsewhere" for _ in outward[:1]]
+        if re.search(r"(?:url\(|@import)\s*[\"']?(https?:)?//", sheet.read_text(encoding="utf-8")):
+            found.append(f"{sheet.relative_to(site)}: fetches from elsewhere")
     return sorted(set(found))
 
 
-def _anchors(page: BeautifulSoup) -> set[str]:
-    """Return the places on a page that a link can lead to."""
-    return {str(tag[name]) for tag in page.find_all(True) for name in ("id", "name") if tag.has_attr(name)}
-
-
-def _problem(page: Path, target: str, fetched: bool, anchors: dict[Path, set[str]]) -> str:
+def _problem(page: Path, target: str, fetched: bool, pages: dict[Path, Page]) -> str:
     """Say what is wrong with one link; empty if nothing is."""
     parts = urlsplit(target)
     if parts.scheme in ("http", "https") or target.startswith("//"):
@@ -65,7 +85,7 @@ def _problem(page: Path, target: str, fetched: bool, anchors: dict[Path, set[str
     file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
     if not file.is_file():
         return "no such file"
-    if parts.fragment and file in anchors and unquote(parts.fragment) not in anchors[file]:
+    if parts.fragment and file in pages and unquote(parts.fragment) not in pages[file].anchors:
         return "no such place on the page"
     return ""
 
