@@ -32,7 +32,7 @@ ROOMS = {
     "handwriting": "sheet inking segmentation writing_lines forms reading readings strokes pad",
     "export": "card webnet page exporting",
     "many runs": "cluster unattended",
-    "series": "report kernels series",
+    "series": "report kernels forecast series",
     "command": "completing installed doctor cli __main__",
 }
 """In the data's order: a module uses its own room and those above it. One that is not listed goes as low as it must."""
