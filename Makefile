@@ -1,6 +1,8 @@
 # One command each; every one sets up .venv first, if that is still needed.
 
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.13 python3.11 python3 python,$(shell $(name) -c 'import sys; print("$(name)" if (3, 11) <= sys.version_info < (3, 14) else "")' 2>/dev/null)))
+# The lowest versions have wheels for the oldest Python only.
+OLDEST ?= $(shell command -v python3.11)
 ARGS ?=
 READY := .venv/.ready
 DATA ?= sample
@@ -9,7 +11,7 @@ BIN := .venv/bin
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
-.PHONY: run test check soak bench bench-full lab notebooks docs docs-links constraints clean help
+.PHONY: run test test-min check soak bench bench-full lab notebooks docs docs-links constraints constraints-min house clean help
 .DEFAULT_GOAL := help
 
 run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
@@ -23,7 +25,7 @@ test: check  ## Run everything that can be checked, notebooks included
 	@$(BIN)/python -m pytest -m slow
 
 check: $(READY)  ## Lint, types and fast tests, in less than two minutes
-	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/vulture
 	@$(BIN)/python -m pytest -m "not slow"
 
 soak: $(READY)  ## Inject faults at every moment and many times, without limit of time
@@ -55,8 +57,22 @@ constraints:  ## Choose and pin the newest versions that go together (needs uv)
 	    --no-emit-package digitlib --no-annotate --python-version 3.11 \
 	    --custom-compile-command "make constraints" --quiet -o constraints.txt
 
+constraints-min:  ## Choose the lowest versions that pyproject.toml allows (needs uv)
+	@uv pip compile pyproject.toml --extra test --upgrade --resolution lowest-direct --python-version 3.11 --no-emit-package digitlib \
+	    --no-annotate --custom-compile-command "make constraints-min" --quiet -o constraints-min.txt
+
+test-min: constraints-min.txt  ## Run the fast tests with the lowest versions, in a .venv-min of its own
+	@test -n "$(OLDEST)" || { echo "test-min needs Python 3.11." >&2; exit 1; }
+	@test -d .venv-min || { echo "Setting up .venv-min with $(OLDEST) (once; some minutes) ..."; $(OLDEST) -m venv .venv-min; }
+	@.venv-min/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-min.txt "hatchling>=1.25" "editables>=0.5"
+	@.venv-min/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@.venv-min/bin/python -m pytest -m "not slow" -p no:cacheprovider
+
+house:  ## Draw docs/house.svg anew from the code
+	@$(BIN)/python tools/house.py
+
 clean:  ## Remove what can be made again: .venv and caches; never runs/
-	rm -rf .venv cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf .venv .venv-min cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 	find digitlib tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## List these commands

@@ -151,10 +151,8 @@ def fit_familiarity(
     )  # fmt: skip
 
 
-def with_limits(
-    familiarity: Familiarity, features: np.ndarray, predicted: np.ndarray, unfamiliar: float = UNFAMILIAR
-) -> Familiarity:
-    """Return it with limits that each decline a share of these validation images.
+def with_limits(familiarity: Familiarity, features: np.ndarray, predicted: np.ndarray) -> Familiarity:
+    """Return it with limits that each decline the share `UNFAMILIAR` of these validation images.
 
     Parameters
     ----------
@@ -162,11 +160,9 @@ def with_limits(
         As from `fit_familiarity`.
     features, predicted : numpy.ndarray
         Of validation images: shape (n, d), and the predicted classes, int, shape (n,).
-    unfamiliar : float
-        The share, 0 to 1.
     """
-    farthest = np.quantile(familiarity.distance(features, predicted), 1 - unfamiliar)
-    least = np.quantile(familiarity.likeness(features), unfamiliar)
+    farthest = np.quantile(familiarity.distance(features, predicted), 1 - UNFAMILIAR)
+    least = np.quantile(familiarity.likeness(features), UNFAMILIAR)
     return Familiarity(**familiarity.arrays() | {"limits": np.array([farthest, least], np.float32)})
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from digitlib.errors import DigitError
+from digitlib.forecast import Forecast, expected_seconds, seconds_before
 from digitlib.kernels import READY_WITHIN, Kernel, Kernels
 from digitlib.locking import alone
 from digitlib.progress import bar, watched
@@ -28,6 +29,9 @@ from digitlib.project import project_root
 from digitlib.report import write_report
 from digitlib.runs import Run, make_folder, shown
 from digitlib.shipped import SERIES, notebooks_folder
+
+BAR = "{desc} |{bar}| {elapsed}{postfix}"
+"""Cells differ a hundredfold in time, so tqdm's own estimate from their number would mislead; see `digitlib.forecast`."""
 
 
 @dataclass(frozen=True)
@@ -129,19 +133,20 @@ def _execute_all(
 ) -> None:
     """Execute notebooks in order; with `resume`, from the first one that has not come to its end."""
     done = 0
-    while resume and done < len(chosen) and _finished(outputs[done], values[done]):
+    while resume and done < len(chosen) and seconds_before(outputs[done], values[done]) is not None:
         done += 1
         click.echo(f"{chosen[done - 1].path.stem}: done before")
     cells = [len(nbformat.read(notebook.path, 4).cells) + 1 for notebook in chosen]
     todo = list(zip(chosen, outputs, values, strict=True))[done:]
+    forecast = Forecast(expected_seconds(outputs[done:], values[done:]))
     with (
-        bar(sum(cells), "Series", unit="cell", delay=0) as shown_bar,
+        bar(sum(cells), "Series", unit="cell", delay=0, bar_format=BAR) as shown_bar,
         _environment(),
         Kernels([notebook.path for notebook, *_ in todo]) as kernels,
     ):
         shown_bar.update(sum(cells[:done]))
         for notebook, output, given in todo:
-            _execute(notebook, output, given, kernels.take(), shown_bar)
+            _execute(notebook, output, given, kernels.take(), shown_bar, forecast)
 
 
 def check_parameters(every: list[Notebook], chosen: list[Notebook], parameters: dict[str, Any]) -> None:
@@ -188,17 +193,30 @@ def _environment() -> Any:
 
 
 def _execute(
-    notebook: Notebook, output: Path, parameters: dict[str, Any], kernel: Kernel, shown_bar: tqdm
+    notebook: Notebook,
+    output: Path,
+    parameters: dict[str, Any],
+    kernel: Kernel,
+    shown_bar: tqdm,
+    forecast: Forecast,
 ) -> None:
     """Execute one notebook; the last line that it prints stands behind the bar."""
     make_folder(output.parent)
-    shown_bar.set_description(notebook.path.stem)
     start = time.perf_counter()
+
+    def show(step: int = 0, last: str = "") -> None:
+        shown_bar.set_description(f"{notebook.path.stem}{forecast.said(time.perf_counter() - start)}", False)
+        if last:
+            shown_bar.set_postfix_str(last, False)
+        shown_bar.update(step)
+        shown_bar.refresh()
+
+    show()
     try:
         papermill.execute_notebook(
             str(notebook.path), str(output), parameters, kernel_name="python3", progress_bar=False,
             cwd=str(project_root()), km=kernel, start_timeout=READY_WITHIN,
-            stdout_file=_LastLine(shown_bar), on_cell_executed=lambda **_: shown_bar.update(),
+            stdout_file=_LastLine(show), on_cell_executed=lambda **_: show(1),
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise DigitError(_what_failed(notebook, output, error)) from error
@@ -208,20 +226,21 @@ def _execute(
         ) from error
     finally:
         kernel.end()
-    line = f"{notebook.path.stem}: {time.perf_counter() - start:.0f} s"
+    forecast.ended(time.perf_counter() - start)
+    line = f"{notebook.path.stem}: {time.perf_counter() - start:.0f} s{forecast.said()}"
     tqdm.write(line, file=sys.stdout) if watched() else click.echo(line)
 
 
 class _LastLine:
     """A file for papermill that shows the last line written to it behind a progress bar."""
 
-    def __init__(self, shown_bar: tqdm) -> None:
-        self._bar = shown_bar
+    def __init__(self, show: Callable[..., None]) -> None:
+        self._show = show
 
     def write(self, text: str) -> None:
         lines = [line for line in text.splitlines() if line.strip()]
         if lines:
-            self._bar.set_postfix_str(lines[-1].strip()[:60])
+            self._show(last=lines[-1].strip()[:60])
 
     def flush(self) -> None:
         """Do nothing: the bar draws itself."""
@@ -235,14 +254,3 @@ def _what_failed(notebook: Notebook, output: Path, error: PapermillExecutionErro
         return f"{place}: {error.evalue}"
     reason = (error.evalue or "").strip().partition("\n")[0][:200]
     return f"{place}: {error.ename}: {reason} (in full in {shown(output)})"
-
-
-def _finished(output: Path, parameters: dict[str, Any]) -> bool:
-    """Tell whether an executed notebook came to its end with these parameters."""
-    try:
-        about = nbformat.read(output, 4).metadata.papermill
-    except (OSError, ValueError, AttributeError, nbformat.reader.NotJSONError):
-        return False
-    return (
-        bool(about.get("end_time")) and not about.get("exception") and about.get("parameters") == parameters
-    )
