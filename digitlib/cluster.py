@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from digitlib.errors import DigitError
-from digitlib.runs import project_root
+from digitlib.project import project_root
 
 MISSING = (
     "{what} needs Dask, which runs tasks on several processes and machines: pip install 'digitlib[cluster]', "

@@ -43,7 +43,10 @@ def held_out_probabilities(
 ) -> np.ndarray:
     """Return each image's class probabilities by a network that has not seen it.
 
-    See `cross_validate` for the parameters and what is raised.
+    Parameters
+    ----------
+    run, recipe, manifest, folds, repeats, scheduler, workers
+        See `cross_validate`, which also says what is raised.
 
     Returns
     -------
@@ -96,6 +99,7 @@ def cross_validate(
     Returns
     -------
     HeldOut
+        What each image was named by networks that had not seen it, and each fold's accuracy.
 
     Raises
     ------

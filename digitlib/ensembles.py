@@ -200,7 +200,18 @@ def _same_split(members: Sequence[Run]) -> bool:
 
 
 def ensemble_lines(result: dict[str, Any]) -> list[str]:
-    """Return the lines that tell of an ensemble; `result` is from `make_ensemble`."""
+    """Return the lines that tell of an ensemble.
+
+    Parameters
+    ----------
+    result : dict
+        As from `make_ensemble`.
+
+    Returns
+    -------
+    list of str
+        A table of the members, the interval, and the gain over the best of them.
+    """
     rows = pd.DataFrame(result["members"])
     width = max(len("ensemble"), rows["run"].str.len().max())
     lines = [f"{'run':<{width}}  validation    test"]

@@ -28,6 +28,11 @@ def plot_mistakes(wrong: pd.DataFrame, generator: ImageBatches, columns: int = 6
         Where the images are from.
     columns : int
         Images a row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With all images.
     """
     place = {name: number for number, name in enumerate(generator.filenames)}
     titles = [
@@ -55,6 +60,11 @@ def plot_guesses(
         Classes above each image, 1 to 3.
     columns : int
         Images a row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With all images.
 
     Raises
     ------

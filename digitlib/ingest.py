@@ -7,7 +7,8 @@ from pathlib import Path
 
 from digitlib.errors import DigitError
 from digitlib.progress import bar
-from digitlib.runs import atomic, project_root, shown, told
+from digitlib.project import project_root
+from digitlib.runs import atomic, shown, told
 from digitlib.stores import RemoteFolder, open_store
 
 

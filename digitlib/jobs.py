@@ -87,7 +87,11 @@ def settle(
     """
     run, model = _run_and_model(resolve(run_or_model))
     network = model.read_bytes()
-    wanted = {"source": _written(source), "model_sha256": _sha256(network), "partition_size": size}
+    wanted: dict[str, Any] = {
+        "source": _written(source),
+        "model_sha256": _sha256(network),
+        "partition_size": size,
+    }
     if (known := store.get(JOB)) is not None:
         return _same(store, known, wanted)
     if any(name != "_job" and not name.startswith(".") for name in store.top()):

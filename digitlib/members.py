@@ -148,6 +148,7 @@ def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
+        A copy with another column ``part``.
     """
     rest = np.flatnonzero(split["part"] != "test")
     number = max(2, round(len(rest) / max(1, int((split["part"] == "validation").sum()))))

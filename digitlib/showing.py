@@ -31,7 +31,18 @@ def describe(figure: Figure, alt: str) -> None:
 
 
 def alt_text(picture: Figure | Axes) -> str:
-    """Return what `describe` has kept, or else the titles in the picture."""
+    """Return what `describe` has kept, or else the titles in the picture.
+
+    Parameters
+    ----------
+    picture : Figure or Axes
+        A picture, or a part of it.
+
+    Returns
+    -------
+    str
+        Empty if there is neither.
+    """
     figure = _figure_of(picture)
     return str(figure.get_label()) or "; ".join(filter(None, (axes.get_title() for axes in figure.axes)))
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import click
 import pandas as pd
-from tqdm import tqdm
 
-from digitlib.cluster import Here, Outcome, Workers, open_workers
+from digitlib.cluster import Here, Workers, open_workers
 from digitlib.errors import DigitError
 from digitlib.locking import alone
 from digitlib.pixels import pixels_for
-from digitlib.progress import bar, watched
 from digitlib.recipes import get_recipe
 from digitlib.runs import Run, open_run, resolve, shown
 from digitlib.samples import as_folder
 from digitlib.sources import find_images
 from digitlib.split import paths_of, prepare, read_split
+from digitlib.sweep_progress import follow, tell
 from digitlib.sweep_run import Job, do_run, is_done, results_of
 from digitlib.sweep_space import Space
 from digitlib.sweep_table import outcome_of, read_sweep, row_of, write_rows
@@ -131,30 +128,3 @@ def _split_once(space: Space, job: Job) -> None:
             recipe = get_recipe(name, image_size=size)
             # Decoded here, lest every worker begin with doing it.
             pixels_for(lambda: paths_of(run, manifest), manifest["sha256"].tolist(), recipe.image_size, first)
-
-
-def follow(
-    crew: Here | Workers,
-    function: Callable[..., Any],
-    tasks: Sequence[tuple[str, tuple[Any, ...]]],
-    total: int,
-) -> Iterator[Outcome]:
-    """Yield what comes of tasks, with a progress bar over `total` runs, of which some are done already."""
-    if isinstance(crew, Workers):
-        click.echo(f"{crew.size} workers; what they do: {crew.dashboard}")
-    if len(tasks) < total:
-        click.echo(f"{total - len(tasks)} of {total} runs: done before")
-    with bar(total, "Sweep", unit="run", initial=total - len(tasks), delay=0) as shown_bar:
-        for ended in crew.run(function, tasks):
-            yield ended
-            shown_bar.update()
-
-
-def tell(row: Mapping[str, Any]) -> None:
-    """Print what came of one run."""
-    if row["state"] == "failed":
-        line = f"{row['run']}: failed: {row['reason']}"
-    else:
-        line = f"{row['run']}: {row['state']}, validation accuracy {row['validation_accuracy']:.2%}"
-        line += f" in {row['seconds']:.0f} s"
-    tqdm.write(line, file=sys.stdout) if watched() else click.echo(line)

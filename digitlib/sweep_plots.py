@@ -27,6 +27,11 @@ def plot_sweep(table: pd.DataFrame) -> Axes:
     ----------
     table : pandas.DataFrame
         As from `digitlib.sweep_table.read_sweep`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A point a run.
     """
     table = table.assign(label=labels_of(table)).dropna(subset="validation_accuracy").head(MOST)
     place = np.arange(len(table))
@@ -63,6 +68,11 @@ def plot_histories(histories: pd.DataFrame) -> Axes:
     ----------
     histories : pandas.DataFrame
         As from `digitlib.sweep_table.histories_of`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A line a run.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
     every = list(histories.groupby("run", sort=False))
@@ -103,6 +113,11 @@ def plot_frontier(table: pd.DataFrame) -> Axes:
     ----------
     table : pandas.DataFrame
         As from `digitlib.sweep_table.read_sweep`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A point a run.
     """
     done = table[table["state"] == "done"]
     front = frontier(table)

@@ -18,7 +18,7 @@ from digitlib.errors import DigitError
 from digitlib.locking import InUse, alone
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, write_json
-from digitlib.sweep import follow, tell
+from digitlib.sweep_progress import follow, tell
 from digitlib.sweep_run import (
     DONE,
     LOOK_AGAIN,

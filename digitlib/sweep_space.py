@@ -138,6 +138,7 @@ def read_space(
     Returns
     -------
     Space
+        With every combination checked.
 
     Raises
     ------
@@ -166,6 +167,11 @@ def check_space(lines: Mapping[str, Any], what: str = "the space", notebooks: bo
         Its name, for messages.
     notebooks : bool
         See `read_space`.
+
+    Returns
+    -------
+    Space
+        With every combination checked.
 
     Raises
     ------

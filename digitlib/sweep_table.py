@@ -85,6 +85,16 @@ def read_sweep(out: str | os.PathLike[str] | Run) -> pd.DataFrame:
 def best_run(out: str | os.PathLike[str]) -> Run:
     """Return the run with the highest validation accuracy; of equal ones the first in the table.
 
+    Parameters
+    ----------
+    out : str or path-like
+        The sweep's folder.
+
+    Returns
+    -------
+    Run
+        In its own folder below `out`.
+
     Raises
     ------
     DigitError
@@ -100,9 +110,15 @@ def best_run(out: str | os.PathLike[str]) -> Run:
 def recipe_code(run: Run) -> str:
     """Return the line of Python that makes the recipe of a run.
 
-    Examples
-    --------
-    ``recipe = get_recipe('tiny', epochs=3, min_steps=0, seed=1)``
+    Parameters
+    ----------
+    run : Run
+        A trained run.
+
+    Returns
+    -------
+    str
+        Such as ``recipe = get_recipe('tiny', epochs=3, min_steps=0, seed=1)``.
     """
     recipe = load_recipe(run)
     plain = get_recipe(recipe.name)
@@ -115,11 +131,21 @@ def recipe_code(run: Run) -> str:
 def histories_of(out: str | os.PathLike[str]) -> pd.DataFrame:
     """Return the histories of all runs of a sweep that have one, one below the other.
 
+    Parameters
+    ----------
+    out : str or path-like
+        The sweep's folder.
+
     Returns
     -------
     pandas.DataFrame
         ``run``, ``label`` (see `labels_of`), ``epoch`` (int, from 1), ``accuracy``, ``val_accuracy``, ``loss``,
         ``val_loss``, ``seconds``; runs in the order of `read_sweep`.
+
+    Raises
+    ------
+    DigitError
+        If no run has been trained yet.
     """
     table, folder, parts = read_sweep(out), open_run(out), []
     for name, label in zip(table["run"], labels_of(table), strict=True):
@@ -150,6 +176,11 @@ def frontier(table: pd.DataFrame) -> pd.DataFrame:
     ----------
     table : pandas.DataFrame
         As from `read_sweep`; only runs that are done count.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of `table`.
     """
     done = table[table["state"] == "done"].sort_values(
         ["seconds", "validation_accuracy"], ascending=[True, False], kind="stable"

@@ -26,13 +26,6 @@ def train_run(run: Run, recipe: Recipe, also: Sequence[keras.callbacks.Callback]
     also : sequence of keras.callbacks.Callback
         Callbacks beyond those of `digitlib.training.callbacks_for`.
 
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 01 has prepared.
-    recipe : Recipe
-        What to train.
-
     Returns
     -------
     Recipe

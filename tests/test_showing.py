@@ -23,6 +23,11 @@ COUNTS = pd.DataFrame(
 )
 
 
+@pytest.fixture(autouse=True)
+def no_other_pictures() -> None:
+    plt.close("all")
+
+
 @pytest.fixture
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """Return what a notebook's kernel would hand to the browser."""

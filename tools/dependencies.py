@@ -23,6 +23,7 @@ IMPORTED_AS = {
 }  # fmt: skip
 
 COME_WITH = {
+    "IPython": "ipykernel",
     "jupyter_client": "nbclient",
     "jupyter_core": "nbclient",
     "llvmlite": "numba",

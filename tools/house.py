@@ -18,21 +18,25 @@ TOP = Path(__file__).parents[1]
 PICTURE = TOP / "docs" / "house.svg"
 
 ROOMS = {
-    "ground": "errors project progress runs locking backend precision recipes",
-    "sources": "samples sources inputs decoding pixels",
+    "ground": "errors project progress showing runs shipped locking sharing cluster backend precision recipes",
+    "sources": "stores ingest samples sources inputs decoding pixels partitions",
     "split": "placing places folders split counts duplicates",
     "generators": "resampling affine generators",
-    "models": "models",
-    "training": "resuming training seeds cross_validation",
+    "models": "models joining",
+    "training": "resuming training seeds",
     "evaluation": (
-        "evaluation comparing calibration rejecting mistakes drawing familiarity trust unknowns why labels"
+        "evaluation comparing calibration rejecting mistakes drawing familiarity trust unknowns why held_out "
+        "cross_validation labels"
     ),
-    "pictures": "plots trust_plots label_plots pages gallery",
+    "pictures": "plots image_plots trust_plots label_plots pages gallery",
     "prediction": "writing prediction",
     "handwriting": "sheet inking segmentation writing_lines forms reading readings strokes pad",
     "export": "card webnet page exporting",
-    "many runs": "cluster unattended",
     "series": "report kernels forecast series",
+    "many runs": (
+        "unattended members ensembles validating jobs parts bulk sweep_space sweep_table sweep_plots sweep_progress "
+        "sweep_report sweep_run sweep_search sweep"
+    ),
     "command": "completing installed doctor cli __main__",
 }
 """In the data's order: a module uses its own room and those above it. One that is not listed goes as low as it must."""
