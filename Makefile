@@ -6,7 +6,7 @@ OLDEST ?= $(shell command -v python3.11)
 ARGS ?=
 READY := .venv/.ready
 DATA ?= sample
-COMPARISONS ?= generators steps training prediction keras_example growth profile overhead trust labels pages threads bulk scale
+COMPARISONS ?= generators steps training prediction keras_example growth profile overhead trust labels pages threads sweep ensemble bulk scale
 BIN := .venv/bin
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)

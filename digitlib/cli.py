@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ from digitlib.errors import DigitError
 from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe
 
 # What else a command needs it imports itself: the first line and the shell's completions should not wait for pandas.
+
+
+def on_workers(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the two options that say where its tasks are done."""
+    scheduler = click.option(
+        "--scheduler", default=None, metavar="ADDRESS",
+        help="Work on the workers of a running Dask scheduler, such as tcp://10.0.0.1:8786.",
+    )  # fmt: skip
+    workers = click.option(
+        "--workers", default=0, type=click.IntRange(0),
+        help="Or on so many processes of this machine, one thread each; none by default.",
+    )  # fmt: skip
+    return scheduler(workers(command))
 
 
 class _Group(click.Group):
@@ -114,18 +128,7 @@ def run(
 
 @main.command()
 @click.argument("space_file", metavar="SPACE.yml")
-@click.option(
-    "--scheduler",
-    default=None,
-    metavar="ADDRESS",
-    help="A running Dask scheduler, such as tcp://10.0.0.1:8786.",
-)
-@click.option(
-    "--workers",
-    default=0,
-    help="Processes to start on this machine instead; none by default.",
-    type=click.IntRange(0),
-)
+@on_workers
 @click.option("--out", default="runs/sweep", show_default=True, help="Folder for all runs and their table.")
 @click.option(
     "--no-notebooks", is_flag=True, help="Train with the library alone: faster, and nothing to read."
@@ -182,12 +185,7 @@ def sweep(
     help="Pictures on that page.",
     type=click.IntRange(1),
 )
-@click.option(
-    "--scheduler", default=None, metavar="ADDRESS", help="Predict on the workers of a Dask scheduler."
-)
-@click.option(
-    "--workers", default=0, help="Predict on so many processes of this machine.", type=click.IntRange(0)
-)
+@on_workers
 @click.option(
     "--partition-size",
     default=20_000,
@@ -283,8 +281,7 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
     "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
-@click.option("--scheduler", default=None, help="Address of a Dask scheduler whose workers train.")
-@click.option("--workers", default=0, help="Or so many processes on this machine, one thread each.")
+@on_workers
 def ensemble(
     runs: tuple[str, ...], out: str, n: int, recipe: str, data: str, rotate: bool, **where: Any
 ) -> None:
@@ -327,8 +324,7 @@ def ensemble(
 @click.option(
     "--out", "run_dir", default="runs/crossval", show_default=True, help="The run's folder for DATA."
 )
-@click.option("--scheduler", default=None, help="Address of a Dask scheduler whose workers train.")
-@click.option("--workers", default=0, help="Or so many processes on this machine, one thread each.")
+@on_workers
 def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
     """Train without each part of the images in turn: accuracy of each, and spread.
 

@@ -46,6 +46,8 @@ def place(digits: Path, root: Path) -> Path:
     (digits / "testSet").rename(root / "path/to/unlabelled")
     shutil.copy(next((TOP / "notebooks/photos").glob("*.jpg")), root / "photo.jpg")
     (root / "notebooks").symlink_to(TOP / "notebooks")
+    space = "data: path/to/folder\nrecipe: tiny\nepochs: 1\nseed: [1, 2]\n"
+    (root / "space.yml").write_text(space, encoding="utf-8")
     return root
 
 
