@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pandas as pd
 
 from digitlib.backend import keras, tensorflow
@@ -185,9 +187,26 @@ def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool =
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy_of(recipe.precision))
     try:
-        return MODELS[recipe.model]((*recipe.image_size, channels), len(class_names))
+        model = MODELS[recipe.model]((*recipe.image_size, channels), len(class_names))
     finally:
         keras.config.set_dtype_policy(usual)
+    _draw_again(model, recipe.seed)
+    return model
+
+
+def _draw_again(model: keras.Model, seed: int) -> None:
+    """Give a new network the weights that Keras would have given it, had no other thread drawn a number meanwhile.
+
+    Keras takes the seed of each layer from Python's one `random`, which belongs to all threads: on a Dask worker, the
+    one that talks to the scheduler draws from it too, and the same recipe began with other weights.
+    """
+    own = random.Random(seed)
+    for layer in model.layers:
+        if isinstance(initializer := getattr(layer, "kernel_initializer", None), keras.Initializer):
+            seeded = initializer.from_config({**initializer.get_config(), "seed": own.randint(1, 10**9)})
+            layer.kernel.assign(seeded(layer.kernel.shape, layer.kernel.dtype))
+        elif isinstance(layer, layers.Dropout):
+            layer.seed_generator.state.assign(keras.random.SeedGenerator(own.randint(1, 10**9)).state)
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:

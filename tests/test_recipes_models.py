@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pandas as pd
 import pytest
 
 import digitlib as d
+from digitlib.backend import keras
+from digitlib.models import MODELS
 from digitlib.recipes import SMALLEST_SIDE
 
 DIGITS = [str(digit) for digit in range(10)]
@@ -56,6 +60,28 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     )
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["seed", "tiny", "accurate"])
+def test_the_same_seed_gives_the_same_network_though_another_thread_draws_numbers(name: str) -> None:
+    """It is also the one that Keras itself would make, with nobody else about."""
+    recipe, ended = d.get_recipe(name, seed=7), threading.Event()
+    keras.utils.set_random_seed(7)
+    alone = MODELS[recipe.model]((*recipe.image_size, 3 if name == "seed" else 1), 10)
+
+    def draw() -> None:
+        while not ended.is_set():
+            random.random()
+
+    other = threading.Thread(target=draw)
+    other.start()
+    try:
+        disturbed = d.build_model(recipe, DIGITS)
+    finally:
+        ended.set()
+        other.join()
+    for one, same in zip(alone.variables, disturbed.variables, strict=True):
+        np.testing.assert_array_equal(one, same)
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(3_240, 31), (30_240, 10), (100, 800)])
