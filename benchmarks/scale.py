@@ -25,36 +25,29 @@ from digitlib.samples import as_folder
 
 STEPS = ("read", "decode", "network", "write")
 
-GETS_A_SECOND = 5_500
-"""Amazon S3 answers at least this many GETs a second for each prefix of keys ("Best practices design patterns: optimizing
-Amazon S3 performance", docs.aws.amazon.com)."""
-
-KEYS_A_LIST = 1_000
-"""Keys that one request of S3's ListObjectsV2 returns at most (its API reference)."""
-
-BITS_A_SECOND = 10e9
-"""Assumed network between a store and all workers."""
-
 MACHINES = (1, 2, 8, 64)
 LARGEST = (10**4, 10**5, 10**6, 10**7, 10**8, 10**9)
 
 
 def fitted(rows: list[dict[str, Any]], kind: str) -> dict[str, float]:
-    """Return the costs of a job in seconds: of itself, of listing an image, of an image's way through one worker.
+    """Return the costs of a job in seconds: of itself, and of an image's way through a worker, alone or beside another.
 
-    Least squares on ``seconds = a + b n + c n / workers``, none of them negative, each measurement weighted by its own
-    length, so that a short job counts as much as a long one.
+    Least squares on ``seconds - listing = a + c n / workers``, with a further ``d n / workers`` where two workers share
+    the machine; none of them negative, each measurement weighted by its own length, so that a short job counts as much
+    as a long one.
     """
     table = pd.DataFrame(rows)
     table = table[table["kind"] == kind]
     n, workers, seconds = (table[name].to_numpy(float) for name in ("images", "workers", "seconds"))
-    terms = np.stack([np.ones(len(n)), n, n / workers], axis=1)
-    (a, b, c), _ = nnls(terms / seconds[:, None], np.ones(len(n)))
-    off = np.abs(terms @ [a, b, c] / seconds - 1)
+    each = n / workers
+    terms = np.stack([np.ones(len(n)), each, each * (workers > 1)], axis=1)
+    own = seconds - table["settling"].to_numpy(float)
+    (a, c, beside), _ = nnls(terms / seconds[:, None], own / seconds)
+    off = np.abs((terms @ [a, c, beside] - own) / seconds)
     steps = table[[*STEPS]].sum() / table["images"].sum()
     tasks = table["task"].sum() - table[[*STEPS]].sum().sum()
     return {
-        "a job": float(a), "an image, once": float(b), "an image, on a worker": float(c),
+        "a job": float(a), "an image": float(c), "an image beside another worker": float(c + beside),
         "largest miss of the fit": float(off.max()), "median miss of the fit": float(np.median(off)),
         "listing": float(table["settling"].sum() / table["images"].sum()),
         "a task besides": float(tasks / table["partitions"].sum()),
@@ -126,13 +119,12 @@ def extrapolated(
     for kind, cost in costs.items():
         for n in LARGEST:
             for workers in MACHINES:
+                alone = "an image" if workers == 1 else "an image beside another worker"
                 shares = {
-                    "the workers": cost["an image, on a worker"] * n / workers,
-                    "listing and sorting, by the client alone": cost["an image, once"] * n,
+                    "the workers": cost[alone] * n / workers,
+                    "listing and sorting, by the client alone": cost["listing"] * n,
                     "the scheduler": n / bulk["partition"] / rate,
                 }
-                if kind == "files":
-                    shares["S3 requests of one prefix"] = n * (1 / GETS_A_SECOND)
                 total = (
                     cost["a job"] + shares["the workers"] + shares["listing and sorting, by the client alone"]
                 )
@@ -150,7 +142,11 @@ def plot_scale(measured: pd.DataFrame, told: pd.DataFrame) -> plt.Axes:
         for workers, color in zip(MACHINES, (BLUE, ORANGE, GREEN, RED), strict=True):
             line = told[(told["kind"] == kind) & (told["workers"] == workers)]
             axes.plot(
-                line["images"], line["seconds"], color=color, label=f"{workers} worker{'s' * (workers > 1)}"
+                line["images"],
+                line["seconds"],
+                marker="",
+                color=color,
+                label=f"{workers} worker{'s' * (workers > 1)}",
             )
             dots = measured[(measured["kind"] == kind) & (measured["workers"] == workers)]
             axes.plot(dots["images"], dots["seconds"], "o", color=color, markersize=5)

@@ -56,8 +56,8 @@ def cost_table(about: Figures) -> str:
     lines = ["| Cost | A file each | Rows of Parquet |", "|:---|---:|---:|"]
     for name, what in (
         ("read", "read an image"), ("decode", "decode it"), ("network", "network"), ("write", "write its row"),
-        ("listing", "list and sort it, once, by the client"), ("an image, on a worker", "fit: an image on a worker, all in all"),
-        ("an image, once", "fit: an image, however many workers"),
+        ("listing", "list and sort it, once, by the client"), ("an image", "fit: an image on one worker"),
+        ("an image beside another worker", "fit: the same, where two workers share the machine"),
     ):  # fmt: skip
         lines.append(f"| {what} | {files[name] * 1e6:.1f} µs | {rows[name] * 1e6:.1f} µs |")
     lines.append(
