@@ -33,7 +33,7 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """Return what a notebook's kernel would hand to the browser."""
     outputs: list[dict[str, str]] = []
     monkeypatch.setattr(showing, "get_ipython", lambda: SimpleNamespace(kernel="one"))
-    monkeypatch.setattr(showing, "display", lambda data, raw: outputs.append(data))
+    monkeypatch.setattr(showing, "display", lambda data, **_: outputs.append(data))
     return outputs
 
 
