@@ -8,6 +8,8 @@ READY := .venv/.ready
 DATA ?= sample
 COMPARISONS ?= generators steps training prediction keras_example growth profile overhead trust labels pages threads sweep ensemble bulk scale
 BIN := .venv/bin
+# A file's tests stay together, since they share what was trained for them.
+ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
@@ -22,11 +24,11 @@ test: check  ## Run everything that can be checked, notebooks included
 	DIGITLIB_ROOT="$$root" TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env \
 	    --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
 	@echo "Networks and the series with other data and parameters:"
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest $(ON_ALL_CORES) -m slow
 
 check: $(READY)  ## Lint, types and fast tests, in less than two minutes
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/vulture
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(ON_ALL_CORES) -m "not slow"
 
 soak: $(READY)  ## Inject faults at every moment and many times, without limit of time
 	@DIGITLIB_SOAK=1 $(BIN)/python -m pytest tests/test_killed.py tests/test_resume.py tests/test_properties.py tests/test_soak.py

@@ -90,7 +90,7 @@ def run(
 ) -> None:
     """Execute the notebooks in order and write a report."""
     extra = {name: _value(text) for name, text in pairs}
-    click.echo(f"digitlib run: {data}, recipe {recipe}, into {run_dir}", err=True)
+    click.echo(f"digitlib run: {data}, recipe {recipe}, into {run_dir}")
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
     from digitlib.folders import holds_moved

@@ -69,5 +69,5 @@ def test_a_run_says_what_it_is_about_to_do_before_anything_heavy_is_loaded() -> 
         "click.echo = first\nmain(['run', '--data', 'scans', '--out', 'runs/x'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.splitlines() == ["digitlib run: scans, recipe fast, into runs/x"]
+    assert done.stdout.splitlines() == ["digitlib run: scans, recipe fast, into runs/x"]
     assert done.returncode == 4
