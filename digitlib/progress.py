@@ -36,12 +36,15 @@ def bar(total: int, what: str, unit: str = "image", **options: Any) -> tqdm:
     Returns
     -------
     tqdm.tqdm
-        Disabled when nobody watches; see `watched`.
+        Disabled when nobody watches (see `watched`), and in a notebook below another bar.
     """
     # In a notebook standard error is shown on red: use standard output there.
     stream = sys.stdout if "ipykernel" in sys.modules else sys.stderr
     options = {"delay": 2, "leave": False, "unit_scale": unit == "image", "dynamic_ncols": True} | options
-    return tqdm(total=total, desc=what, unit=f" {unit}", file=stream, disable=not watched(), **options)
+    made = tqdm(total=total, desc=what, unit=f" {unit}", file=stream, disable=not watched(), **options)
+    if made.pos and stream is sys.stdout:  # below another one, which JupyterLab would not clear away
+        made.close()
+    return made
 
 
 def progress(items: Iterable[Item], total: int, what: str, unit: str = "image") -> Iterator[Item]:

@@ -32,6 +32,8 @@ def browser(profile: Path, width: int = 1000, height: int = 900) -> Iterator[web
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
     driver.set_script_timeout(600)
+    # As if somebody had clicked into the window: JupyterLab has no current notebook otherwise.
+    driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     try:
         yield driver
     finally:

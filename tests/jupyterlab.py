@@ -51,10 +51,14 @@ def jupyterlab(folder: Path, **environment: str) -> Iterator[str]:
 
 
 def render_all_cells(folder: Path) -> None:
-    """Have JupyterLab keep all cells in the page, also those far away from what is shown."""
-    settings = folder / "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"windowingMode": "none"}')
+    """Have JupyterLab keep all cells in the page, also those far away from what is shown, and ask nothing."""
+    for name, setting in (
+        ("notebook-extension/tracker", '{"windowingMode": "none"}'),
+        ("apputils-extension/notification", '{"fetchNews": "false"}'),
+    ):
+        path = folder / f"settings/@jupyterlab/{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(setting)
 
 
 def open_notebook(driver: webdriver.Chrome, address: str) -> None:
@@ -62,7 +66,8 @@ def open_notebook(driver: webdriver.Chrome, address: str) -> None:
     wait_for(lambda: _answers(driver, address), 120)
     wait_for(lambda: driver.find_elements("css selector", ".jp-NotebookPanel .jp-Cell"), 180)
     # Cells that are run before there is a kernel bring up a question which one to take.
-    wait_for(lambda: "| Idle" in driver.find_element("id", "jp-main-statusbar").text, 120)
+    status = "return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+    wait_for(lambda: driver.execute_script(status) == "idle", 120)
 
 
 def run_all_cells(driver: webdriver.Chrome) -> bool:
@@ -96,7 +101,9 @@ def photograph(driver: webdriver.Chrome, path: Path, width: int = 1100) -> None:
     driver.execute_script("window.jupyterapp.commands.execute('application:toggle-left-area')")
     height = driver.execute_script("return document.querySelector('.jp-WindowedPanel-inner').scrollHeight")
     driver.set_window_size(width, min(16_000, height + 250))
-    time.sleep(3)
+    time.sleep(2)
+    driver.execute_script("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
+    time.sleep(1)
     driver.save_screenshot(str(path))
 
 

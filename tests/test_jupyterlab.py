@@ -46,7 +46,7 @@ def test_every_cell_runs_and_shows_its_pictures(tmp_path: Path, monkeypatch: pyt
     with jupyterlab(tmp_path) as address:
         for path in CHOSEN:
             with browser(tmp_path / f"profile-{path.stem}", 1100, 1000) as driver:
-                open_notebook(driver, f"{address}/lab/tree/notebooks/{path.name}")
+                open_notebook(driver, f"{address}/lab/workspaces/{path.stem}/tree/notebooks/{path.name}")
                 before = _images_shown(driver)
                 wait_for(lambda: run_all_cells(driver), 60)
                 bars, start = set(), time.monotonic()
