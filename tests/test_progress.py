@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import ModuleType
 
 import pytest
@@ -13,9 +14,10 @@ from digitlib.progress import bar
 def closed() -> list[bool]:
     """Open a bar and one within it; say which are closed while both should be open."""
     with (
-        bar(2, "Outer", "fold", delay=1e-9, mininterval=0) as outer,
-        bar(2, "Inner", "step", delay=1e-9, mininterval=0) as inner,
+        bar(2, "Outer", "fold", delay=0.05, mininterval=0) as outer,
+        bar(2, "Inner", "step", delay=0.05, mininterval=0) as inner,
     ):
+        time.sleep(0.06)
         inner.update()
         outer.update()
         return [bool(outer.disable), bool(inner.disable)]
