@@ -66,9 +66,9 @@ constraints-min:  ## Choose the lowest versions that pyproject.toml allows (need
 test-min: constraints-min.txt  ## Run the fast tests with the lowest versions, in a .venv-min of its own
 	@test -n "$(OLDEST)" || { echo "test-min needs Python 3.11." >&2; exit 1; }
 	@test -d .venv-min || { echo "Setting up .venv-min with $(OLDEST) (once; some minutes) ..."; $(OLDEST) -m venv .venv-min; }
-	@.venv-min/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-min.txt "hatchling>=1.25" "editables>=0.5"
+	@.venv-min/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-min.txt "hatchling>=1.27" "editables>=0.5"
 	@.venv-min/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@.venv-min/bin/python -m pytest -m "not slow" -p no:cacheprovider
+	@.venv-min/bin/python -m pytest $(ON_ALL_CORES) -m "not slow" -p no:cacheprovider
 
 house:  ## Draw docs/house.svg anew from the code
 	@$(BIN)/python tools/house.py

@@ -111,6 +111,7 @@ def test_ctrl_c_in_a_real_run_can_be_gone_on_from(digits: Path) -> None:
     options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(words, **options)
     assert process.stdout is not None
+    assert process.stdout.readline().startswith("digitlib run: ")
     assert process.stdout.readline().startswith("01_data_preparation: ")
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
