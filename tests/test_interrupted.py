@@ -120,5 +120,5 @@ def test_ctrl_c_in_a_real_run_can_be_gone_on_from(digits: Path) -> None:
     assert "Traceback" not in said
     again = shlex.split(said.splitlines()[-1].partition(": ")[2])
     done = subprocess.run([sys.executable, "-m", *again], **options, check=True)
-    assert done.stdout.splitlines()[0] == "01_data_preparation: done before"
+    assert done.stdout.splitlines()[1] == "01_data_preparation: done before"
     assert (digits.parent / "runs" / "default" / "report.html").exists()
