@@ -171,18 +171,19 @@ def trials_table() -> str:
     rows = pd.read_csv(RESULTS / "trials.csv")
     means = rows.groupby("trial", sort=False).agg(
         seeds=("seed", "size"), epochs=("epochs", "first"), parameters=("parameters", "first"),
-        mean=("val_accuracy", "mean"), sd=("val_accuracy", "std"), moved=("val_accuracy_moved", "mean"),
-        loss=("val_cross_entropy", "mean"),
+        mean=("val_accuracy", "mean"), sd=("val_accuracy", "std"), moved=("val_moved_accuracy", "mean"),
+        loss=("val_cross_entropy", "mean"), dev=("dev_accuracy", "mean"),
     )  # fmt: skip
     lines = [
-        "| Trial | Seeds | Epochs | Parameters | Validation accuracy | Mean of 5 moved copies | Cross-entropy |",
-        "|:---|---:|---:|---:|---:|---:|---:|",
+        "| Trial | Seeds | Epochs | Parameters | Validation accuracy | Mean of 5 moved copies | Cross-entropy | Development |",
+        "|:---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in means.sort_values("mean", ascending=False).iterrows():
         spread = f" ± {row['sd']:.2%}" if row["seeds"] > 1 else ""
         lines.append(
             f"| {name} | {row['seeds']:.0f} | {row['epochs']:.0f} | {row['parameters']:,.0f} "
-            f"| {row['mean']:.2%}{spread} | {row['moved']:.2%} | {row['loss']:.4f} |"
+            f"| {row['mean']:.2%}{spread} | {row['moved']:.2%} | {row['loss']:.4f} "
+            f"| {'' if pd.isna(row['dev']) else format(row['dev'], '.2%')} |"
         )
     return "\n".join(lines)
 

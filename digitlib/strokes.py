@@ -49,8 +49,8 @@ def ink_of(strokes: Strokes) -> np.ndarray:
 
     Examples
     --------
-    >>> ink_of([[[0.5, 0.2], [0.5, 0.8]]]).sum(axis=0).argmax()
-    np.int64(55)
+    >>> int(ink_of([[[0.5, 0.2], [0.5, 0.8]]]).sum(axis=0).argmax())
+    55
     """
     lines = [_points(stroke) for stroke in strokes if len(stroke)]
     ink = np.zeros((SIDE, SIDE))

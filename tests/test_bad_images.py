@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, features
 
@@ -237,7 +238,15 @@ def test_a_class_of_nothing_but_bad_images_stops_the_split(scans: Path) -> None:
         outcome(scans)
 
 
-@pytest.mark.parametrize("name", [os.fsdecode(b"\xe9t\xe9"), "two\nlines", "ä ö"], ids=ascii)
+NO_UTF8 = pytest.param(
+    os.fsdecode(b"\xe9t\xe9"),
+    marks=pytest.mark.skipif(
+        pd.__version__ < "3", reason="pandas 2 may count text that is no UTF-8 as several texts"
+    ),
+)
+
+
+@pytest.mark.parametrize("name", [NO_UTF8, "two\nlines", "ä ö"], ids=ascii)
 @pytest.mark.parametrize("mode", ["copy", "link", "move"])
 def test_odd_names_of_classes(scans: Path, name: str, mode: str) -> None:
     before = {path.name: path.read_bytes() for path in (scans / "b").iterdir()}

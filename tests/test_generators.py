@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from PIL import Image
 
 import digitlib as d
@@ -31,9 +31,7 @@ def images(run: d.Run) -> np.ndarray:
 @pytest.mark.parametrize("alone", [None, "theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal"])
 def test_the_same_pixels_as_keras(images: np.ndarray, fill_mode: str, alone: str | None) -> None:
     settings = CLASSIC_AUGMENTATION | {"shear_range": 20, "vertical_flip": True}
-    theirs = keras.src.legacy.preprocessing.image.ImageDataGenerator(
-        fill_mode=fill_mode, cval=0.4, interpolation_order=1
-    )
+    theirs = ImageDataGenerator(fill_mode=fill_mode, cval=0.4, interpolation_order=1)
     drawn = draw(Augmentation.named(settings), len(images), (28, 28), np.random.default_rng(3))
     if alone:
         still = {name: np.full(len(images), name.startswith("z"), float) for name in PARAMETERS}
