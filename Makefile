@@ -6,7 +6,9 @@ OLDEST ?= $(shell command -v python3.11)
 ARGS ?=
 READY := .venv/.ready
 DATA ?= sample
-COMPARISONS ?= generators steps training prediction keras_example growth profile overhead trust labels pages threads sweep ensemble bulk scale
+COMPARISONS ?= generators steps training prediction keras_example growth profile overhead
+# What else is measured, in its own time.
+FURTHER := notebooks trust labels pages threads sweep ensemble bulk scale
 BIN := .venv/bin
 # A file's tests stay together, since they share what was trained for them.
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
@@ -33,12 +35,12 @@ check: $(READY)  ## Lint, types and fast tests, in less than two minutes
 soak: $(READY)  ## Inject faults at every moment and many times, without limit of time
 	@DIGITLIB_SOAK=1 $(BIN)/python -m pytest tests/test_killed.py tests/test_resume.py tests/test_properties.py tests/test_soak.py
 
-bench: $(READY)  ## Compare with other ways, quick form; DATA=FOLDER MNIST=mnist.npz
+bench: $(READY)  ## Compare with other ways, a quarter of an hour; DATA=FOLDER MNIST=mnist.npz
 	@$(foreach name,$(COMPARISONS),echo "$(name):" && MNIST="$(MNIST)" $(BIN)/python -m benchmarks.$(name) --data $(DATA) $(FULL) &&) \
 	    $(BIN)/python -m benchmarks.table
 
-bench-full:  ## Compare at all sizes and seeds, without limit of time
-	@$(MAKE) --no-print-directory bench FULL=--full
+bench-full:  ## Compare all that is compared, at all sizes and seeds, without limit of time
+	@$(MAKE) --no-print-directory bench FULL=--full COMPARISONS="$(COMPARISONS) $(FURTHER)"
 
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import comparison, timed
+from digitlib.kernels import preparation_of
 
 TOP = Path(__file__).parents[1]
 
@@ -49,10 +50,8 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
 
 
 def loaded_by(path: Path) -> list[str]:
-    """Return the modules of digitlib that a notebook's first cell loads."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    source = "".join(next(cell for cell in cells if cell["cell_type"] == "code")["source"])
-    code = f"{source}\nimport sys\nprint(*[name for name in sys.modules if name.startswith('digitlib')])"
+    """Return the modules that are loaded for a notebook's imports and for what its cells take from digitlib."""
+    code = f"{preparation_of(path)}\nimport sys\nprint(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return told.stdout.split()
 

@@ -1,4 +1,4 @@
-"""Kernels that have done their notebook's imports by the time its turn comes."""
+"""Kernels that have loaded what their notebook needs by the time its turn comes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import nbformat
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
+import digitlib
 from digitlib.project import project_root
 
 READY_WITHIN = 600
@@ -80,18 +81,34 @@ def _started(notebook: Path) -> Kernel:
     options = [
         "--IPKernelApp.log_level=CRITICAL",
         "--HistoryManager.hist_file=:memory:",
-        f"--IPKernelApp.exec_lines={imports_of(notebook)}",
+        f"--IPKernelApp.exec_lines={preparation_of(notebook)}",
     ]
     run_sync(kernel.start_kernel)(extra_arguments=options, cwd=str(project_root()))
     return kernel
 
 
-def imports_of(notebook: Path) -> str:
-    """Return the import statements at the top of a notebook's first code cell, as one line."""
+def preparation_of(notebook: Path) -> str:
+    """Return one line that does the imports of a notebook's first code cell, and loads what its cells take from digitlib.
+
+    ``import digitlib`` alone loads next to nothing: each name brings its module, TensorFlow included, when it is used.
+    """
     cells = nbformat.read(notebook, as_version=4).cells
-    source = next((cell.source for cell in cells if cell.cell_type == "code"), "")
+    bodies = [_parsed(cell.source) for cell in cells if cell.cell_type == "code"]
+    imports = [line for line in next(iter(bodies), []) if isinstance(line, (ast.Import, ast.ImportFrom))]
+    known_as = {one.asname or one.name for line in imports for one in line.names if one.name == "digitlib"}
+    taken = {
+        ast.unparse(node)
+        for body in bodies
+        for node in ast.walk(ast.Module(body, []))
+        if isinstance(node, ast.Attribute) and node.attr in digitlib.__all__
+        if isinstance(node.value, ast.Name) and node.value.id in known_as
+    }
+    return "; ".join([*map(ast.unparse, imports), *sorted(taken)])
+
+
+def _parsed(source: str) -> list[ast.stmt]:
+    """Return the statements of a cell; none of one that is not plain Python."""
     try:
-        body = ast.parse(source).body
+        return ast.parse(source).body
     except SyntaxError:
-        return ""
-    return "; ".join(ast.unparse(line) for line in body if isinstance(line, (ast.Import, ast.ImportFrom)))
+        return []

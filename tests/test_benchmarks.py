@@ -36,7 +36,10 @@ def test_trials_are_on_three_seeds_and_never_on_the_test_part() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", re.findall(r"\w+", re.search(r"COMPARISONS \?= (.*)", (TOP / "Makefile").read_text())[1])
+    "name",
+    " ".join(
+        re.findall(r"^(?:COMPARISONS \?|FURTHER :)= (.*)", (TOP / "Makefile").read_text(), re.M)
+    ).split(),
 )
 def test_make_bench_names_programs_that_exist(name: str) -> None:
     assert (TOP / "benchmarks" / f"{name}.py").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -9,7 +11,9 @@ import psutil
 import pytest
 
 import digitlib as d
-from digitlib.kernels import imports_of
+from digitlib.kernels import preparation_of
+
+TOP = Path(__file__).parents[1]
 
 
 def notebook(path: Path, *cells: str) -> None:
@@ -25,11 +29,28 @@ def test_a_kernel_has_done_the_imports_before_the_first_cell(root: Path) -> None
     cell = "import sys\nknown = 'colorsys' in sys.modules\nimport colorsys\nassert known"
     notebook(root / "notebooks" / "01_a.ipynb", cell)
     notebook(root / "notebooks" / "02_b.ipynb", cell)
-    assert imports_of(root / "notebooks" / "01_a.ipynb") == "import sys; import colorsys"
+    assert preparation_of(root / "notebooks" / "01_a.ipynb") == "import sys; import colorsys"
     before = {child.pid for child in psutil.Process().children()}
     executed = d.run_series(d.open_run("runs/a"), {})
     assert [path.name for path in executed] == ["01_a.ipynb", "02_b.ipynb"]
     assert {child.pid for child in psutil.Process().children()} <= before
+
+
+def test_what_a_notebook_takes_from_digitlib_is_loaded_too(root: Path) -> None:
+    first = "import sys\nimport digitlib as d\nloaded = 'digitlib.split' in sys.modules\nassert loaded"
+    notebook(root / "notebooks" / "01_a.ipynb", first, "%magic", "d.nothing\nd.class_names_of(d.Run)")
+    prepared = preparation_of(root / "notebooks" / "01_a.ipynb")
+    assert prepared == "import sys; import digitlib as d; d.Run; d.class_names_of"
+    notebook(root / "notebooks" / "01_a.ipynb", first, "if False:\n    d.class_names_of")
+    d.run_series(d.open_run("runs/a"), {})
+
+
+@pytest.mark.parametrize(
+    "path", sorted((TOP / "notebooks").glob("0[37]*.ipynb")), ids=lambda path: path.stem
+)
+def test_tensorflow_is_loaded_before_the_turn_of_a_notebook_that_needs_it(path: Path) -> None:
+    code = f"{preparation_of(path)}\nimport sys\nassert 'digitlib.backend' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
