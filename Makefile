@@ -15,7 +15,7 @@ ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
-.PHONY: run test test-min check soak bench bench-full lab notebooks docs docs-links constraints constraints-min house clean help
+.PHONY: run test test-min check soak bench bench-full bench-many lab notebooks docs docs-links constraints constraints-min house clean help
 .DEFAULT_GOAL := help
 
 run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
@@ -41,6 +41,9 @@ bench: $(READY)  ## Compare with other ways, a quarter of an hour; DATA=FOLDER M
 
 bench-full:  ## Compare all that is compared, at all sizes and seeds, without limit of time
 	@$(MAKE) --no-print-directory bench FULL=--full COMPARISONS="$(COMPARISONS) $(FURTHER)"
+
+bench-many:  ## Of these, many runs and a million images on two workers; hours
+	@$(MAKE) --no-print-directory bench FULL=--full COMPARISONS="threads sweep ensemble bulk scale"
 
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
