@@ -45,7 +45,10 @@ def test_what_a_notebook_takes_from_digitlib_is_loaded_too(root: Path) -> None:
     d.run_series(d.open_run("runs/a"), {})
 
 
-@pytest.mark.parametrize("path", sorted((TOP / "notebooks").glob("0[37]*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", sorted((TOP / "notebooks").glob("0[3-7]*.ipynb")), ids=lambda path: path.stem
+)
 def test_tensorflow_is_loaded_before_the_turn_of_a_notebook_that_needs_it(path: Path) -> None:
     code = f"{preparation_of(path)}\nimport sys\nassert 'digitlib.backend' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

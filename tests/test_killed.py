@@ -99,6 +99,7 @@ def change(scans: Path, mode: str) -> d.Run:
     return d.prepare(scans, "runs/a", mode=mode, test_size=0.5, validation_size=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [("copy", "link"), ("link", "move"), ("copy", "copy")])
 def test_a_killed_change_of_the_split_is_finished(root: Path, scans: Path, first: str, then: str) -> None:
     before = fingerprint(scans)
