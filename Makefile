@@ -29,8 +29,9 @@ test: check  ## Run everything that can be checked, notebooks included
 	@$(BIN)/python -m pytest $(ON_ALL_CORES) -m slow
 
 check: $(READY)  ## Lint, types and fast tests, in less than two minutes
-	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/vulture
-	@$(BIN)/python -m pytest $(ON_ALL_CORES) -m "not slow"
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/vulture
+	@$(BIN)/mypy --no-error-summary & types=$$!; \
+	$(BIN)/python -m pytest $(ON_ALL_CORES) -m "not slow"; tests=$$?; wait $$types && exit $$tests
 
 soak: $(READY)  ## Inject faults at every moment and many times, without limit of time
 	@DIGITLIB_SOAK=1 $(BIN)/python -m pytest tests/test_killed.py tests/test_resume.py tests/test_properties.py tests/test_soak.py

@@ -61,7 +61,9 @@ def assert_gone(root: Path, scans: Path, before: dict[str, str]) -> None:
     assert list((root / "runs" / "a").rglob("*")) == []
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[:-1]), MODES[-1]]
+)
 def test_a_killed_split_is_finished_by_a_second_run(root: Path, scans: Path, mode: str) -> None:
     before = fingerprint(scans)
     for number in count(1 + MODES.index(mode), STEP):
