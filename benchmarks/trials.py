@@ -32,8 +32,8 @@ WEAK = MILD_AUGMENTATION | {
 LONG: dict[str, Any] = {"epochs": 16, "calm_epochs": 3}
 FAST: dict[str, Any] = {"epochs": 10, "calm_epochs": 3, "augmentation": HAND_AUGMENTATION}
 ACCURATE: dict[str, Any] = {
-    "model": "deep",
-    "epochs": 20,
+    "model": "wide",
+    "epochs": 16,
     "calm_epochs": 4,
     "augmentation": HAND_AUGMENTATION,
 }
@@ -58,7 +58,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "fast16": LONG,
     "fast16 strong": {**LONG, "augmentation": HAND_AUGMENTATION},
     "fast": FAST,
-    "accurate": ACCURATE,
+    "accurate": {**ACCURATE, "precision": "float32"},
     "deep10": {**FAST, "model": "deep"},
     "deep20": {**ACCURATE, "model": "deep", "epochs": 20},
     "dropouts20": {**ACCURATE, "model": "dropouts", "epochs": 20},
