@@ -8,7 +8,8 @@ READY := .venv/.ready
 DATA ?= sample
 COMPARISONS ?= generators steps training prediction keras_example growth profile overhead
 # What else is measured, in its own time.
-FURTHER := notebooks trust labels pages threads sweep ensemble bulk scale
+FURTHER := notebooks trust labels pages
+MANY := threads sweep ensemble bulk scale
 BIN := .venv/bin
 # A file's tests stay together, since they share what was trained for them.
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
@@ -41,10 +42,10 @@ bench: $(READY)  ## Compare with other ways, a quarter of an hour; DATA=FOLDER M
 	    $(BIN)/python -m benchmarks.table
 
 bench-full:  ## Compare all that is compared, at all sizes and seeds, without limit of time
-	@$(MAKE) --no-print-directory bench FULL=--full COMPARISONS="$(COMPARISONS) $(FURTHER)"
+	@$(MAKE) --no-print-directory bench FULL=--full COMPARISONS="$(COMPARISONS) $(FURTHER) $(MANY)"
 
 bench-many:  ## Of these, many runs and a million images on two workers; hours
-	@$(MAKE) --no-print-directory bench FULL=--full COMPARISONS="threads sweep ensemble bulk scale"
+	@$(MAKE) --no-print-directory bench FULL=--full COMPARISONS="$(MANY)"
 
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

@@ -17,8 +17,9 @@ from benchmarks.keras_example import load
 from digitlib.backend import keras
 from digitlib.decoding import read_files
 from digitlib.models import MODELS, layers
+from digitlib.models import _answer as answer
 from digitlib.models import _block as block
-from digitlib.recipes import HAND_AUGMENTATION, MILD_AUGMENTATION, Recipe
+from digitlib.recipes import HAND_AUGMENTATION, MILD_AUGMENTATION, Recipe, get_recipe
 from digitlib.runs import write_table
 
 TABLE = RESULTS / "trials.csv"
@@ -30,13 +31,18 @@ WEAK = MILD_AUGMENTATION | {
     "rotation_range": 8, "width_shift_range": 0.05, "height_shift_range": 0.05, "shear_range": 6, "zoom_range": 0.08,
 }  # fmt: skip
 LONG: dict[str, Any] = {"epochs": 16, "calm_epochs": 3}
-FAST: dict[str, Any] = {"epochs": 10, "calm_epochs": 3, "augmentation": HAND_AUGMENTATION}
-ACCURATE: dict[str, Any] = {
-    "model": "wide",
-    "epochs": 16,
-    "calm_epochs": 4,
-    "augmentation": HAND_AUGMENTATION,
-}
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """Return what a recipe does otherwise than `BASE`, from the one place where it stands."""
+    recipe = get_recipe(name)
+    return {
+        field: getattr(recipe, field)
+        for field in ("model", "epochs", "calm_epochs", "precision", "augmentation")
+    }
+
+
+FAST, ACCURATE = settings_of("fast"), settings_of("accurate")
 
 VARIATIONS: dict[str, dict[str, Any]] = {
     "base": {},
@@ -58,10 +64,10 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "fast16": LONG,
     "fast16 strong": {**LONG, "augmentation": HAND_AUGMENTATION},
     "fast": FAST,
-    "accurate": {**ACCURATE, "precision": "float32"},
+    "accurate": ACCURATE,
     "deep10": {**FAST, "model": "deep"},
-    "deep20": {**ACCURATE, "model": "deep", "epochs": 20},
-    "dropouts20": {**ACCURATE, "model": "dropouts", "epochs": 20},
+    "deep20": {**ACCURATE, "model": "deep", "epochs": 20, "precision": "auto"},
+    "dropouts20": {**ACCURATE, "model": "dropouts", "epochs": 20, "precision": "auto"},
 }
 
 
@@ -94,7 +100,7 @@ def deep_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
             keras.Input(image_shape), *block(32, 3, "valid"), *block(32, 3, "valid"), *block(32, 4, "valid", 2),
             *block(64, 3, "valid"), *block(64, 3, "valid"), *block(128, 3, "valid"),
             layers.MaxPooling2D(2, padding="same"), *block(128, 3, "same"), layers.GlobalAveragePooling2D(),
-            layers.Dropout(0.3), layers.Dense(n_classes, activation="softmax", dtype="float32"),
+            layers.Dropout(0.3), answer(n_classes),
         ]
     )  # fmt: skip
 
@@ -106,7 +112,7 @@ def dropouts_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Mod
             keras.Input(image_shape), *block(32, 3, "valid"), *block(32, 3, "valid"), *block(32, 5, "same", 2),
             layers.Dropout(0.4), *block(64, 3, "valid"), *block(64, 3, "valid"), *block(64, 5, "same", 2),
             layers.Dropout(0.4), *block(128, 4, "valid"), layers.Flatten(), layers.Dropout(0.4),
-            layers.Dense(n_classes, activation="softmax", dtype="float32"),
+            answer(n_classes),
         ]
     )  # fmt: skip
 
@@ -131,7 +137,7 @@ def development_images(run: d.Run, mnist: str) -> tuple[np.ndarray, np.ndarray]:
     image's label is that of the nearest of all MNIST: JPEG changes a pixel by two or three grey values.
     """
     folder, names = d.unlabelled_files(run)
-    pixels = np.stack([one.image for one in read_files([str(folder / name) for name in names], "native")])
+    pixels = np.stack([one.image for one in read_files([str(folder / name) for name in names])])
     arrays = load(mnist)
     known = np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(-1, 784).astype(np.float32)
     nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(known)

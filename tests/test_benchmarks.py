@@ -38,7 +38,7 @@ def test_trials_are_on_three_seeds_and_never_on_the_test_part() -> None:
 @pytest.mark.parametrize(
     "name",
     " ".join(
-        re.findall(r"^(?:COMPARISONS \?|FURTHER :)= (.*)", (TOP / "Makefile").read_text(), re.M)
+        re.findall(r"^(?:COMPARISONS \?|FURTHER :|MANY :)= (.*)", (TOP / "Makefile").read_text(), re.M)
     ).split(),
 )
 def test_make_bench_names_programs_that_exist(name: str) -> None:
