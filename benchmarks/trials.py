@@ -43,6 +43,8 @@ def settings_of(name: str) -> dict[str, Any]:
 
 
 FAST, ACCURATE = settings_of("fast"), settings_of("accurate")
+PLAIN = ACCURATE | {"precision": "auto", "augmentation": HAND_AUGMENTATION}
+"""As `accurate`, in less time and with strokes as they are."""
 
 VARIATIONS: dict[str, dict[str, Any]] = {
     "base": {},
@@ -66,8 +68,16 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "fast": FAST,
     "accurate": ACCURATE,
     "deep10": {**FAST, "model": "deep"},
-    "deep20": {**ACCURATE, "model": "deep", "epochs": 20, "precision": "auto"},
-    "dropouts20": {**ACCURATE, "model": "dropouts", "epochs": 20, "precision": "auto"},
+    "deep20": {**PLAIN, "model": "deep", "epochs": 20},
+    "dropouts20": {**PLAIN, "model": "dropouts", "epochs": 20},
+    "wide16": PLAIN,
+    "wide16 thickness 0.5": {**PLAIN, "augmentation": HAND_AUGMENTATION | {"thickness_range": 0.5}},
+    "wide16 thickness 0.8": {**PLAIN, "augmentation": HAND_AUGMENTATION | {"thickness_range": 0.8}},
+    "deep16 thickness 0.5": {
+        **PLAIN,
+        "model": "deep",
+        "augmentation": HAND_AUGMENTATION | {"thickness_range": 0.5},
+    },
 }
 
 
@@ -89,18 +99,6 @@ def thin_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
             keras.Input(image_shape), *block(32, 6, "valid", 2), *block(32, 3, "valid"),
             layers.MaxPooling2D(2, padding="same"), *block(64, 3, "same"), layers.GlobalAveragePooling2D(),
             layers.Dense(n_classes, activation="softmax"),
-        ]
-    )  # fmt: skip
-
-
-def deep_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return a network that looks at the full picture twice before it halves it."""
-    return keras.Sequential(
-        [
-            keras.Input(image_shape), *block(32, 3, "valid"), *block(32, 3, "valid"), *block(32, 4, "valid", 2),
-            *block(64, 3, "valid"), *block(64, 3, "valid"), *block(128, 3, "valid"),
-            layers.MaxPooling2D(2, padding="same"), *block(128, 3, "same"), layers.GlobalAveragePooling2D(),
-            layers.Dropout(0.3), answer(n_classes),
         ]
     )  # fmt: skip
 
@@ -192,7 +190,7 @@ def main(data: str, only: str, seeds: int) -> None:
 
     With MNIST's own file in $MNIST, DATA's unlabelled images are named too.
     """
-    MODELS.update(old=old_net, thin=thin_net, deep=deep_net, dropouts=dropouts_net)
+    MODELS.update(old=old_net, thin=thin_net, dropouts=dropouts_net)
     run = d.prepare(data, "runs/trials", mode="none")
     mnist = os.environ.get("MNIST")
     development = development_images(run, mnist) if mnist else None

@@ -19,7 +19,7 @@ _HOME = {
     "affine": ["Augmentation"],
     "generators": ["ImageBatches", "generator_from_directory", "generator_from_split"],
     "recipes": ["Recipe", "get_recipe", "load_recipe", "save_recipe"],
-    "models": ["build_model", "layer_table", "seed_cnn", "small_cnn", "tiny_cnn", "wide_cnn"],
+    "models": ["build_model", "deep_cnn", "layer_table", "seed_cnn", "small_cnn", "tiny_cnn", "wide_cnn"],
     "training": [
         "as_batches",
         "best_epoch",
@@ -106,6 +106,7 @@ _HOME = {
     "sweep_table": ["best_run", "frontier", "histories_of", "read_sweep", "recipe_code"],
     "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
     "members": ["find_members", "rotated", "train_members"],
+    "views": ["VIEWS", "MeanOfViews", "Views"],
     "joining": ["join_networks"],
     "ensembles": ["ensemble_lines", "make_ensemble"],
     "report": ["results_table", "write_report"],

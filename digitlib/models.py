@@ -117,6 +117,43 @@ def wide_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     return _normalised("wide", (64, 64, 128, 192), image_shape, n_classes, dropout=0.3)
 
 
+def deep_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+    """Return a network of seven convolutions, 305,578 parameters for ten digits.
+
+    Three of them see the picture before it is halved. It takes twice as long as `wide_cnn` and is about as often right,
+    on other images: the two belong in one ensemble.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Height, width and channels (1 or 3) of the images.
+    n_classes : int
+        Number of classes, from 2.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled; softmax over the classes at its end.
+    """
+    return keras.Sequential(
+        [
+            keras.Input(image_shape),
+            *_block(32, 3, "valid"),
+            *_block(32, 3, "valid"),
+            *_block(32, 4, "valid", strides=2),
+            *_block(64, 3, "valid"),
+            *_block(64, 3, "valid"),
+            *_block(128, 3, "valid"),
+            layers.MaxPooling2D(2, padding="same"),
+            *_block(128, 3, "same"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dropout(0.3),
+            _answer(n_classes),
+        ],
+        name="deep",
+    )
+
+
 def _normalised(
     name: str,
     channels: tuple[int, int, int, int],
@@ -151,7 +188,7 @@ def _block(width: int, side: int, padding: str, strides: int = 1) -> list[keras.
     ]
 
 
-MODELS = {"seed": seed_cnn, "tiny": tiny_cnn, "small": small_cnn, "wide": wide_cnn}
+MODELS = {"seed": seed_cnn, "tiny": tiny_cnn, "small": small_cnn, "wide": wide_cnn, "deep": deep_cnn}
 
 
 def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool = False) -> keras.Model:

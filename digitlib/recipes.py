@@ -44,7 +44,7 @@ HAND_AUGMENTATION = MILD_AUGMENTATION | {
 }
 """About as much as handwriting varies by itself; longer runs need it, or they learn the training images by heart."""
 
-SMALLEST_SIDE = {"seed": 22, "tiny": 1, "small": 14, "wide": 14}
+SMALLEST_SIDE = {"seed": 22, "tiny": 1, "small": 14, "wide": 14, "deep": 20}
 """Pixels a side that each network of `digitlib.models` takes at least; known here, where TensorFlow need not be loaded."""
 
 

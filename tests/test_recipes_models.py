@@ -50,8 +50,9 @@ def test_other_recipes_leave_the_test_alone_and_mirror_nothing(name: str) -> Non
     np.testing.assert_allclose(np.sum(out, axis=1), 1, rtol=1e-5)
 
 
-def test_parameters_of_the_small_network() -> None:
-    assert d.build_model(d.get_recipe("fast"), DIGITS).count_params() == 132_618
+@pytest.mark.parametrize(("model", "parameters"), [("small", 132_618), ("deep", 305_578)])
+def test_parameters_are_as_documented(model: str, parameters: int) -> None:
+    assert d.build_model(d.get_recipe("fast", model=model), DIGITS).count_params() == parameters
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
@@ -109,15 +110,14 @@ def test_bad_recipes_are_named(name: str, changes: dict, said: str) -> None:
         d.get_recipe(name, **changes)
 
 
-@pytest.mark.parametrize("name", ["seed", "tiny", "fast", "accurate"])
-def test_the_smallest_image_size_is_what_the_network_takes(name: str) -> None:
-    recipe = d.get_recipe(name)
-    smallest = SMALLEST_SIDE[recipe.model]
-    at_least = d.get_recipe(name, image_size=smallest)
+@pytest.mark.parametrize("model", MODELS)
+def test_the_smallest_image_size_is_what_the_network_takes(model: str) -> None:
+    name, smallest = "seed" if model == "seed" else "fast", SMALLEST_SIDE[model]
+    at_least = d.get_recipe(name, model=model, image_size=smallest)
     assert d.build_model(at_least, DIGITS).count_params() > 0
     if smallest > 1:
         with pytest.raises(d.DigitError, match=f"too small .* give {smallest} or more"):
-            d.get_recipe(name, image_size=smallest - 1)
+            d.get_recipe(name, model=model, image_size=smallest - 1)
         if keras.__version__.startswith("3.8."):
             return  # it builds a network that sees nothing
         with pytest.raises(ValueError, match=r"dimension|negative|shape"):
