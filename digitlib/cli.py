@@ -278,12 +278,29 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 @click.option("--train", "n", default=0, help="Train so many members first, with seeds 1, 2, 3 ...")
 @click.option("--recipe", default="accurate", show_default=True, help="What to train them with.")
 @click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="Another network than the recipe's; of several, members take turns.",
+)
+@click.option(
     "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
+@click.option(
+    "--views", is_flag=True, help="Each member names 11 views of an image: better, 11 times slower."
+)
 @on_workers
 def ensemble(
-    runs: tuple[str, ...], out: str, n: int, recipe: str, data: str, rotate: bool, **where: Any
+    runs: tuple[str, ...],
+    out: str,
+    n: int,
+    recipe: str,
+    models: tuple[str, ...],
+    data: str,
+    rotate: bool,
+    views: bool,
+    **where: Any,
 ) -> None:
     """Join trained runs to one network that is right more often than each.
 
@@ -294,7 +311,10 @@ def ensemble(
     from digitlib.samples import as_folder
     from digitlib.sources import find_images
 
-    recipes = [get_recipe(recipe, seed=seed) for seed in range(1, n + 1)]
+    turns = models or (None,)
+    recipes = [
+        get_recipe(recipe, seed=seed, model=turns[(seed - 1) % len(turns)]) for seed in range(1, n + 1)
+    ]
     if n:
         find_images(as_folder(data))
     elif len(runs) == 0:
@@ -307,7 +327,7 @@ def ensemble(
     if n:
         prepared = prepare(data, Path(out) / "split", mode="none")
         members += train_members(prepared, Path(out) / "members", recipes, rotate=rotate, **where)
-    click.echo("\n".join(ensemble_lines(make_ensemble(members, out))))
+    click.echo("\n".join(ensemble_lines(make_ensemble(members, out, views=views))))
     click.echo(f"\n{shown(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
 
 

@@ -16,18 +16,21 @@ from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model
 from digitlib.joining import join_networks
 from digitlib.locking import in_turn
-from digitlib.progress import progress
+from digitlib.progress import bar, progress
 from digitlib.recipes import Recipe, load_recipe, save_recipe
 from digitlib.runs import Run, atomic, open_run, write_json, write_table
 from digitlib.sharing import share_split
 from digitlib.split import class_names_of, read_split
 from digitlib.training import plain_generator, read_history
+from digitlib.views import VIEWS
 
 BY_ALL = ("filename", "sha256")
 """What two runs' test parts are compared by."""
 
 
-def make_ensemble(members: Sequence[Run], out: str | os.PathLike[str]) -> dict[str, Any]:
+def make_ensemble(
+    members: Sequence[Run], out: str | os.PathLike[str], *, views: bool = False
+) -> dict[str, Any]:
     """Join the networks of some runs to one, and write it with its results as a run of its own.
 
     Writes ``best_model.keras``, ``recipe.json``, ``source.json``, ``split.csv``, ``metrics.json`` and ``ensemble.json``:
@@ -39,16 +42,18 @@ def make_ensemble(members: Sequence[Run], out: str | os.PathLike[str]) -> dict[s
         Two or more trained runs with the same test part and the same classes.
     out : str or path-like
         The ensemble's folder.
+    views : bool
+        Have each member name several views of an image, see `digitlib.joining.join_networks`.
 
     Returns
     -------
     dict
-        What ``ensemble.json`` has: ``members`` (a list with ``run``, ``recipe``, ``seed``, ``parameters``,
-        ``validation_accuracy``, ``test_accuracy``, in the order given); ``best_member``, the place of the one with the
-        highest validation accuracy; ``validation_accuracy`` of the ensemble (None if the members held out different
-        images), ``test_accuracy``, ``test_accuracy_low``, ``test_accuracy_high`` (95 %, Wilson), ``n_test``; ``gain``,
-        the test accuracy above the best member's; and, of `digitlib.comparing.mcnemar`, ``only_ensemble``,
-        ``only_best_member`` and ``p_value``.
+        What ``ensemble.json`` has: ``views``, the number of each image's; ``members`` (a list with ``run``, ``recipe``,
+        ``model``, ``seed``, ``parameters``, ``validation_accuracy``, ``test_accuracy``, in the order given);
+        ``best_member``, the place of the one with the highest validation accuracy; ``validation_accuracy`` of the
+        ensemble (None if the members held out different images), ``test_accuracy``, ``test_accuracy_low``,
+        ``test_accuracy_high`` (95 %, Wilson), ``n_test``; ``gain``, the test accuracy above the best member's; and, of
+        `digitlib.comparing.mcnemar`, ``only_ensemble``, ``only_best_member`` and ``p_value``.
 
     Raises
     ------
@@ -58,10 +63,10 @@ def make_ensemble(members: Sequence[Run], out: str | os.PathLike[str]) -> dict[s
     run = open_run(out)
     _check(members, run)
     with in_turn(run):
-        return _make(members, run)
+        return _make(members, run, views)
 
 
-def _make(members: Sequence[Run], run: Run) -> dict[str, Any]:
+def _make(members: Sequence[Run], run: Run, views: bool) -> dict[str, Any]:
     recipes = [load_recipe(member) for member in members]
     networks = [load_best_model(member) for member in members]
     shared = _same_split(members)
@@ -75,37 +80,40 @@ def _make(members: Sequence[Run], run: Run) -> dict[str, Any]:
     for member, recipe, network in progress(
         list(zip(members, recipes, networks, strict=True)), len(members), "Asking members", "member"
     ):
-        validation, test = (_right(network, member, recipe, part) for part in ("validation", "test"))
+        validation, test = (_right(*_said(network, member, recipe, part)) for part in ("validation", "test"))
         rows.append(
             {
-                "run": str(member), "recipe": recipe.name, "seed": recipe.seed, "parameters": network.count_params(),
+                "run": str(member), "recipe": recipe.name, "model": recipe.model, "seed": recipe.seed,
+                "parameters": network.count_params(),
                 "validation_accuracy": float(validation.mean()), "test_accuracy": float(test.mean()),
             }
         )  # fmt: skip
         answers.append(test)
-    joined, recipe = _joined(networks, recipes, run, shared)
+    joined, recipe = _joined(networks, recipes, run, shared, views)
     with atomic(run / "best_model.keras") as temporary:
         joined.save(temporary)
     save_recipe(run, recipe)
     best = int(np.argmax([row["validation_accuracy"] for row in rows]))
-    right = _right(joined, run, recipe, "test")
+    said, labels = _said(joined, run, recipe, "test")
+    right = _right(said, labels)
     against = mcnemar(right, answers[best])
     low, high = wilson_interval(int(right.sum()), len(right))
-    validation_accuracy = float(_right(joined, run, recipe, "validation").mean()) if shared else None
+    validation_accuracy = float(_right(*_said(joined, run, recipe, "validation")).mean()) if shared else None
     result = {
-        "members": rows, "best_member": best, "validation_accuracy": validation_accuracy,
+        "views": len(VIEWS) if views else 1, "members": rows, "best_member": best, "validation_accuracy": validation_accuracy,
         "test_accuracy": float(right.mean()), "test_accuracy_low": low, "test_accuracy_high": high,
         "n_test": len(right), "gain": float(right.mean() - answers[best].mean()),
         "only_ensemble": against["only_first"], "only_best_member": against["only_second"],
         "p_value": against["p_value"],
     }  # fmt: skip
     write_json(run / "ensemble.json", result)
-    write_json(run / "metrics.json", _metrics(members, run, recipe, joined, result))
+    loss = float(joined.loss(np.eye(said.shape[1], dtype=said.dtype)[labels], said))
+    write_json(run / "metrics.json", _metrics(members, run, joined.count_params(), loss, result))
     return result
 
 
 def _joined(
-    networks: list[keras.Model], recipes: list[Recipe], run: Run, shared: bool
+    networks: list[keras.Model], recipes: list[Recipe], run: Run, shared: bool, views: bool
 ) -> tuple[keras.Model, Recipe]:
     """Join the networks at the image size that suits the validation images best, and make the ensemble's recipe."""
     first, sizes = recipes[0], sorted({recipe.image_size for recipe in recipes})
@@ -117,7 +125,7 @@ def _joined(
     smoothing, channels = first.label_smoothing, 1 if first.color_mode == "grayscale" else 3
     choices = []
     for size in sizes:
-        joined = join_networks(networks, (*size, channels), smoothing)
+        joined = join_networks(networks, (*size, channels), smoothing, views=views)
         recipe = replace(first, name="ensemble", model="ensemble", image_size=size)
         images = plain_generator(run, recipe, "validation") if len(sizes) > 1 else None
         loss = 0.0 if images is None else joined.evaluate(images, verbose=0, return_dict=True)["loss"]
@@ -127,11 +135,10 @@ def _joined(
 
 
 def _metrics(
-    members: Sequence[Run], run: Run, recipe: Recipe, joined: keras.Model, result: dict[str, Any]
+    members: Sequence[Run], run: Run, parameters: int, test_loss: float, result: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what ``metrics.json`` has of any run; epochs and seconds are the members' sums, and no epoch is the best."""
     histories, parts = [read_history(member) for member in members], read_split(run)["part"].value_counts()
-    images = plain_generator(run, recipe, "test")
     return {
         "recipe": f"ensemble of {len(members)}",
         "seed": result["members"][0]["seed"],
@@ -139,24 +146,55 @@ def _metrics(
         "n_train": int(parts["train"]),
         "n_validation": int(parts.get("validation", 0)),
         "n_test": result["n_test"],
-        "parameters": joined.count_params(),
+        "parameters": parameters,
         "epochs": sum(len(history) for history in histories),
         "fit_seconds": float(sum(history["seconds"].iloc[-1] for history in histories)),
         "best_epoch": None,
         "validation_accuracy": result["validation_accuracy"],
         "test_accuracy": result["test_accuracy"],
-        "test_loss": float(joined.evaluate(images, verbose=0, return_dict=True)["loss"]),
+        "test_loss": test_loss,
         "test_accuracy_low": result["test_accuracy_low"],
         "test_accuracy_high": result["test_accuracy_high"],
         "test_chose_the_epoch": any("test" in load_recipe(member).validate_on for member in members),
     }
 
 
-def _right(network: keras.Model, run: Run, recipe: Recipe, part: str) -> np.ndarray:
-    """Return which images of a part a network names right, by file name, so that all members have the same order."""
+def _said(network: keras.Model, run: Run, recipe: Recipe, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a network's probabilities of a part's images, and their labels, by file name: the same order for all."""
     images = plain_generator(run, recipe, part)
-    named = network.predict(images, verbose=0).argmax(axis=1)
-    return (named == images.classes)[np.argsort(images.filenames)]
+    said = network.predict(images, verbose=0, callbacks=[_PredictBar(part)])
+    order = np.argsort(images.filenames)
+    return said[order], images.classes[order]
+
+
+def _right(said: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return said.argmax(axis=1) == labels
+
+
+class _PredictBar(keras.callbacks.Callback):
+    """Show how far a prediction is: many networks and views take their time.
+
+    Parameters
+    ----------
+    part : str
+        Of the split.
+    """
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part = part
+
+    def on_predict_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Begin a bar."""
+        self._bar = bar(self.params["steps"], f"Naming {self.part} images", unit="step")
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Go one step on."""
+        self._bar.update()
+
+    def on_predict_end(self, logs: dict[str, float] | None = None) -> None:
+        """Take the bar away."""
+        self._bar.close()
 
 
 def _check(members: Sequence[Run], out: Run) -> None:
@@ -225,6 +263,10 @@ def ensemble_lines(result: dict[str, Any]) -> list[str]:
     )
     low, high = result["test_accuracy_low"], result["test_accuracy_high"]
     best = rows["run"].iloc[result["best_member"]]
+    if result["views"] > 1:
+        lines.append(
+            f"Each member names {result['views']} views of an image; the ensemble's answer is the mean of all."
+        )
     lines += [
         "",
         f"95 % interval of the ensemble's test accuracy: {low:.2%} to {high:.2%} (n = {result['n_test']:,})",

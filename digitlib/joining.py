@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
+from digitlib.views import VIEWS, MeanOfViews, Views
 
 layers = keras.layers
 
@@ -14,7 +15,11 @@ NEEDED_IN_TRAINING = (layers.InputLayer, layers.Dropout)
 
 
 def join_networks(
-    networks: Sequence[keras.Model], image_shape: tuple[int, int, int], label_smoothing: float = 0.0
+    networks: Sequence[keras.Model],
+    image_shape: tuple[int, int, int],
+    label_smoothing: float = 0.0,
+    *,
+    views: bool = False,
 ) -> keras.Model:
     """Return one network whose answer is the mean of the probabilities of several.
 
@@ -31,6 +36,10 @@ def join_networks(
         (bilinear), inside the joined one.
     label_smoothing : float
         Of the loss that `evaluate` reports.
+    views : bool
+        Each network names all of `digitlib.views.VIEWS` of an image, and the mean is over these too: the answer depends
+        less on where and how upright the digit stands, and takes as many times longer. `keras.models.load_model` needs
+        `digitlib.views` imported for such a network; `digitlib.evaluation.load_model` does it.
 
     Returns
     -------
@@ -49,8 +58,12 @@ def join_networks(
             )
     image = keras.Input(image_shape, name="image")
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-    answers = [_beside(network, number, image, copies) for number, network in enumerate(networks, start=1)]
-    joined = keras.Model(image, layers.Average(name="answer")(answers), name="ensemble")
+    seen = Views(name="views")(image) if views else image
+    answers = [_beside(network, number, seen, copies) for number, network in enumerate(networks, start=1)]
+    answer = layers.Average(name="answer")(answers)
+    joined = keras.Model(
+        image, MeanOfViews(len(VIEWS), name="answer_of_views")(answer) if views else answer, name="ensemble"
+    )
     for layer, copy in copies:
         copy.set_weights(layer.get_weights())
     joined.compile(
@@ -67,7 +80,7 @@ def _beside(
     image: keras.KerasTensor,
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]],
 ) -> keras.KerasTensor:
-    """Build a network's layers anew behind `image`, under names of their own, and note which is a copy of which."""
+    """Build a network's layers anew behind images, under names of their own, and note which is a copy of which."""
     height, width = network.input_shape[1:3]
     tensor = image
     if tuple(image.shape[1:3]) != (height, width):

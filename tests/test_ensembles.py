@@ -78,8 +78,10 @@ def test_the_ensemble_says_the_mean_of_what_its_members_say(members: list[d.Run]
     assert {row["seed"] for row in rows} == {1, 2}
 
 
-def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path: Path) -> None:
-    d.make_ensemble(members[:2], tmp_path / "both")
+@pytest.mark.parametrize("views", [False, True])
+def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path: Path, views: bool) -> None:
+    result = d.make_ensemble(members[:2], tmp_path / "both", views=views)
+    assert any("views" in line for line in d.ensemble_lines(result)) == views
     both = d.open_run(tmp_path / "both")
     (file,) = list((top / "scans" / "7").glob("*.png"))[:1]
     done = CliRunner().invoke(main, ["predict", str(both), str(file), "--out", str(tmp_path / "p.csv")])
@@ -178,6 +180,26 @@ def test_the_command_trains_what_is_missing_and_nothing_twice(
     assert ensemble.read_json("metrics.json")["validation_accuracy"] is None
     assert set(d.read_split(ensemble)["part"]) == {"train", "test"}
     assert json.loads((top / "runs/e/ensemble.json").read_text())["validation_accuracy"] is None
+
+
+def test_members_take_turns_with_the_networks_that_are_named(
+    members: list[d.Run], top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "tiny", d.get_recipe("tiny", epochs=1))
+    command = f"ensemble --train 3 --recipe tiny --model small --model tiny --views --out runs/turns --data {top}/scans"
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "11 views of an image" in done.output
+    result = d.open_run("runs/turns").read_json("ensemble.json")
+    assert [(row["model"], row["seed"]) for row in result["members"]] == [
+        ("small", 1),
+        ("tiny", 2),
+        ("small", 3),
+    ]
+    assert result["views"] == 11
+    unknown = CliRunner().invoke(main, f"{command} --model smal")
+    assert unknown.exit_code == 1
+    assert "model is 'smal'" in unknown.output
 
 
 def test_a_member_that_another_process_trains_is_waited_for(members: list[d.Run]) -> None:
