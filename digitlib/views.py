@@ -10,7 +10,7 @@ import numpy as np
 from digitlib.affine import PARAMETERS, maps_of
 from digitlib.backend import keras
 
-layers, ops = keras.layers, keras.ops
+ops = keras.ops
 
 STEP = 1 / 28
 """Share of the side that a view is moved by: a pixel of MNIST's."""
@@ -31,7 +31,7 @@ split, see benchmarks/.
 
 
 @keras.saving.register_keras_serializable("digitlib")
-class Views(layers.Layer):
+class Views(keras.layers.Layer):
     """From images to their views: shape (n, height, width, channels) to (n * views, height, width, channels).
 
     Views of one image follow one another. It has no weights; what lies outside the picture is as its edge.
@@ -67,7 +67,7 @@ class Views(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("digitlib")
-class MeanOfViews(layers.Layer):
+class MeanOfViews(keras.layers.Layer):
     """From one row a view to one row an image, the mean of its views: shape (n * views, d) to (n, d).
 
     Parameters
