@@ -14,8 +14,8 @@ from digitlib.resampling import FILL_MODES, FillMode
 
 Range = float | int | Sequence[float]
 
-PARAMETERS = ("theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal", "flip_vertical", "thickness")
-"""Names as in `ImageDataGenerator.get_random_transform`: degrees, pixels, factors; it knows no thickness.
+PARAMETERS = ("theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal", "flip_vertical")
+"""Names as in `ImageDataGenerator.get_random_transform`: degrees, pixels, factors.
 
 Whatever Keras's comments say, its `apply_transform` moves along the columns by `tx` and zooms them by `zx`.
 """
@@ -23,7 +23,7 @@ Whatever Keras's comments say, its `apply_transform` moves along the columns by 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How images are varied, with the names and meanings of Keras's `ImageDataGenerator`, which has no `thickness_range`.
+    """How images are varied, with the names and meanings of Keras's `ImageDataGenerator`.
 
     Attributes
     ----------
@@ -39,8 +39,6 @@ class Augmentation:
         for height and width apart; above 1 the picture shrinks.
     horizontal_flip, vertical_flip : bool
         Mirror every second image at random. A mirrored 2 is no digit.
-    thickness_range : float
-        Largest change of the strokes' thickness either way, 0 to 1; see `digitlib.thickness.thicken`.
     fill_mode : {"nearest", "constant", "reflect", "wrap"}
         What stands outside the picture.
     cval : float
@@ -57,7 +55,6 @@ class Augmentation:
     zoom_range: Range = 0.0
     horizontal_flip: bool = False
     vertical_flip: bool = False
-    thickness_range: float = 0.0
     fill_mode: FillMode = "nearest"
     cval: float = 0.0
 
@@ -69,8 +66,6 @@ class Augmentation:
             raise DigitError(
                 f"zoom_range {self.zoom_range!r} reaches to zero or below: give a number below 1, or a pair above 0."
             )
-        if not 0 <= self.thickness_range <= 1:
-            raise DigitError(f"thickness_range is {self.thickness_range!r}: give a number from 0 to 1.")
 
     @classmethod
     def named(cls, options: dict[str, Any]) -> Augmentation:
@@ -90,10 +85,8 @@ class Augmentation:
         return cls(**options)
 
     def moves(self) -> bool:
-        """Tell whether images change at all, their scale aside."""
-        ranges = (
-            self.rotation_range, self.shear_range, self.width_shift_range, self.height_shift_range, self.thickness_range,
-        )  # fmt: skip
+        """Tell whether pixels change place at all."""
+        ranges = (self.rotation_range, self.shear_range, self.width_shift_range, self.height_shift_range)
         still = all(np.all(np.asarray(value) == 0) for value in ranges)
         return (
             not still or _zoom_bounds(self.zoom_range) != (1, 1) or self.horizontal_flip or self.vertical_flip
@@ -131,12 +124,11 @@ def draw(
         "zy": rng.uniform(low, high, n),
         "flip_horizontal": (rng.random(n) < 0.5) & augmentation.horizontal_flip,
         "flip_vertical": (rng.random(n) < 0.5) & augmentation.vertical_flip,
-        "thickness": rng.uniform(-1, 1, n) * augmentation.thickness_range,
     }
 
 
 def weaken(parameters: dict[str, np.ndarray], strength: float) -> dict[str, np.ndarray]:
-    """Return drawn parameters with every change scaled by `strength` (0 to 1); flips stay as they are."""
+    """Return drawn parameters with every movement scaled by `strength` (0 to 1); flips stay as they are."""
     weaker = {name: values * strength for name, values in parameters.items() if "flip" not in name}
     zooms = {name: 1 + (parameters[name] - 1) * strength for name in ("zx", "zy")}
     return {**parameters, **weaker, **zooms}

@@ -16,7 +16,6 @@ from digitlib.resampling import resample
 from digitlib.runs import Run, shown
 from digitlib.sources import find_images
 from digitlib.split import class_names_of, paths_of, read_split
-from digitlib.thickness import thicken
 
 ColorMode = Literal["grayscale", "rgb"]
 CALM = 0.4
@@ -157,7 +156,7 @@ class ImageBatches(keras.utils.PyDataset):
         numpy.ndarray
             float32, shape (n, height, width, channels), the last three as in `image_shape`.
         """
-        return self._varied(pixels, self._draw(len(pixels), index, pixels.shape))
+        return self._looked_up(pixels, self._maps(len(pixels), index, pixels.shape))
 
     def _batch(self, block: int, place: int, in_order: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Return one batch, by its block and its place in there.
@@ -169,43 +168,44 @@ class ImageBatches(keras.utils.PyDataset):
         chosen = self._order[block * size : (block + 1) * size]
         batch = slice(place * self.batch_size, (place + 1) * self.batch_size)
         if self._made is None or self._made[0] != (self.epoch, block):
-            drawn = self._draw(len(chosen), block, self._images.shape)
+            maps = self._maps(len(chosen), block, self._images.shape)
             if not in_order or place:
-                drawn = drawn and {name: values[batch] for name, values in drawn.items()}
-                return self._varied(self.originals(chosen[batch]), drawn), self._labels(chosen[batch])
-            pixels = self._varied(self.originals(chosen), drawn)
+                pixels = self.originals(chosen[batch])
+                return self._looked_up(pixels, None if maps is None else maps[batch]), self._labels(
+                    chosen[batch]
+                )
+            pixels = self._looked_up(self.originals(chosen), maps)
             self._made = (self.epoch, block), pixels, self._labels(chosen)
         _, pixels, labels = self._made
         return pixels[batch], None if labels is None else labels[batch]
 
-    def _draw(self, n: int, index: int, shape: tuple[int, ...]) -> dict[str, np.ndarray] | None:
+    def _maps(self, n: int, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
         """Return the transforms of `n` stored images of some shape, None if they stay as they are."""
-        if not self.augmentation.moves() and (shape[1], shape[2]) == self.image_size:
+        setting, stored_size = self.augmentation, (shape[1], shape[2])
+        if not setting.moves() and stored_size == self.image_size:
             return None
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        drawn = draw(self.augmentation, n, self.image_size, rng)
-        return weaken(drawn, CALM) if self.calm_from is not None and self.epoch >= self.calm_from else drawn
+        parameters = draw(setting, n, self.image_size, np.random.default_rng((self.seed, self.epoch, index)))
+        if self.calm_from is not None and self.epoch >= self.calm_from:
+            parameters = weaken(parameters, CALM)
+        return maps_of(parameters, self.image_size, stored_size)
 
-    def _varied(self, pixels: np.ndarray, drawn: dict[str, np.ndarray] | None) -> np.ndarray:
+    def _looked_up(self, pixels: np.ndarray, maps: np.ndarray | None) -> np.ndarray:
         """Return stored images transformed and rescaled, with as many channels as the network sees."""
         setting = self.augmentation
         scale = 1.0 if setting.rescale is None else setting.rescale
-        if drawn is None:
+        if maps is None:
             plain = pixels.astype(np.float32) * np.float32(scale)
             return plain if plain.shape[-1] == self.image_shape[-1] else np.repeat(plain, 3, axis=-1)
-        seen = resample(
+        return resample(
             pixels,
             np.arange(len(pixels)),
-            maps_of(drawn, self.image_size, (pixels.shape[1], pixels.shape[2])),
+            maps,
             self.image_shape,
             fill_mode=setting.fill_mode,
             cval=setting.cval,
             scale=scale,
             interpolation=self.interpolation,
         )
-        if setting.thickness_range:
-            thicken(seen, drawn["thickness"])
-        return seen
 
     def _labels(self, chosen: np.ndarray) -> np.ndarray | None:
         labels = self.classes[chosen]

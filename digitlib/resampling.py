@@ -15,17 +15,14 @@ FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
 CONSTANT, _, REFLECT, WRAP = range(len(FILL_MODES))
 
-ONE_AT_A_TIME = threading.Lock()
+_ONE_AT_A_TIME = threading.Lock()
 """Not all of numba's thread pools may be entered from two threads at once."""
 
 f32, i32, u32 = np.float32, np.int32, np.uint32
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that compiles with numba.
-
-    The machine code is kept for later processes where there is a folder to keep it in.
-    """
+def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile with numba, keeping the machine code for later processes where there is a folder to keep it in."""
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
@@ -79,7 +76,7 @@ def resample(
     plane = out[..., 0] if channels == 1 else np.empty((n, height, width), np.float32)
     fours = np.empty((n, (h - 1) * (w - 1)), np.uint32)
     fill, nearest = FILL_MODES.index(fill_mode), interpolation == "nearest"
-    with ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME:
         for channel in range(stored):
             _look_up(images[..., channel], rows, maps, fill, f32(cval), f32(scale), nearest, fours, plane)
             if channels > 1:
@@ -87,7 +84,7 @@ def resample(
     return out
 
 
-@compiled(inline="always")
+@_compiled(inline="always")
 def _folded(position, side, fill):  # type: ignore[no-untyped-def]
     """Bring a position outside the picture back in, as scipy.ndimage's modes do."""
     if fill == REFLECT:
@@ -101,7 +98,7 @@ def _folded(position, side, fill):  # type: ignore[no-untyped-def]
     return position
 
 
-@compiled(parallel=True)
+@_compiled(parallel=True)
 def _look_up(images, rows, maps, fill, cval, scale, nearest, fours, out):  # type: ignore[no-untyped-def]
     """Fill `out`, shape (n, height, width), from one channel of the images.
 
@@ -141,7 +138,7 @@ def _look_up(images, rows, maps, fill, cval, scale, nearest, fours, out):  # typ
                 out[k, r, c] = (cval if outside else upper + (lower - upper) * dy) * scale
 
 
-@compiled(parallel=True)
+@_compiled(parallel=True)
 def _put(plane, out, first, end):  # type: ignore[no-untyped-def]
     """Copy one plane to the channels from `first` to before `end`."""
     for k in prange(len(plane)):

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from PIL import Image
-from scipy import ndimage
 
 import digitlib as d
 from digitlib import decoding
 from digitlib.affine import PARAMETERS, Augmentation, draw, maps_of, weaken
 from digitlib.recipes import CLASSIC_AUGMENTATION
 from digitlib.resampling import FILL_MODES, resample
-from digitlib.thickness import thicken
 
 
 @pytest.fixture
@@ -61,36 +59,6 @@ def test_colours_and_edges_of_pictures_of_other_shapes() -> None:
     one_pixel = np.full((1, 1, 1, 1), 77, np.uint8)
     still = {name: values[:1] for name, values in still.items()}
     assert (resample(one_pixel, np.arange(1), maps_of(still, (4, 4), (1, 1)), (4, 4, 3)) == 77).all()
-
-
-def test_strokes_become_thicker_and_thinner_in_their_place(images: np.ndarray) -> None:
-    before = images.astype(np.float32)
-    amounts = np.resize([0.0, 1.0, -1.0, 0.5], len(images))
-    changed = before.copy()
-    thicken(changed, amounts)
-    cross = ndimage.generate_binary_structure(2, 1)[None, ..., None]
-    lightest = ndimage.grey_dilation(before, footprint=cross, mode="nearest")
-    darkest = ndimage.grey_erosion(before, footprint=cross, mode="nearest")
-    np.testing.assert_array_equal(changed[0::4], before[0::4])
-    np.testing.assert_array_equal(changed[1::4], lightest[1::4])
-    np.testing.assert_array_equal(changed[2::4], darkest[2::4])
-    np.testing.assert_allclose(changed[3::4], (before[3::4] + lightest[3::4]) / 2)
-
-
-def test_a_generator_changes_thickness_by_itself_and_within_its_range(run: d.Run) -> None:
-    plain = d.generator_from_split(run, "train", batch_size=64, shuffle=False)
-    varied = d.generator_from_split(run, "train", batch_size=64, shuffle=False, thickness_range=0.5)
-    before, after = plain[0][0], varied[0][0]
-    ink = after.sum(axis=(1, 2, 3)) / before.sum(axis=(1, 2, 3))
-    assert (ink > 1.02).sum() > 10
-    assert (ink < 0.98).sum() > 10
-    furthest = [before.copy(), before.copy()]
-    for images, amount in zip(furthest, (-0.5, 0.5), strict=True):
-        thicken(images, np.full(len(images), amount))
-    assert (after >= furthest[0] - 1e-3).all()
-    assert (after <= furthest[1] + 1e-3).all()
-    with pytest.raises(d.DigitError, match="thickness_range is 2"):
-        d.generator_from_split(run, "train", thickness_range=2)
 
 
 def test_drawn_values_stay_in_their_ranges_and_reach_their_ends() -> None:
