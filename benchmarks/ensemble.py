@@ -3,33 +3,62 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import digitlib as d
 from benchmarks.common import comparison
+from benchmarks.trials import development_images
+
+TURNS: dict[str, tuple[list[str], list[tuple[int, int]]]] = {
+    "tiny": (["tiny", "small"], [(28, 28), (28, 40)]),
+    "accurate": (["wide", "deep"], [(28, 28), (36, 36), (28, 40)]),
+}
+"""Networks and image sizes that the members take turns with: chosen on the development images, see docs/performance.md."""
 
 
 @comparison
 def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     """Accuracy of five members of `accurate` (`tiny` in the quick form) and of the network that they are joined to.
 
-    Members in the folders $RUNS, with spaces between, are only read; else they are trained on two workers.
+    Members in the folders $RUNS, with spaces between, are only read; else they are trained on two workers. With MNIST's
+    own file in $MNIST, DATA's unlabelled images are named too, with views and without.
     """
     if given := os.environ.get("RUNS"):
         members = d.find_members([Path(name).absolute() for name in given.split()])
     else:
-        recipes = [d.get_recipe("accurate" if full else "tiny", seed=one) for one in range(seed, seed + 5)]
+        name = "accurate" if full else "tiny"
+        recipes = d.recipes_in_turn(name, 5, *TURNS[name])
+        recipes = [replace(one, seed=one.seed + seed - 1) for one in recipes]
         prepared = d.prepare(data, "runs/split", mode="none")
         members = d.train_members(prepared, "runs/members", recipes, workers=2)
-    result = d.make_ensemble(members, "runs/ensemble")
-    accuracies = [member["test_accuracy"] for member in result["members"]]
+    figures = development(members) if os.environ.get("MNIST") else {}
+    result = d.make_ensemble(members, "runs/ensemble", views=True)
     return {
-        "members": len(members),
+        "members": [f"{one['model']}, seed {one['seed']}" for one in result["members"]],
         "recipe": result["members"][0]["recipe"],
-        "test_accuracy of members": accuracies,
+        "test_accuracy of members": [member["test_accuracy"] for member in result["members"]],
         **{name: value for name, value in result.items() if name != "members"},
+        **figures,
     }
+
+
+def development(members: list[d.Run]) -> dict[str, Any]:
+    """Return how many of the images outside the split are named wrong: by each member, by all, and by all with views."""
+    pixels, labels = development_images(members[0], os.environ["MNIST"])
+    recipes, networks = [d.load_recipe(one) for one in members], [d.load_best_model(one) for one in members]
+    wrong = [
+        int((network.predict(d.as_batches(pixels, recipe), verbose=0).argmax(axis=1) != labels).sum())
+        for network, recipe in zip(networks, recipes, strict=True)
+    ]
+    figures: dict[str, Any] = {"development images": len(labels), "development wrong, members": wrong}
+    for views in (False, True):
+        joined = d.join_networks(networks, (*recipes[0].image_size, 1), views=views)
+        said = joined.predict(d.as_batches(pixels, recipes[0]), verbose=0)
+        name = "development wrong, joined" + (" with views" if views else "")
+        figures[name] = int((said.argmax(axis=1) != labels).sum())
+    return figures
 
 
 if __name__ == "__main__":

@@ -43,8 +43,7 @@ def settings_of(name: str) -> dict[str, Any]:
 
 
 FAST, ACCURATE = settings_of("fast"), settings_of("accurate")
-PLAIN = ACCURATE | {"precision": "auto", "augmentation": HAND_AUGMENTATION}
-"""As `accurate`, in less time and with strokes as they are."""
+SOONER = ACCURATE | {"precision": "auto"}
 
 VARIATIONS: dict[str, dict[str, Any]] = {
     "base": {},
@@ -68,16 +67,11 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "fast": FAST,
     "accurate": ACCURATE,
     "deep10": {**FAST, "model": "deep"},
-    "deep20": {**PLAIN, "model": "deep", "epochs": 20},
-    "dropouts20": {**PLAIN, "model": "dropouts", "epochs": 20},
-    "wide16": PLAIN,
-    "wide16 thickness 0.5": {**PLAIN, "augmentation": HAND_AUGMENTATION | {"thickness_range": 0.5}},
-    "wide16 thickness 0.8": {**PLAIN, "augmentation": HAND_AUGMENTATION | {"thickness_range": 0.8}},
-    "deep16 thickness 0.5": {
-        **PLAIN,
-        "model": "deep",
-        "augmentation": HAND_AUGMENTATION | {"thickness_range": 0.5},
-    },
+    "deep20": {**SOONER, "model": "deep", "epochs": 20},
+    "dropouts20": {**SOONER, "model": "dropouts", "epochs": 20},
+    "wide16": SOONER,
+    "wide16 36x36": {**SOONER, "image_size": (36, 36)},
+    "wide16 28x40": {**SOONER, "image_size": (28, 40)},
 }
 
 

@@ -18,7 +18,7 @@ _HOME = {
     "counts": ["class_counts", "part_counts", "repeated_images"],
     "affine": ["Augmentation"],
     "generators": ["ImageBatches", "generator_from_directory", "generator_from_split"],
-    "recipes": ["Recipe", "get_recipe", "load_recipe", "save_recipe"],
+    "recipes": ["Recipe", "get_recipe", "load_recipe", "recipes_in_turn", "save_recipe"],
     "models": ["build_model", "deep_cnn", "layer_table", "seed_cnn", "small_cnn", "tiny_cnn", "wide_cnn"],
     "training": [
         "as_batches",

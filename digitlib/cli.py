@@ -22,7 +22,7 @@ from digitlib.completing import (
     script_for,
 )
 from digitlib.errors import DigitError
-from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe
+from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe, recipes_in_turn
 
 # What else a command needs it imports itself: the first line and the shell's completions should not wait for pandas.
 
@@ -284,6 +284,15 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
     help="Another network than the recipe's; of several, members take turns.",
 )
 @click.option(
+    "--image-size",
+    "sizes",
+    multiple=True,
+    nargs=2,
+    type=int,
+    metavar="HEIGHT WIDTH",
+    help="Another image size, in pixels; of several, members take turns.",
+)
+@click.option(
     "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
@@ -297,6 +306,7 @@ def ensemble(
     n: int,
     recipe: str,
     models: tuple[str, ...],
+    sizes: tuple[tuple[int, int], ...],
     data: str,
     rotate: bool,
     views: bool,
@@ -311,10 +321,7 @@ def ensemble(
     from digitlib.samples import as_folder
     from digitlib.sources import find_images
 
-    turns = models or (None,)
-    recipes = [
-        get_recipe(recipe, seed=seed, model=turns[(seed - 1) % len(turns)]) for seed in range(1, n + 1)
-    ]
+    recipes = recipes_in_turn(recipe, n, models, sizes)
     if n:
         find_images(as_folder(data))
     elif len(runs) == 0:

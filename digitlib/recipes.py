@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import cycle
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -229,6 +230,45 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
             "or choose another recipe."
         )
     return recipe
+
+
+def recipes_in_turn(
+    name: str, n: int, models: Sequence[str] = (), image_sizes: Sequence[int | tuple[int, int]] = ()
+) -> list[Recipe]:
+    """Return `n` variants of a recipe for the members of an ensemble, with the seeds 1 to `n`.
+
+    Members that differ in more than their seed make fewer mistakes in common.
+
+    Parameters
+    ----------
+    name : str
+        Of the recipe.
+    n : int
+        How many.
+    models : sequence of str
+        Networks that the members take turns with; none for the recipe's own.
+    image_sizes : sequence of int or tuple of int
+        The same of image sizes: a side, or (height, width), in pixels.
+
+    Returns
+    -------
+    list of Recipe
+
+    Raises
+    ------
+    DigitError
+        As of `get_recipe`.
+
+    Examples
+    --------
+    >>> [(one.model, one.image_size) for one in recipes_in_turn("fast", 3, ["small", "deep"], [28])]
+    [('small', (28, 28)), ('deep', (28, 28)), ('small', (28, 28))]
+    """
+    networks, sizes = cycle(models or [None]), cycle(image_sizes or [None])
+    return [
+        get_recipe(name, seed=seed, model=model, image_size=size)
+        for seed, model, size in zip(range(1, n + 1), networks, sizes, strict=False)
+    ]
 
 
 def save_recipe(run: Run, recipe: Recipe) -> None:
