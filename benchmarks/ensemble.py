@@ -11,11 +11,8 @@ import digitlib as d
 from benchmarks.common import comparison
 from benchmarks.trials import development_images
 
-TURNS: dict[str, tuple[list[str], list[tuple[int, int]]]] = {
-    "tiny": (["tiny", "small"], [(28, 28), (28, 40)]),
-    "accurate": (["wide", "deep"], [(28, 28), (36, 36), (28, 40)]),
-}
-"""Networks and image sizes that the members take turns with: chosen on the development images, see docs/performance.md."""
+NETWORKS = {"tiny": ("tiny", "small"), "accurate": ("wide", "deep")}
+"""Networks that the members of a recipe take turns with: chosen on the development images, see docs/performance.md."""
 
 
 @comparison
@@ -29,7 +26,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         members = d.find_members([Path(name).absolute() for name in given.split()])
     else:
         name = "accurate" if full else "tiny"
-        recipes = d.recipes_in_turn(name, 5, *TURNS[name])
+        recipes = d.recipes_in_turn(name, 5, NETWORKS[name])
         recipes = [replace(one, seed=one.seed + seed - 1) for one in recipes]
         prepared = d.prepare(data, "runs/split", mode="none")
         members = d.train_members(prepared, "runs/members", recipes, workers=2)

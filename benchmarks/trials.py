@@ -70,8 +70,6 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "deep20": {**SOONER, "model": "deep", "epochs": 20},
     "dropouts20": {**SOONER, "model": "dropouts", "epochs": 20},
     "wide16": SOONER,
-    "wide16 36x36": {**SOONER, "image_size": (36, 36)},
-    "wide16 28x40": {**SOONER, "image_size": (28, 40)},
 }
 
 

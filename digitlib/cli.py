@@ -284,15 +284,6 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
     help="Another network than the recipe's; of several, members take turns.",
 )
 @click.option(
-    "--image-size",
-    "sizes",
-    multiple=True,
-    nargs=2,
-    type=int,
-    metavar="HEIGHT WIDTH",
-    help="Another image size, in pixels; of several, members take turns.",
-)
-@click.option(
     "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
@@ -306,7 +297,6 @@ def ensemble(
     n: int,
     recipe: str,
     models: tuple[str, ...],
-    sizes: tuple[tuple[int, int], ...],
     data: str,
     rotate: bool,
     views: bool,
@@ -321,7 +311,7 @@ def ensemble(
     from digitlib.samples import as_folder
     from digitlib.sources import find_images
 
-    recipes = recipes_in_turn(recipe, n, models, sizes)
+    recipes = recipes_in_turn(recipe, n, models)
     if n:
         find_images(as_folder(data))
     elif len(runs) == 0:

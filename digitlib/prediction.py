@@ -21,6 +21,7 @@ from digitlib.runs import Run, resolve, shown
 from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import as_batches
+from digitlib.views import views_of
 from digitlib.writing import write_predictions
 
 BATCH = 1024
@@ -128,7 +129,12 @@ def name_batch(
     shares = np.full((len(batch), TOP), np.nan)
     good = [number for number, result in enumerate(batch) if result.image is not None]
     if good:
-        said = model.predict_on_batch(_as_input([batch[number].image for number in good], recipe))
+        pixels = _as_input([batch[number].image for number in good], recipe)
+        step = max(1, BATCH // views_of(model))  # a view takes as much memory as an image
+        parts = [
+            model.predict_on_batch(pixels[start : start + step]) for start in range(0, len(pixels), step)
+        ]
+        said = np.concatenate(parts)
         best = np.argsort(-said, axis=1, kind="stable")[:, :TOP]
         names[good, : best.shape[1]] = np.array(class_names, dtype=object)[best]
         shares[good, : best.shape[1]] = np.take_along_axis(said, best, axis=1)

@@ -232,12 +232,10 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
     return recipe
 
 
-def recipes_in_turn(
-    name: str, n: int, models: Sequence[str] = (), image_sizes: Sequence[int | tuple[int, int]] = ()
-) -> list[Recipe]:
+def recipes_in_turn(name: str, n: int, models: Sequence[str] = ()) -> list[Recipe]:
     """Return `n` variants of a recipe for the members of an ensemble, with the seeds 1 to `n`.
 
-    Members that differ in more than their seed make fewer mistakes in common.
+    Members of different networks make fewer mistakes in common than members of different seeds.
 
     Parameters
     ----------
@@ -247,8 +245,6 @@ def recipes_in_turn(
         How many.
     models : sequence of str
         Networks that the members take turns with; none for the recipe's own.
-    image_sizes : sequence of int or tuple of int
-        The same of image sizes: a side, or (height, width), in pixels.
 
     Returns
     -------
@@ -261,14 +257,11 @@ def recipes_in_turn(
 
     Examples
     --------
-    >>> [(one.model, one.image_size) for one in recipes_in_turn("fast", 3, ["small", "deep"], [28])]
-    [('small', (28, 28)), ('deep', (28, 28)), ('small', (28, 28))]
+    >>> [(one.model, one.seed) for one in recipes_in_turn("fast", 3, ["small", "deep"])]
+    [('small', 1), ('deep', 2), ('small', 3)]
     """
-    networks, sizes = cycle(models or [None]), cycle(image_sizes or [None])
-    return [
-        get_recipe(name, seed=seed, model=model, image_size=size)
-        for seed, model, size in zip(range(1, n + 1), networks, sizes, strict=False)
-    ]
+    turns = zip(range(1, n + 1), cycle(models or [None]), strict=False)
+    return [get_recipe(name, seed=seed, model=model) for seed, model in turns]
 
 
 def save_recipe(run: Run, recipe: Recipe) -> None:

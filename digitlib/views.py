@@ -91,6 +91,11 @@ class MeanOfViews(keras.layers.Layer):
         return {**super().get_config(), "number": self.number}
 
 
+def views_of(model: keras.Model) -> int:
+    """Return how many views of each image a network names: 1 for all but an ensemble made with views."""
+    return next((layer.number for layer in model.layers if isinstance(layer, MeanOfViews)), 1)
+
+
 def _look_ups(
     views: Sequence[dict[str, float]], image_size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -186,8 +186,8 @@ def test_members_take_turns_with_the_networks_that_are_named(
     members: list[d.Run], top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RECIPES, "tiny", d.get_recipe("tiny", epochs=1))
-    turns = "--model small --model tiny --image-size 28 28"
-    command = f"ensemble --train 3 --recipe tiny {turns} --views --out runs/turns --data {top}/scans"
+    turns = "--recipe tiny --model small --model tiny"
+    command = f"ensemble --train 3 {turns} --views --out runs/turns --data {top}/scans"
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     assert "11 views of an image" in done.output

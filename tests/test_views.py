@@ -9,7 +9,9 @@ import pytest
 
 import digitlib as d
 from digitlib.affine import PARAMETERS, maps_of
+from digitlib.decoding import Decoded
 from digitlib.evaluation import load_model
+from digitlib.prediction import name_batch
 from digitlib.resampling import resample
 
 STILL = {name: 1.0 if name in ("zx", "zy") else 0.0 for name in PARAMETERS}
@@ -61,3 +63,19 @@ def test_a_saved_network_keeps_the_views_that_it_was_made_with(images: np.ndarra
     again = d.Views.from_config(layer.get_config())
     assert again.views == [dict(view) for view in d.VIEWS[:3]]
     assert np.asarray(again(images.astype(np.float32))).shape[0] == 3 * 3
+
+
+def test_prediction_holds_no_more_pictures_at_once_for_having_views(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = d.join_networks(networks(), (20, 28, 1), views=True)
+    shown = joined.predict_on_batch
+    seen: list[int] = []
+    monkeypatch.setattr(joined, "predict_on_batch", lambda part: seen.append(len(part)) or shown(part))
+    monkeypatch.setattr("digitlib.prediction.BATCH", 2 * len(d.VIEWS))
+    recipe = d.get_recipe("tiny", image_size=(20, 28))
+    table = name_batch(joined, recipe, list("abc"), [Decoded(image, "", 0, "") for image in images])
+    assert seen == [2, 1]
+    expected = joined.predict(images.astype(np.float32) / 255, verbose=0)
+    np.testing.assert_allclose(table["confidence"], expected.max(axis=1), atol=1e-6)
+    assert table["label"].tolist() == [list("abc")[label] for label in expected.argmax(axis=1)]
