@@ -249,6 +249,7 @@ def recipes_in_turn(name: str, n: int, models: Sequence[str] = ()) -> list[Recip
     Returns
     -------
     list of Recipe
+        In the order of their seeds.
 
     Raises
     ------
