@@ -281,14 +281,14 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
     "--model",
     "models",
     multiple=True,
-    help="Another network than the recipe's; of several, members take turns.",
+    help="Another network than the recipe's; may be given again, then members take turns.",
 )
 @click.option(
     "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
 @click.option(
-    "--views", is_flag=True, help="Each member names 11 views of an image: better, 11 times slower."
+    "--views", is_flag=True, help="Each member names 11 views of an image: a little better, 11 times slower."
 )
 @on_workers
 def ensemble(
