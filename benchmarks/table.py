@@ -175,7 +175,7 @@ def trials_table() -> str:
         loss=("val_cross_entropy", "mean"), dev=("dev_accuracy", "mean"),
     )  # fmt: skip
     lines = [
-        "| Trial | Seeds | Epochs | Parameters | Validation accuracy | Mean of 5 moved copies | Cross-entropy | Development |",
+        "| Trial | Seeds | Epochs | Parameters | Validation accuracy | Moved copies | Cross-entropy | Dev. accuracy |",
         "|:---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in means.sort_values("mean", ascending=False).iterrows():
