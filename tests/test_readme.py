@@ -17,6 +17,9 @@ README = (TOP / "README.md").read_text(encoding="utf-8")
 ELSEWHERE = {"make test", "make lab", "make docs", "make bench DATA=FOLDER"}
 """Not run here: the first is what runs this test, the others go on until they are stopped or for very long."""
 
+SMALLER = {"wide": "tiny", "deep": "small"}
+"""Networks that train in seconds, for those that README names."""
+
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -35,6 +38,8 @@ def as_run(command: str) -> list[str]:
         return ["make", "-C", str(TOP), "run", f"ARGS={given} --recipe tiny"]
     if words[0].startswith(".venv/bin/"):
         words[0] = str(Path(sys.executable).parent / Path(words[0]).name)
+    if "--train" in words:
+        words = [SMALLER.get(word, word) for word in words] + ["--recipe", "tiny"]
     return words
 
 
