@@ -288,7 +288,7 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
 @click.option(
-    "--views", is_flag=True, help="Each member names 11 views of an image: a little better, 11 times slower."
+    "--views", is_flag=True, help="Each member names 11 views of an image, which takes 11 times as long."
 )
 @on_workers
 def ensemble(
