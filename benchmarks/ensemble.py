@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         members = d.find_members([Path(name).absolute() for name in given.split()])
     else:
         name = "accurate" if full else "tiny"
-        recipes = d.recipes_in_turn(name, 5, NETWORKS[name])
-        recipes = [replace(one, seed=one.seed + seed - 1) for one in recipes]
+        recipes = d.recipes_in_turn(name, range(seed, seed + 5), NETWORKS[name])
         prepared = d.prepare(data, "runs/split", mode="none")
         members = d.train_members(prepared, "runs/members", recipes, workers=2)
     figures = development(members) if os.environ.get("MNIST") else {}

@@ -69,7 +69,6 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "deep10": {**FAST, "model": "deep"},
     "deep20": {**SOONER, "model": "deep", "epochs": 20},
     "dropouts20": {**SOONER, "model": "dropouts", "epochs": 20},
-    "wide16": SOONER,
 }
 
 

@@ -311,7 +311,7 @@ def ensemble(
     from digitlib.samples import as_folder
     from digitlib.sources import find_images
 
-    recipes = recipes_in_turn(recipe, n, models)
+    recipes = recipes_in_turn(recipe, range(1, n + 1), models)
     if n:
         find_images(as_folder(data))
     elif len(runs) == 0:

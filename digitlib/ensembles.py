@@ -22,7 +22,7 @@ from digitlib.runs import Run, atomic, open_run, write_json, write_table
 from digitlib.sharing import share_split
 from digitlib.split import class_names_of, read_split
 from digitlib.training import plain_generator, read_history
-from digitlib.views import VIEWS
+from digitlib.views import views_of
 
 BY_ALL = ("filename", "sha256")
 """What two runs' test parts are compared by."""
@@ -100,7 +100,7 @@ def _make(members: Sequence[Run], run: Run, views: bool) -> dict[str, Any]:
     low, high = wilson_interval(int(right.sum()), len(right))
     validation_accuracy = float(_right(*_said(joined, run, recipe, "validation")).mean()) if shared else None
     result = {
-        "views": len(VIEWS) if views else 1, "members": rows, "best_member": best, "validation_accuracy": validation_accuracy,
+        "views": views_of(joined), "members": rows, "best_member": best, "validation_accuracy": validation_accuracy,
         "test_accuracy": float(right.mean()), "test_accuracy_low": low, "test_accuracy_high": high,
         "n_test": len(right), "gain": float(right.mean() - answers[best].mean()),
         "only_ensemble": against["only_first"], "only_best_member": against["only_second"],

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+import digitlib.views  # noqa: F401 - its layers are then known to Keras when it loads an ensemble
 from digitlib.backend import keras
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
@@ -17,10 +18,6 @@ from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, write_json
 from digitlib.split import read_split
 from digitlib.training import best_epoch, generators_for, plain_generator, read_history
-from digitlib.views import MeanOfViews, Views
-
-OWN_LAYERS = {"digitlib>Views": Views, "digitlib>MeanOfViews": MeanOfViews}
-"""What a network may be made of besides Keras's layers; they hold no code that a file could bring along."""
 
 
 def load_best_model(run: Run) -> keras.Model:
@@ -56,7 +53,7 @@ def load_model(path: Path) -> keras.Model:
     if path.suffix != ".keras":  # Keras would read other formats too, some of which run code
         raise DigitError(f"{shown(path)} is no .keras file: give a run's folder or its best_model.keras.")
     try:
-        return keras.models.load_model(path, custom_objects=OWN_LAYERS, safe_mode=True)
+        return keras.models.load_model(path, safe_mode=True)
     except Exception as error:  # zip, h5py, json and keras each raise their own
         reason = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
         raise DigitError(

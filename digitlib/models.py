@@ -135,23 +135,15 @@ def deep_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     keras.Model
         Not compiled; softmax over the classes at its end.
     """
-    return keras.Sequential(
-        [
-            keras.Input(image_shape),
-            *_block(32, 3, "valid"),
-            *_block(32, 3, "valid"),
-            *_block(32, 4, "valid", strides=2),
-            *_block(64, 3, "valid"),
-            *_block(64, 3, "valid"),
-            *_block(128, 3, "valid"),
-            layers.MaxPooling2D(2, padding="same"),
-            *_block(128, 3, "same"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dropout(0.3),
-            _answer(n_classes),
-        ],
-        name="deep",
-    )
+    blocks = [
+        *_block(32, 3, "valid"),
+        *_block(32, 3, "valid"),
+        *_block(32, 4, "valid", strides=2),
+        *_block(64, 3, "valid"),
+        *_block(64, 3, "valid"),
+        *_block(128, 3, "valid"),
+    ]
+    return _averaged("deep", blocks, 128, image_shape, n_classes, dropout=0.3)
 
 
 def _normalised(
@@ -161,17 +153,28 @@ def _normalised(
     n_classes: int,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Stack four batch-normalised convolutions, and average over what is left of the picture."""
+    """Stack four batch-normalised convolutions, the first of which halves the picture."""
     first, second, third, last = channels
-    stack: list[keras.layers.Layer] = [keras.Input(image_shape)]
-    stack += [*_block(first, 6, "valid", strides=2), *_block(second, 3, "valid"), *_block(third, 3, "valid")]
-    stack += [
+    blocks = [*_block(first, 6, "valid", strides=2), *_block(second, 3, "valid"), *_block(third, 3, "valid")]
+    return _averaged(name, blocks, last, image_shape, n_classes, dropout)
+
+
+def _averaged(
+    name: str,
+    blocks: list[keras.layers.Layer],
+    last: int,
+    image_shape: tuple[int, int, int],
+    n_classes: int,
+    dropout: float,
+) -> keras.Model:
+    """Put one more convolution of `last` channels behind `blocks`, and average over what is left of the picture."""
+    end = [
         layers.MaxPooling2D(2, padding="same"),
         *_block(last, 3, "same"),
         layers.GlobalAveragePooling2D(),
     ]
-    stack += [layers.Dropout(dropout)] if dropout else []
-    return keras.Sequential([*stack, _answer(n_classes)], name=name)
+    end += [layers.Dropout(dropout)] if dropout else []
+    return keras.Sequential([keras.Input(image_shape), *blocks, *end, _answer(n_classes)], name=name)
 
 
 def _answer(n_classes: int) -> keras.layers.Layer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import cycle
 from types import MappingProxyType
@@ -232,8 +232,8 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
     return recipe
 
 
-def recipes_in_turn(name: str, n: int, models: Sequence[str] = ()) -> list[Recipe]:
-    """Return `n` variants of a recipe for the members of an ensemble, with the seeds 1 to `n`.
+def recipes_in_turn(name: str, seeds: Iterable[int], models: Sequence[str] = ()) -> list[Recipe]:
+    """Return variants of a recipe for the members of an ensemble, one for each seed.
 
     Members of different networks make fewer mistakes in common than members of different seeds.
 
@@ -241,15 +241,15 @@ def recipes_in_turn(name: str, n: int, models: Sequence[str] = ()) -> list[Recip
     ----------
     name : str
         Of the recipe.
-    n : int
-        How many.
+    seeds : iterable of int
+        Of the members.
     models : sequence of str
         Networks that the members take turns with; none for the recipe's own.
 
     Returns
     -------
     list of Recipe
-        In the order of their seeds.
+        In the order of `seeds`.
 
     Raises
     ------
@@ -258,10 +258,10 @@ def recipes_in_turn(name: str, n: int, models: Sequence[str] = ()) -> list[Recip
 
     Examples
     --------
-    >>> [(one.model, one.seed) for one in recipes_in_turn("fast", 3, ["small", "deep"])]
+    >>> [(one.model, one.seed) for one in recipes_in_turn("fast", [1, 2, 3], ["small", "deep"])]
     [('small', 1), ('deep', 2), ('small', 3)]
     """
-    turns = zip(range(1, n + 1), cycle(models or [None]), strict=False)
+    turns = zip(seeds, cycle(models or [None]), strict=False)
     return [get_recipe(name, seed=seed, model=model) for seed, model in turns]
 
 
