@@ -122,16 +122,18 @@ def _joined(
             "members of different image_size that held out different images can't be joined: no validation images are "
             "left to choose the ensemble's size by."
         )
-    smoothing, channels = first.label_smoothing, 1 if first.color_mode == "grayscale" else 3
-    choices = []
-    for size in sizes:
-        joined = join_networks(networks, (*size, channels), smoothing, views=views)
+    channels = 1 if first.color_mode == "grayscale" else 3
+
+    def at(size: tuple[int, int], views: bool) -> tuple[keras.Model, Recipe]:
         recipe = replace(first, name="ensemble", model="ensemble", image_size=size)
-        images = plain_generator(run, recipe, "validation") if len(sizes) > 1 else None
-        loss = 0.0 if images is None else joined.evaluate(images, verbose=0, return_dict=True)["loss"]
-        choices.append((float(loss), joined, recipe))
-    _, joined, recipe = min(choices, key=lambda choice: choice[0])
-    return joined, recipe
+        return join_networks(networks, (*size, channels), first.label_smoothing, views=views), recipe
+
+    def loss(size: tuple[int, int]) -> float:
+        joined, recipe = at(size, views=False)  # views would take as many times longer, and make none larger
+        images = plain_generator(run, recipe, "validation")
+        return float(joined.evaluate(images, verbose=0, return_dict=True)["loss"])
+
+    return at(sizes[0] if len(sizes) == 1 else min(sizes, key=loss), views)
 
 
 def _metrics(
