@@ -19,6 +19,7 @@ from digitlib.decoding import read_files
 from digitlib.models import MODELS, layers
 from digitlib.models import _answer as answer
 from digitlib.models import _block as block
+from digitlib.models import _dropouts as dropouts
 from digitlib.recipes import HAND_AUGMENTATION, MILD_AUGMENTATION, Recipe, get_recipe
 from digitlib.runs import write_table
 
@@ -95,15 +96,8 @@ def thin_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
 
 
 def dropouts_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return the layers of C. Deotte's "25 million images! [0.99757] MNIST" (Kaggle, 2018), one of his fifteen."""
-    return keras.Sequential(
-        [
-            keras.Input(image_shape), *block(32, 3, "valid"), *block(32, 3, "valid"), *block(32, 5, "same", 2),
-            layers.Dropout(0.4), *block(64, 3, "valid"), *block(64, 3, "valid"), *block(64, 5, "same", 2),
-            layers.Dropout(0.4), *block(128, 4, "valid"), layers.Flatten(), layers.Dropout(0.4),
-            answer(n_classes),
-        ]
-    )  # fmt: skip
+    """Return what `digitlib.models` puts behind its normalising layers, with nothing before it."""
+    return keras.Sequential([keras.Input(image_shape), *dropouts(), answer(n_classes)])
 
 
 def shifted(images: np.ndarray) -> list[np.ndarray]:

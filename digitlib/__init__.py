@@ -106,6 +106,7 @@ _HOME = {
     "sweep_table": ["best_run", "frontier", "histories_of", "read_sweep", "recipe_code"],
     "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
     "members": ["find_members", "rotated", "train_members"],
+    "normalising": ["Normalised"],
     "views": ["MeanOfViews", "Views"],
     "joining": ["join_networks"],
     "ensembles": ["ensemble_lines", "make_ensemble"],

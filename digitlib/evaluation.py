@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-import digitlib.views  # noqa: F401 - its layers are then known to Keras when it loads an ensemble
+import digitlib.normalising
+import digitlib.views  # noqa: F401 - own layers are then known to Keras when it loads a network
 from digitlib.backend import keras
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
@@ -217,7 +218,7 @@ def save_metrics(
         The content, with a 95 % interval of the test accuracy.
     """
     history, parts = read_history(run), read_split(run)["part"].value_counts()
-    chosen = best_epoch(history)
+    chosen = best_epoch(history, recipe.keep)
     low, high = wilson_interval(int(predictions["correct"].sum()), len(predictions))
     metrics = {
         "recipe": recipe.name,

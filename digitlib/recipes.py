@@ -45,7 +45,7 @@ HAND_AUGMENTATION = MILD_AUGMENTATION | {
 }
 """About as much as handwriting varies by itself; longer runs need it, or they learn the training images by heart."""
 
-SMALLEST_SIDE = {"seed": 22, "tiny": 1, "small": 14, "wide": 14, "deep": 20}
+SMALLEST_SIDE = {"seed": 22, "tiny": 1, "small": 14, "wide": 14, "deep": 20, "upright": 25, "even": 25}
 """Pixels a side that each network of `digitlib.models` takes at least; known here, where TensorFlow need not be loaded."""
 
 
@@ -81,6 +81,9 @@ class Recipe:
         A small data set gets more epochs, until training takes this many steps.
     calm_epochs : int
         The last epochs, with weaker augmentation; see `digitlib.generators.ImageBatches`.
+    keep : {"best", "last"}
+        The network of which epoch: of the one with the highest validation accuracy, or the last. A few thousand
+        validation images tell late epochs apart by chance, and chance may take one from before the calm ones.
     precision : {"auto", "float32", "mixed_bfloat16"}
         What the network computes in while it trains; see `digitlib.precision.policy_of`. Weights and all that is
         measured afterwards are float32.
@@ -105,6 +108,7 @@ class Recipe:
     patience: int = 0
     min_steps: int = 0
     calm_epochs: int = 0
+    keep: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     train_on: tuple[str, ...] = ("train",)
     validate_on: tuple[str, ...] = ("validation",)
@@ -173,6 +177,7 @@ WORDS = {
     "model": tuple(SMALLEST_SIDE),
     "color_mode": ("grayscale", "rgb"),
     "schedule": ("one_cycle", "constant"),
+    "keep": ("best", "last"),
     "precision": ("auto", "float32", "mixed_bfloat16"),
 }
 """Fields that are one of a few words."""
@@ -232,7 +237,9 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
     return recipe
 
 
-def recipes_in_turn(name: str, seeds: Iterable[int], models: Sequence[str] = ()) -> list[Recipe]:
+def recipes_in_turn(
+    name: str, seeds: Iterable[int], models: Sequence[str] = (), **changes: Any
+) -> list[Recipe]:
     """Return variants of a recipe for the members of an ensemble, one for each seed.
 
     Members of different networks make fewer mistakes in common than members of different seeds.
@@ -245,6 +252,8 @@ def recipes_in_turn(name: str, seeds: Iterable[int], models: Sequence[str] = ())
         Of the members.
     models : sequence of str
         Networks that the members take turns with; none for the recipe's own.
+    **changes
+        Other fields of `Recipe`, the same for all.
 
     Returns
     -------
@@ -254,15 +263,17 @@ def recipes_in_turn(name: str, seeds: Iterable[int], models: Sequence[str] = ())
     Raises
     ------
     DigitError
-        As of `get_recipe`.
+        As of `get_recipe`, and if `changes` have a seed.
 
     Examples
     --------
     >>> [(one.model, one.seed) for one in recipes_in_turn("fast", [1, 2, 3], ["small", "deep"])]
     [('small', 1), ('deep', 2), ('small', 3)]
     """
-    turns = zip(seeds, cycle(models or [None]), strict=False)
-    return [get_recipe(name, seed=seed, model=model) for seed, model in turns]
+    if "seed" in changes:
+        raise DigitError("seed can't be set for all members: each has its own, 1, 2, 3 and so on.")
+    turns = zip(seeds, cycle(models or [changes.get("model")]), strict=False)
+    return [get_recipe(name, **changes | {"seed": seed, "model": model}) for seed, model in turns]
 
 
 def save_recipe(run: Run, recipe: Recipe) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
@@ -118,7 +119,7 @@ class Backup(keras.callbacks.Callback):
 
 
 class BestModel(keras.callbacks.ModelCheckpoint):
-    """`ModelCheckpoint` of the best ``val_accuracy``, whose file is the old one or the new one, never half of one.
+    """`ModelCheckpoint` of the best ``val_accuracy``, or the last, whose file is the old or the new one, never half of one.
 
     It is kept in float32, whatever it was trained in.
 
@@ -128,13 +129,21 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         The file.
     past : sequence of dict
         Epochs done before; their best is the one to beat.
+    keep : {"best", "last"}
+        Which epoch's network the file has in the end.
     """
 
-    def __init__(self, path: Path, past: Sequence[dict[str, float]] = ()) -> None:
+    def __init__(
+        self, path: Path, past: Sequence[dict[str, float]] = (), keep: Literal["best", "last"] = "best"
+    ) -> None:
         best = max((row["val_accuracy"] for row in past), default=None)
         self.path, self.temporary = path, path.with_name(f".tmp-{path.name}")
         super().__init__(
-            str(self.temporary), "val_accuracy", save_best_only=True, mode="max", initial_value_threshold=best
+            str(self.temporary),
+            "val_accuracy",
+            save_best_only=keep == "best",
+            mode="max",
+            initial_value_threshold=best,
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -166,7 +166,7 @@ def callbacks_for(run: Run, recipe: Recipe) -> list[keras.callbacks.Callback]:
         ``best_model.keras``, an early stop where the recipe says so, and what a stopped training needs to go on.
     """
     past = past_epochs(run, recipe)
-    callbacks = [EpochBar(), HistoryTable(run, past), BestModel(run / "best_model.keras", past)]
+    callbacks = [EpochBar(), HistoryTable(run, past), BestModel(run / "best_model.keras", past, recipe.keep)]
     if recipe.patience:
         callbacks.append(Patience(recipe.patience, past))
     # Last, since what it keeps is what the others have seen.
@@ -239,17 +239,21 @@ def read_history(run: Run) -> pd.DataFrame:
     return run.read_table("history.csv").astype(float).astype({"epoch": int})
 
 
-def best_epoch(history: pd.DataFrame) -> int:
+def best_epoch(history: pd.DataFrame, keep: Literal["best", "last"] = "best") -> int:
     """Return the epoch with the highest validation accuracy, the first of several, as `ModelCheckpoint` keeps it.
 
     Parameters
     ----------
     history : pandas.DataFrame
         As from `read_history`.
+    keep : {"best", "last"}
+        Of the recipe; the epoch that it keeps.
 
     Returns
     -------
     int
         From 1.
     """
+    if keep == "last":
+        return int(history["epoch"].iloc[-1])
     return int(history.loc[history["val_accuracy"].idxmax(), "epoch"])

@@ -113,6 +113,17 @@ def test_all_formats_are_written_and_answer_as_keras(run: Run) -> None:
     assert "default-src 'none'; script-src 'sha256-" in page
 
 
+@pytest.mark.slow
+def test_a_network_with_a_layer_of_our_own_is_exported_but_for_the_page(run: Run) -> None:
+    recipe = d.get_recipe("fast", model="upright")
+    d.save_recipe(run, recipe)
+    d.build_model(recipe, d.class_names_of(run)).save(run / "best_model.keras")
+    table = d.export_model(run, formats=["onnx", "litert"])
+    assert (table["difference"] < 1e-4).all()
+    with pytest.raises(d.DigitError, match="it is a Normalised"):
+        d.export_model(run, formats=["html"])
+
+
 def test_a_file_that_answers_otherwise_is_refused_and_not_kept(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,10 @@ def test_other_recipes_leave_the_test_alone_and_mirror_nothing(name: str) -> Non
     np.testing.assert_allclose(np.sum(out, axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("model", "parameters"), [("small", 132_618), ("deep", 305_578)])
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [("small", 132_618), ("deep", 305_578), ("upright", 326_826)],
+)
 def test_parameters_are_as_documented(model: str, parameters: int) -> None:
     assert d.build_model(d.get_recipe("fast", model=model), DIGITS).count_params() == parameters
 
@@ -103,6 +106,7 @@ def test_asked_for_epochs_are_what_one_gets() -> None:
         ("fast", {"image_size": "big"}, "image_size"),
         ("fast", {"learning_rate": -1}, "learning_rate"),
         ("fast", {"precision": "half"}, "precision"),
+        ("fast", {"keep": "first"}, "keep"),
     ],
 )
 def test_bad_recipes_are_named(name: str, changes: dict, said: str) -> None:
@@ -136,6 +140,24 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing() -> None:
 def test_the_best_epoch_is_the_first_of_the_highest() -> None:
     history = pd.DataFrame({"epoch": [1, 2, 3, 4], "val_accuracy": [0.5, 0.9, 0.9, 0.8]})
     assert d.best_epoch(history) == 2
+    assert d.best_epoch(history, "last") == 4
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_network_of_the_epoch_that_the_recipe_keeps_is_on_disk(tmp_path: Path, keep: str) -> None:
+    from digitlib.resuming import BestModel
+
+    recipe = d.get_recipe("tiny", keep=keep)
+    model = d.build_model(recipe, DIGITS)
+    saving, weights = BestModel(tmp_path / "kept.keras", keep=recipe.keep), []
+    saving.set_model(model)
+    for epoch, accuracy in enumerate([0.5, 0.9, 0.8]):
+        model.set_weights([np.full_like(weight, epoch) for weight in model.get_weights()])
+        weights.append(model.get_weights())
+        saving.on_epoch_end(epoch, {"val_accuracy": accuracy})
+    kept = keras.models.load_model(tmp_path / "kept.keras").get_weights()
+    for one, same in zip(kept, weights[1 if keep == "best" else 2], strict=True):
+        np.testing.assert_array_equal(one, same)
 
 
 def test_a_recipe_survives_its_file(root: Path) -> None:
