@@ -284,6 +284,9 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
     help="Another network than the recipe's; may be given again, then members take turns.",
 )
 @click.option(
+    "-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Another setting of the recipe."
+)
+@click.option(
     "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
@@ -297,6 +300,7 @@ def ensemble(
     n: int,
     recipe: str,
     models: tuple[str, ...],
+    pairs: tuple[tuple[str, str], ...],
     data: str,
     rotate: bool,
     views: bool,
@@ -311,7 +315,8 @@ def ensemble(
     from digitlib.samples import as_folder
     from digitlib.sources import find_images
 
-    recipes = recipes_in_turn(recipe, range(1, n + 1), models)
+    changes = {name: _value(text) for name, text in pairs}
+    recipes = recipes_in_turn(recipe, range(1, n + 1), models, **changes)
     if n:
         find_images(as_folder(data))
     elif len(runs) == 0:

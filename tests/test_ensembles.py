@@ -186,7 +186,7 @@ def test_members_take_turns_with_the_networks_that_are_named(
     members: list[d.Run], top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RECIPES, "tiny", d.get_recipe("tiny", epochs=1))
-    turns = "--recipe tiny --model small --model tiny"
+    turns = "--recipe tiny --model small --model tiny -p weight_decay 0.2"
     command = f"ensemble --train 3 {turns} --views --out runs/turns --data {top}/scans"
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
@@ -198,6 +198,10 @@ def test_members_take_turns_with_the_networks_that_are_named(
         ("small", 3),
     ]
     assert result["views"] == 11
+    assert d.load_recipe(d.open_run("runs/turns/members/tiny-3")).weight_decay == 0.2
+    seeded = CliRunner().invoke(main, f"{command} -p seed 4")
+    assert seeded.exit_code == 1
+    assert "seed can't be set for all members" in seeded.output
     unknown = CliRunner().invoke(main, f"{command} --model smal")
     assert unknown.exit_code == 1
     assert "model is 'smal'" in unknown.output
