@@ -17,7 +17,7 @@ README = (TOP / "README.md").read_text(encoding="utf-8")
 ELSEWHERE = {"make test", "make lab", "make docs", "make bench DATA=FOLDER"}
 """Not run here: the first is what runs this test, the others go on until they are stopped or for very long."""
 
-SMALLER = {"wide": "tiny", "deep": "small"}
+SMALLER = {"wide": "tiny", "deep": "small", "upright": "tiny"}
 """Networks that train in seconds, for those that README names."""
 
 
