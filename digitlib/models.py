@@ -168,7 +168,7 @@ def upright_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Mode
 
 
 def even_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return a network that makes all digits about equally wide first; the rest is that of `upright_cnn`.
+    """Return a network that makes all digits about as wide as a broad one first; the rest is that of `upright_cnn`.
 
     Parameters
     ----------

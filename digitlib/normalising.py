@@ -22,8 +22,8 @@ class Normalised(keras.layers.Layer):
     Slant and width are those of the ink as a distribution over the picture: its covariance of column and row, and the
     standard deviation of its columns. What is not as the picture's edge is ink, light or dark. Rows are moved and
     stretched along themselves, linear between pixels, about the ink's centre, which stays. A network that sees digits
-    so makes other mistakes than one that doesn't (D. Ciresan et al., 2011, https://doi.org/10.1109/ICDAR.2011.229): the two
-    belong in one ensemble. It has no weights.
+    so makes other mistakes than one that doesn't: the two belong in one ensemble (after D. Ciresan et al., "Convolutional
+    neural network committees for handwritten character classification", ICDAR 2011). It has no weights.
 
     Parameters
     ----------
