@@ -129,7 +129,7 @@ def _joined(
         return join_networks(networks, (*size, channels), first.label_smoothing, views=views), recipe
 
     def loss(size: tuple[int, int]) -> float:
-        joined, recipe = at(size, views=False)  # views would take as many times longer, and make none larger
+        joined, recipe = at(size, views=False)  # they would take many times as long
         images = plain_generator(run, recipe, "validation")
         return float(joined.evaluate(images, verbose=0, return_dict=True)["loss"])
 

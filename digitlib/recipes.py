@@ -271,7 +271,7 @@ def recipes_in_turn(
     [('small', 1), ('deep', 2), ('small', 3)]
     """
     if "seed" in changes:
-        raise DigitError("seed can't be set for all members: each has its own, 1, 2, 3 and so on.")
+        raise DigitError("seed can't be set for all members: each has its own, so leave it out.")
     turns = zip(seeds, cycle(models or [changes.get("model")]), strict=False)
     return [get_recipe(name, **changes | {"seed": seed, "model": model}) for seed, model in turns]
 

@@ -240,14 +240,15 @@ def read_history(run: Run) -> pd.DataFrame:
 
 
 def best_epoch(history: pd.DataFrame, keep: Literal["best", "last"] = "best") -> int:
-    """Return the epoch with the highest validation accuracy, the first of several, as `ModelCheckpoint` keeps it.
+    """Return the epoch whose network a recipe keeps.
 
     Parameters
     ----------
     history : pandas.DataFrame
         As from `read_history`.
     keep : {"best", "last"}
-        Of the recipe; the epoch that it keeps.
+        Of the recipe: the epoch with the highest validation accuracy, the first of several, as `ModelCheckpoint` has
+        it, or the last.
 
     Returns
     -------
