@@ -17,6 +17,9 @@ from digitlib.project import project_root
 READY_WITHIN = 600
 """Seconds that a kernel may take for its imports; on a slow disk TensorFlow alone needs minutes."""
 
+STARTS = 3
+"""How often a kernel is started until it answers. Its ports are chosen before it can take them, and with many kernels at
+work, as in a sweep, another process has now and then taken one by then (nteract/papermill#511)."""
 
 AHEAD = 2
 """Kernels that get ready while one is at work; each holds TensorFlow, about 400 MB."""
@@ -72,11 +75,12 @@ class Kernels:
     def take(self) -> Kernel:
         """Return the kernel of the next notebook, which the caller ends, and start those after it."""
         while self._left and len(self._ready) < 1 + AHEAD:
-            self._ready.append(_started(self._left.pop(0)))
+            self._ready.append(start_kernel(self._left.pop(0)))
         return self._ready.pop(0)
 
 
-def _started(notebook: Path) -> Kernel:
+def start_kernel(notebook: Path) -> Kernel:
+    """Return a kernel that is loading what a notebook needs."""
     kernel = Kernel(kernel_name="python3")
     options = [
         "--IPKernelApp.log_level=CRITICAL",

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from digitlib.errors import DigitError
 from digitlib.forecast import Forecast, expected_seconds, seconds_before
-from digitlib.kernels import READY_WITHIN, Kernel, Kernels
+from digitlib.kernels import READY_WITHIN, STARTS, Kernel, Kernels, start_kernel
 from digitlib.locking import alone
 from digitlib.progress import bar, watched
 from digitlib.project import project_root
@@ -212,23 +212,37 @@ def _execute(
         shown_bar.refresh()
 
     show()
-    try:
-        papermill.execute_notebook(
-            str(notebook.path), str(output), parameters, kernel_name="python3", progress_bar=False,
-            cwd=str(project_root()), km=kernel, start_timeout=READY_WITHIN,
-            stdout_file=_LastLine(show), on_cell_executed=lambda **_: show(1),
-        )  # fmt: skip
-    except PapermillExecutionError as error:
-        raise DigitError(_what_failed(notebook, output, error)) from error
-    except DeadKernelError as error:
-        raise DigitError(
-            f"{notebook.path.name}: its kernel died ({error}); is there enough memory?"
-        ) from error
-    finally:
-        kernel.end()
+    _until_its_end(
+        notebook, output, parameters, kernel,
+        stdout_file=_LastLine(show), on_cell_executed=lambda **_: show(1),
+    )  # fmt: skip
     forecast.ended(time.perf_counter() - start)
     line = f"{notebook.path.stem}: {time.perf_counter() - start:.0f} s{forecast.said()}"
     tqdm.write(line, file=sys.stdout) if watched() else click.echo(line)
+
+
+def _until_its_end(
+    notebook: Notebook, output: Path, parameters: dict[str, Any], kernel: Kernel, **watched_by: Any
+) -> None:
+    """Have papermill execute a notebook, with another kernel if one does not get as far as to answer."""
+    for left in reversed(range(STARTS)):
+        try:
+            papermill.execute_notebook(
+                str(notebook.path), str(output), parameters, kernel_name="python3", progress_bar=False,
+                cwd=str(project_root()), km=kernel, start_timeout=READY_WITHIN, **watched_by,
+            )  # fmt: skip
+            return
+        except PapermillExecutionError as error:
+            raise DigitError(_what_failed(notebook, output, error)) from error
+        except RuntimeError as error:  # nbclient's, for whatever is wrong with the kernel itself
+            if isinstance(error, DeadKernelError) or not left:
+                raise DigitError(
+                    f"{notebook.path.name}: its kernel died ({error}); is there enough memory?"
+                ) from error
+            tqdm.write(f"{notebook.path.stem}: {error}; another one is started", file=sys.stderr)
+        finally:
+            kernel.end()
+        kernel = start_kernel(notebook.path)
 
 
 class _LastLine:

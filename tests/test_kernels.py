@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
 import pytest
 
 import digitlib as d
-from digitlib.kernels import preparation_of
+from digitlib.kernels import STARTS, Kernel, preparation_of
 
 TOP = Path(__file__).parents[1]
 
@@ -68,3 +70,38 @@ def test_what_fails_in_the_first_cell_gets_one_sentence(root: Path, cell: str, s
         d.run_series(d.open_run("runs/a"), {})
     assert sentence in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def take_ports(kernels: int, patch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """Take a port of each of the next kernels, between its choice and the kernel's own attempt."""
+    start, taken = Kernel.start_kernel, []
+
+    async def started(self: Kernel, **options: Any) -> None:
+        await start(self, **options)
+        if len(taken) < kernels:
+            taken.append(socket.create_server((self.ip, self.control_port)))
+
+    patch.setattr(Kernel, "start_kernel", started)
+    return taken
+
+
+def test_a_kernel_whose_port_another_process_took_is_started_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    notebook(root / "notebooks" / "01_a.ipynb", "print(6 * 7)")
+    before = {child.pid for child in psutil.Process().children()}
+    taken = take_ports(STARTS - 1, monkeypatch)
+    [executed] = d.run_series(d.open_run("runs/a"), {})
+    assert len(taken) == STARTS - 1
+    assert "42" in executed.read_text()
+    told = capfd.readouterr().err
+    assert told.count("Address already in use") == told.count("another one is started") == STARTS - 1
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
+def test_kernels_that_never_start_are_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook(root / "notebooks" / "01_a.ipynb", "1")
+    taken = take_ports(STARTS + 1, monkeypatch)
+    with pytest.raises(d.DigitError, match=r"01_a\.ipynb: its kernel died"):
+        d.run_series(d.open_run("runs/a"), {})
+    assert len(taken) == STARTS

@@ -17,9 +17,14 @@ TOP = Path(__file__).parents[1]
 def run_command(*arguments: str, root: Path, **kwargs: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     environment |= {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=TOP, env=environment, capture_output=True, text=True, **kwargs
-    )
+    command = [sys.executable, "-m", *arguments]
+    for _ in range(
+        3
+    ):  # plain papermill loses a kernel whose port was taken meanwhile (nteract/papermill#511)
+        done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, **kwargs)
+        if "Address already in use" not in done.stderr:
+            break
+    return done
 
 
 def trained(data: Path, run_dir: str, recipe: Recipe) -> tuple[Run, Recipe]:
