@@ -14,6 +14,7 @@ from digitlib.backend import keras
 from digitlib.comparing import mcnemar, wilson_interval
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model
+from digitlib.history import read_history
 from digitlib.joining import join_networks
 from digitlib.locking import in_turn
 from digitlib.progress import bar, progress
@@ -21,7 +22,7 @@ from digitlib.recipes import Recipe, load_recipe, save_recipe
 from digitlib.runs import Run, atomic, open_run, write_json, write_table
 from digitlib.sharing import share_split
 from digitlib.split import class_names_of, read_split
-from digitlib.training import plain_generator, read_history
+from digitlib.training import plain_generator
 from digitlib.views import views_of
 
 BY_ALL = ("filename", "sha256")

@@ -15,10 +15,11 @@ from digitlib.backend import keras
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
+from digitlib.history import best_epoch, read_history
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, write_json
 from digitlib.split import read_split
-from digitlib.training import best_epoch, generators_for, plain_generator, read_history
+from digitlib.training import generators_for, plain_generator
 
 
 def load_best_model(run: Run) -> keras.Model:

@@ -168,7 +168,7 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
     Parameters
     ----------
     history : pandas.DataFrame
-        As from `digitlib.training.read_history`.
+        As from `digitlib.history.read_history`.
     best : int
         The epoch whose weights were kept.
     title : str

@@ -17,6 +17,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from digitlib.cluster import limit_threads
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
+from digitlib.history import best_epoch, read_history
 from digitlib.locking import InUse, alone
 from digitlib.runs import Run, write_json
 from digitlib.sharing import share_split
@@ -205,14 +206,14 @@ def results_of(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def results_so_far(run: Run) -> dict[str, Any]:
+def results_so_far(run: Run, settings: Settings) -> dict[str, Any]:
     """Return the same of a run whose training was stopped early, from its history."""
-    history = run.read_table("history.csv").astype(float)
-    best = history.loc[history["val_accuracy"].idxmax()]
+    history = read_history(run)
+    epoch = best_epoch(history, settings.recipe_of().keep)
     n = int((run.read_table("split.csv")["part"] == "validation").sum())
-    right = round(best["val_accuracy"] * n)
+    right = round(history.set_index("epoch").loc[epoch, "val_accuracy"] * n)
     low, high = wilson_interval(right, n)
     return {
         "validation_accuracy": right / n, "validation_low": low, "validation_high": high, "n_validation": n,
-        "best_epoch": int(best["epoch"]), "epochs_done": len(history), "seconds": float(history["seconds"].iloc[-1]),
+        "best_epoch": epoch, "epochs_done": len(history), "seconds": float(history["seconds"].iloc[-1]),
     }  # fmt: skip

@@ -165,7 +165,9 @@ def _row(space: Space, job: Job, study: optuna.Study, number: int) -> dict[str, 
     row = row_of(name, settings, job.threads, STATES.get(trial.state, "waiting"))
     if trial.state == TrialState.COMPLETE:
         return row | results_of(Run(Path(job.out) / name))
-    return row | results_so_far(Run(Path(job.out) / name)) if trial.state == TrialState.PRUNED else row
+    if trial.state == TrialState.PRUNED:
+        return row | results_so_far(Run(Path(job.out) / name), settings)
+    return row
 
 
 def _check_same(study: optuna.Study, space: Space, job: Job) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -220,41 +220,3 @@ class HistoryTable(keras.callbacks.Callback):
             {"epoch": epoch + 1, **(logs or {}), "learning_rate": rate, "seconds": round(seconds, 3)}
         )
         write_table(self.run / "history.csv", pd.DataFrame(self.rows))
-
-
-def read_history(run: Run) -> pd.DataFrame:
-    """Return the history of a run.
-
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 05 has trained.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``epoch`` (int, from 1), ``accuracy``, ``loss``, ``val_accuracy``,
-        ``val_loss``, ``learning_rate``, ``seconds`` (since the start, float).
-    """
-    return run.read_table("history.csv").astype(float).astype({"epoch": int})
-
-
-def best_epoch(history: pd.DataFrame, keep: Literal["best", "last"] = "best") -> int:
-    """Return the epoch whose network a recipe keeps.
-
-    Parameters
-    ----------
-    history : pandas.DataFrame
-        As from `read_history`.
-    keep : {"best", "last"}
-        Of the recipe: the epoch with the highest validation accuracy, the first of several, as `ModelCheckpoint` has
-        it, or the last.
-
-    Returns
-    -------
-    int
-        From 1.
-    """
-    if keep == "last":
-        return int(history["epoch"].iloc[-1])
-    return int(history.loc[history["val_accuracy"].idxmax(), "epoch"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from loopback import drama
@@ -17,8 +18,8 @@ import digitlib as d
 from digitlib import sweep_run
 from digitlib.cli import main
 from digitlib.locking import alone
-from digitlib.runs import Run, write_json
-from digitlib.sweep_run import DONE, Job, do_run, is_done
+from digitlib.runs import Run, write_json, write_table
+from digitlib.sweep_run import DONE, Job, do_run, is_done, results_so_far
 from digitlib.sweep_space import Settings, settings_of
 from digitlib.sweep_table import labels_of, summary
 
@@ -218,6 +219,21 @@ def test_a_cluster_whose_parts_are_killed_trains_the_networks_of_a_serial_sweep(
     assert same_weights(root / "runs/read" / name, root / "runs/serial" / name)
     assert len(list((root / "runs/read" / name / "notebooks").glob("0[456]_*.ipynb"))) == 3
     assert done.stderr == ""
+
+
+def test_of_a_run_stopped_early_the_epoch_counts_that_its_recipe_keeps(digits: Path) -> None:
+    run = d.prepare(digits, "runs/stopped", mode="none")
+    n = int((d.read_split(run)["part"] == "validation").sum())
+    history = {
+        "epoch": [1, 2, 3],
+        "val_accuracy": np.array([n - 3, n - 1, n - 2]) / n,
+        "seconds": [1.0, 2.0, 3.0],
+    }
+    write_table(run / "history.csv", pd.DataFrame(history))
+    for keep, epoch, wrong in (("best", 2, 1), ("last", 3, 2)):
+        results = results_so_far(run, settings_of({"recipe": "tiny", "keep": keep}))
+        assert (results["best_epoch"], results["epochs_done"], results["seconds"]) == (epoch, 3, 3.0)
+        assert results["validation_accuracy"] == (n - wrong) / n
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ ROOMS = {
     "split": "placing places folders split counts duplicates",
     "generators": "resampling affine generators",
     "models": "models joining",
-    "training": "resuming training seeds",
+    "training": "history resuming training seeds",
     "evaluation": (
         "evaluation comparing calibration rejecting mistakes drawing familiarity trust unknowns why held_out "
         "cross_validation labels"
