@@ -22,7 +22,7 @@ from digitlib.completing import (
     script_for,
 )
 from digitlib.errors import DigitError
-from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, get_recipe, recipes_in_turn
+from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, SMALLEST_SIDE, get_recipe, recipes_in_turn
 
 # What else a command needs it imports itself: the first line and the shell's completions should not wait for pandas.
 
@@ -41,7 +41,11 @@ def on_workers(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Group(click.Group):
-    """Tell a `DigitError` in one sentence instead of a traceback."""
+    """Tell a `DigitError` in one sentence instead of a traceback, and leave patterns to `predict`, which orders their files."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        # On Windows, where no shell does it, click replaces patterns by the files that match; `predict` takes one pattern.
+        return super().main(*args, windows_expand_args=sys.argv[1:2] != ["predict"], **options)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -200,7 +204,7 @@ def predict(
     """Name the images of SOURCE with the network of RUN_OR_MODEL.
 
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
-    with a column filename), a pattern in quotes such as 'scans/**/*.png', or one image.
+    with a column filename), a pattern in quotes such as "scans/**/*.png", or one image.
 
     An address such as s3://bucket/folder, a Parquet file with images, --workers, --scheduler or an --out that ends in /
     is predicted partition by partition; the same command again goes on where it was stopped.
@@ -281,7 +285,7 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
     "--model",
     "models",
     multiple=True,
-    help="Another network than the recipe's; may be given again, then members take turns.",
+    help=f"Another network than the recipe's, one of {', '.join(SMALLEST_SIDE)}; may be given again, then members take turns.",
 )
 @click.option(
     "-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Another setting of the recipe."

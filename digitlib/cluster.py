@@ -16,7 +16,7 @@ from digitlib.errors import DigitError
 from digitlib.project import project_root
 
 MISSING = (
-    "{what} needs Dask, which runs tasks on several processes and machines: pip install 'digitlib[cluster]', "
+    '{what} needs Dask, which runs tasks on several processes and machines: pip install "digitlib[cluster]", '
     "or leave it out and all is done here, one after another."
 )
 

@@ -129,7 +129,7 @@ def check_formats(formats: Sequence[str]) -> None:
         missing = [module for module in NEEDS[name] if find_spec(module) is None]
         if missing:
             raise DigitError(
-                f"format {name!r} needs {', '.join(missing)}: install with pip install 'digitlib[export]', or choose "
+                f'format {name!r} needs {", ".join(missing)}: install with pip install "digitlib[export]", or choose '
                 "another format, such as html, which needs nothing."
             )
 

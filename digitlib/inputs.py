@@ -56,7 +56,7 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
         return _of_pattern(text)
     raise DigitError(
         f"{shown(path)!r} doesn't exist: give a folder, a zip archive, a list of files (@list.txt), a pattern in quotes "
-        "such as 'scans/*.png', or one image."
+        'such as "scans/*.png", or one image.'
     )
 
 

@@ -98,7 +98,7 @@ def check_packages() -> Iterator[Finding]:
         yield Finding("ok", "packages", f"all {len(needed)} are there, in versions that fit")
     for extra, brings in EXTRAS.items():
         if faults := faults_of(requirements_of(extra)):
-            said = f"{', '.join(faults)}; with pip install 'digitlib[{extra}]': {brings}."
+            said = f'{", ".join(faults)}; with pip install "digitlib[{extra}]": {brings}.'
             yield Finding("note", f"extra {extra}", said)
         else:
             yield Finding("ok", f"extra {extra}", brings)

@@ -52,9 +52,9 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     """Find the images of a folder whose sub-folders are the classes.
 
     Three shapes are understood, each also when wrapped in further folders:
-    class folders directly; Kaggle's, with ``trainingSet/`` (class folders)
-    beside ``testSet/`` (unlabelled images); and ``train/`` and ``test/`` both
-    with class folders.
+    class folders directly, with or without a ``testSet/`` of unlabelled images
+    beside them; Kaggle's, with ``trainingSet/`` (class folders) beside
+    ``testSet/``; and ``train/`` and ``test/`` both with class folders.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
             f"data {shown(root)!r} {what}: give a folder with one sub-folder of images per class, or 'sample'."
         )
     labelled, test, unlabelled = _shape(root)
-    rows, rejected = _class_files(root, labelled, "train" if test else "")
+    rows, rejected = _class_files(root, labelled, "train" if test else "", beside=test or unlabelled)
     if test:
         more, bad = _class_files(root, test, "test")
         rows, rejected = rows + more, rejected + bad
@@ -154,14 +154,15 @@ def _shape(root: Path) -> tuple[Path, Path | None, Path | None]:
     """Return the folder of class folders, that of the test part if given, and the unlabelled one."""
     folders = {child.name.lower(): child for child in _folders(root)}
     train = next((path for name, path in folders.items() if name in TRAIN_NAMES), None)
-    if train is None:
+    other = next((path for name, path in folders.items() if name in UNLABELLED_NAMES), None)
+    if train is None and (other is None or len(folders) < 3):
         only = _only_folder(root)
         return _shape(only) if only else (root, None, None)
-    other = next((path for name, path in folders.items() if name in UNLABELLED_NAMES), None)
+    labelled = _unwrapped(train) if train else root
     other = _unwrapped(other) if other else None
     if other is not None and _folders(other):
-        return _unwrapped(train), other, None
-    return _unwrapped(train), None, other
+        return labelled, other, None
+    return labelled, None, other
 
 
 def _unwrapped(folder: Path) -> Path:
@@ -196,14 +197,16 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _class_files(
-    root: Path, labelled: Path, part: str
+    root: Path, labelled: Path, part: str, beside: Path | None = None
 ) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
-    """List the files of every class folder below `labelled`, and what stands beside or is unusable."""
+    """List the files of every class folder below `labelled` but `beside`, and what is no class folder or unusable."""
     rows, rejected = [], []
     top = root.resolve()
     above = "" if labelled == root else labelled.relative_to(root).as_posix() + "/"
     for entry in _entries(labelled):
         name = above + entry.name
+        if beside is not None and beside.is_relative_to(entry.path):
+            continue
         if _leads_out(entry, top):
             rejected.append((name, "link out of the data folder"))
         elif _kind(entry) != "folder":

@@ -19,7 +19,7 @@ from digitlib.errors import DigitError
 from digitlib.runs import atomic, resolve, shown
 from digitlib.sources import is_litter, list_images
 
-DRIVERS = {"s3": "'digitlib[cluster]'", "s3a": "'digitlib[cluster]'", "gs": "gcsfs", "gcs": "gcsfs"}
+DRIVERS = {"s3": '"digitlib[cluster]"', "s3a": '"digitlib[cluster]"', "gs": "gcsfs", "gcs": "gcsfs"}
 """What to install for an address; for any other, fsspec says it."""
 
 WHOLE_OR_NOTHING = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory"}
@@ -130,7 +130,7 @@ class RemoteFolder:
             with self._told():
                 self._fs, self._path = url_to_fs(self.address)
         except ImportError as error:
-            needs = DRIVERS.get(self._protocol, "'digitlib[cluster]'")
+            needs = DRIVERS.get(self._protocol, '"digitlib[cluster]"')
             raise DigitError(f"{address} needs a driver ({error}): pip install {needs}") from error
 
     def __str__(self) -> str:

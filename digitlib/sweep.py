@@ -76,7 +76,7 @@ def run_sweep(
                 from digitlib.sweep_search import search
             except ImportError as error:
                 raise DigitError(
-                    "sampler: optuna needs Optuna: pip install 'digitlib[cluster]', or list the values to try."
+                    'sampler: optuna needs Optuna: pip install "digitlib[cluster]", or list the values to try.'
                 ) from error
             search(space, job, crew)
         else:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -59,6 +60,15 @@ def test_the_lines_for_a_shell(shell: str) -> None:
     result = CliRunner().invoke(main, ["completion", shell])
     assert result.exit_code == 0
     assert f"_DIGITLIB_COMPLETE={shell}_complete" in result.output
+
+
+def test_on_windows_a_pattern_reaches_predict_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    monkeypatch.setattr(click.Group, "main", lambda self, *args, **options: asked.update(options))
+    for command, replaced in (("predict", False), ("read", True)):
+        monkeypatch.setattr(sys, "argv", ["digitlib", command, "runs/mine", "scans/*.png"])
+        main()
+        assert asked["windows_expand_args"] is replaced
 
 
 def test_a_run_says_what_it_is_about_to_do_before_anything_heavy_is_loaded() -> None:

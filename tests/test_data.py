@@ -130,6 +130,30 @@ def test_repeated_images_are_found(digits: Path) -> None:
     assert len(d.repeated_images(run)) == 2
 
 
+@pytest.mark.parametrize("name", ["testSet", "unlabelled"])
+def test_unlabelled_images_beside_class_folders_are_no_class(digits: Path, name: str) -> None:
+    plain = digits / "trainingSet"
+    (digits / "testSet").rename(plain / name)
+    run = d.prepare(plain, "runs/a")
+    assert d.class_names_of(run) == list("0123456789")
+    folder, names = d.unlabelled_files(run)
+    assert folder == plain / name
+    assert len(names) == 12
+    assert len(d.read_split(run)) == 400
+    assert name not in "".join(run.read_table("rejected.csv")["filename"])
+
+
+def test_a_test_part_beside_class_folders_is_no_class(digits: Path) -> None:
+    plain = digits / "trainingSet"
+    for digit in "01":
+        image = next((plain / digit).iterdir())
+        (plain / "test" / digit).mkdir(parents=True)
+        image.rename(plain / "test" / digit / image.name)
+    source = d.find_images(plain)
+    assert source.class_names == list("0123456789")
+    assert source.files["part"].value_counts().to_dict() == {"train": 398, "test": 2}
+
+
 def one_class(root: Path) -> None:
     shutil.rmtree(root / "scans" / "testSet")
     for digit in range(1, 10):

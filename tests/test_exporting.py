@@ -137,7 +137,7 @@ def test_a_file_that_answers_otherwise_is_refused_and_not_kept(
 def test_what_is_missing_is_asked_for_in_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(exporting.NEEDS, "onnx", ("onnx", "no_such_module"))
     with pytest.raises(
-        d.DigitError, match=r"needs no_such_module: install with pip install 'digitlib\[export\]'"
+        d.DigitError, match=r"needs no_such_module: install with pip install \"digitlib\[export\]\""
     ):
         d.export_model(run, formats=["onnx"])
     with pytest.raises(d.DigitError, match="there is no format 'onx'"):

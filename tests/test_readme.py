@@ -69,7 +69,7 @@ def test_every_command_does_what_it_says(place: Path) -> None:
         "runs/default/report.html",
         "runs/mine/report.html",
         "predictions.csv",
-        "out.ipynb",
+        "05.ipynb",
         "drawn.png",
     ):
         assert (place / made).stat().st_size > 0, made

@@ -68,4 +68,4 @@ def test_every_command_works_in_one_process(digits: Path, monkeypatch: pytest.Mo
         ),
         ("predict", "runs/both", "s3://bucket/scans", "--out", f"{root}/y.parquet/"),
     ):
-        assert "pip install 'digitlib[cluster]'" in said(*arguments, code=1)
+        assert 'pip install "digitlib[cluster]"' in said(*arguments, code=1)
