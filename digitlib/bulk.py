@@ -17,6 +17,7 @@ from digitlib.jobs import Job, settle
 from digitlib.parts import predict_partition
 from digitlib.progress import bar
 from digitlib.stores import LocalFolder, Store, is_address, open_store
+from digitlib.writing import told
 
 PARTITION_SIZE = 20_000
 """Images a task: some seconds of work, so that what a scheduler does for it costs nothing."""
@@ -36,6 +37,7 @@ def predict_in_parts(
     scheduler: str | None = None,
     workers: int = 0,
     partition_size: int = PARTITION_SIZE,
+    trust: bool = False,
     tell: Callable[[str], Any] = lambda line: None,
 ) -> dict[str, Any]:
     """Name images partition by partition; what an earlier call with the same arguments has done is not done again.
@@ -53,13 +55,15 @@ def predict_in_parts(
         See `digitlib.cluster.open_workers`.
     partition_size : int
         Images a part.
+    trust : bool
+        Whether to calibrate confidences and tell which answers to believe; see `digitlib.prediction.predict_files`.
     tell : callable
         Gets a line about where to look on.
 
     Returns
     -------
     dict
-        ``images``, ``unreadable`` and ``partitions`` (all of the job), ``found`` (partitions that were done already),
+        ``images``, ``unreadable``, ``declined`` and ``partitions`` (all of the job), ``found`` (partitions that were done already),
         ``tasks`` (a dict for each partition, see `digitlib.parts.predict_partition`), ``settling`` and ``naming`` (seconds).
 
     Raises
@@ -72,14 +76,14 @@ def predict_in_parts(
         if pool.dashboard:
             tell(f"Dashboard: {pool.dashboard}")
         store, begin = open_store(out), time.perf_counter()
-        job = settle(store, run_or_model, source, partition_size)
+        job = settle(store, run_or_model, source, partition_size, trust)
         settled = time.perf_counter()
         # The same images predicted to two folders at once are two tasks.
         name = hashlib.sha256(f"{store.address} {job.key}".encode()).hexdigest()[:12]
         tasks = ((f"predict-{name}-{n}", (store.address, job.key, n)) for n in range(job.partitions))
         done = _all(pool.run(predict_partition, tasks), job)
     _clear(store)
-    sums = pd.DataFrame(done)[["images", "unreadable", "found"]].sum()
+    sums = pd.DataFrame(done)[["images", "unreadable", "declined", "found"]].sum()
     seconds = {"settling": settled - begin, "naming": time.perf_counter() - settled}
     counts = {name: int(value) for name, value in sums.items()} | {"partitions": job.partitions}
     return counts | {"tasks": sorted(done, key=lambda one: one["number"])} | seconds
@@ -126,9 +130,8 @@ def predict_to_parts(
             "without --submission and --gallery."
         )
     done = predict_in_parts(run_or_model, source, out, **options)
-    bad = f", {done['unreadable']:,} of them unreadable (see the column reason)" if done["unreadable"] else ""
     found = f", {done['found']:,} of them found done" if done["found"] else ""
-    return f"{done['images']:,} images{bad}; {done['partitions']:,} partitions{found}: {open_store(out)}"
+    return f"{told(done)}; {done['partitions']:,} partitions{found}: {open_store(out)}"
 
 
 def _clear(store: Store) -> None:

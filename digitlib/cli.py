@@ -189,6 +189,12 @@ def sweep(
     help="Pictures on that page.",
     type=click.IntRange(1),
 )
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Have confidences mean what they say, and add a column answered: False where the network had better not be "
+    "believed. Notebook 06 finds out when.",
+)
 @on_workers
 @click.option(
     "--partition-size",
@@ -199,7 +205,7 @@ def sweep(
 )
 def predict(
     run_or_model: str, source: str, out: str | None, submission: str | None, gallery: str | None, limit: int,
-    scheduler: str | None, workers: int, partition_size: int,
+    trust: bool, scheduler: str | None, workers: int, partition_size: int,
 ) -> None:  # fmt: skip
     """Name the images of SOURCE with the network of RUN_OR_MODEL.
 
@@ -212,12 +218,17 @@ def predict(
     from digitlib.inputs import find_inputs
     from digitlib.runs import resolve, shown
     from digitlib.stores import goes_in_parts
-    from digitlib.writing import form_of
+    from digitlib.writing import form_of, told
 
     if scheduler or workers or goes_in_parts(source, out):
         from digitlib.bulk import predict_to_parts
 
-        options = {"scheduler": scheduler, "workers": workers, "partition_size": partition_size}
+        options = {
+            "scheduler": scheduler,
+            "workers": workers,
+            "partition_size": partition_size,
+            "trust": trust,
+        }
         click.echo(
             predict_to_parts(run_or_model, source, out, (submission, gallery), tell=click.echo, **options)
         )
@@ -231,10 +242,10 @@ def predict(
         )
     from digitlib.prediction import predict_to_files
 
-    done = predict_to_files(run_or_model, *files, out, submission=submission, gallery=gallery, limit=limit)
-    unreadable = done["unreadable"]
-    more = f", {unreadable} of them unreadable (see the column reason)" if unreadable else ""
-    click.echo(f"{done['images']:,} images{more}: {shown(out)}{f' and {shown(gallery)}' if gallery else ''}")
+    done = predict_to_files(
+        run_or_model, *files, out, submission=submission, gallery=gallery, limit=limit, trust=trust
+    )
+    click.echo(f"{told(done)}: {shown(out)}{f' and {shown(gallery)}' if gallery else ''}")
 
 
 @main.command()

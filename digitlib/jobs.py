@@ -23,6 +23,10 @@ JOB, MANIFEST, MODEL = "_job/job.json", "_job/manifest.parquet", "_job/best_mode
 """What a job keeps beside its parts; readers of Parquet pass over names that begin with ``_``."""
 
 
+TRUST = ("trust.json", "trust.npz")
+"""What it keeps of them besides if answers are judged."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What is predicted with what, settled when a job first begins.
@@ -43,6 +47,8 @@ class Job:
         How many there are.
     manifest_sha256 : str
         Hash of the list of all images.
+    trust_sha256 : str
+        Hash of what says when the network is believed; empty if that is not asked.
     """
 
     source: str
@@ -53,6 +59,7 @@ class Job:
     images: int
     partitions: int
     manifest_sha256: str
+    trust_sha256: str = ""
 
     @property
     def key(self) -> str:
@@ -65,7 +72,11 @@ class Job:
 
 
 def settle(
-    store: Store, run_or_model: str | os.PathLike[str], source: str | os.PathLike[str], size: int
+    store: Store,
+    run_or_model: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    size: int,
+    trust: bool = False,
 ) -> Job:
     """Return the job that a folder holds, or begin it there: list the source, cut it, keep a copy of the network.
 
@@ -73,7 +84,7 @@ def settle(
     ----------
     store : LocalFolder or RemoteFolder
         Where the parts go.
-    run_or_model, source, size
+    run_or_model, source, size, trust
         See `digitlib.bulk.predict_in_parts`.
 
     Returns
@@ -87,10 +98,12 @@ def settle(
     """
     run, model = _run_and_model(resolve(run_or_model))
     network = model.read_bytes()
+    judging = _judging(run_or_model, run) if trust else {}
     wanted: dict[str, Any] = {
         "source": _written(source),
         "model_sha256": _sha256(network),
         "partition_size": size,
+        "trust_sha256": _sha256(b"".join(judging.values())) if trust else "",
     }
     if (known := store.get(JOB)) is not None:
         return _same(store, known, wanted)
@@ -110,6 +123,7 @@ def settle(
         "_job/recipe.json": _json(recipe),
         "_job/source.json": _json(classes),
         MANIFEST: manifest,
+        **judging,
     }
     for name, content in (
         contents | {JOB: _json(asdict(job))}
@@ -128,6 +142,14 @@ def _run_and_model(path: Path) -> tuple[Run, Path]:
             f"{shown(path)} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
         )
     return Run(path.parent), path
+
+
+def _judging(run_or_model: str | os.PathLike[str], run: Run) -> dict[str, bytes]:
+    """Return what a run knows of when to believe its network, by the names under which a job keeps it."""
+    from digitlib.prediction import open_trust
+
+    open_trust(run_or_model)  # refuses what is missing, damaged or another network's
+    return {f"_job/{name}": (run / name).read_bytes() for name in TRUST}
 
 
 def _written(source: str | os.PathLike[str]) -> str:
@@ -151,9 +173,10 @@ def _same(store: Store, known: bytes, wanted: dict[str, Any]) -> Job:
         ("source", "SOURCE"),
         ("model_sha256", "network"),
         ("partition_size", "--partition-size"),
+        ("trust_sha256", "--trust"),
     ):
-        if kept[name] != wanted[name]:
-            was = "" if name == "model_sha256" else f" ({kept[name]})"
+        if kept.setdefault(name, "") != wanted[name]:
+            was = "" if name.endswith("sha256") else f" ({kept[name]})"
             raise DigitError(
                 f"{store} holds the parts of another {what}{was}: choose a new folder, or give the same."
             )

@@ -16,14 +16,15 @@ import pyarrow.parquet as pq
 
 from digitlib.decoding import decoded, unread
 from digitlib.errors import DigitError
-from digitlib.jobs import JOB, MANIFEST, Job, job_of
+from digitlib.jobs import JOB, MANIFEST, TRUST, Job, job_of
 from digitlib.partitions import Item, images_at
 from digitlib.recipes import Recipe
 from digitlib.stores import Store, open_store
-from digitlib.writing import FIRST, as_arrow, as_utf8
+from digitlib.writing import FIRST, as_arrow, as_utf8, counted
 
 if TYPE_CHECKING:
     from digitlib.backend import keras
+    from digitlib.trust import Trust
 
 BATCH, BATCH_BYTES = 1024, 64_000_000
 """Images, and bytes of files, that a worker holds at a time."""
@@ -44,7 +45,7 @@ def predict_partition(out: str, key: str, number: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``number``, ``images``, ``unreadable``, ``found`` (bool), and seconds: ``read``, ``decode``, ``network``,
+        ``number``, ``images``, ``unreadable``, ``declined``, ``found`` (bool), and seconds: ``read``, ``decode``, ``network``,
         ``write``, ``task`` (all of it) and ``cpu`` (of the process).
     """
     begin, cpu = time.perf_counter(), time.process_time()
@@ -65,9 +66,11 @@ def predict_partition(out: str, key: str, number: int) -> dict[str, Any]:
         pq.write_table(part, content, compression="zstd", write_page_checksum=True)
         store.put(job.part(number), content.getvalue())
         clock.lap("write")
-    bad = part["reason"].to_pandas().ne("").sum()
+    counts = counted(
+        part.select([name for name in ("reason", "answered") if name in part.schema.names]).to_pandas()
+    )
     seconds = clock.seconds | {"task": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
-    return {"number": number, "images": len(part), "unreadable": int(bad), "found": found} | seconds
+    return {"number": number, "found": found} | counts | seconds
 
 
 class _Clock:
@@ -96,12 +99,12 @@ def _whole(content: bytes | None, names: Callable[[], list[str]]) -> pa.Table | 
 
 
 def _named(
-    items: Iterator[Item], network: tuple[keras.Model, Recipe, list[str]], clock: _Clock
+    items: Iterator[Item], network: tuple[keras.Model, Recipe, list[str], Trust | None], clock: _Clock
 ) -> Iterator[pd.DataFrame]:
     """Yield predictions a batch at a time; reading, decoding and the network take turns on the worker's one thread."""
     from digitlib.prediction import name_batch
 
-    recipe = network[1]
+    model, recipe, class_names, trust = network
     settings = (recipe.color_mode, recipe.image_size, max(recipe.image_size))
     clock.lap("network")  # loading it
     for batch in _batches(items):
@@ -110,7 +113,7 @@ def _named(
             unread(data) if isinstance(data, OSError) else decoded(data, *settings) for _, data in batch
         ]
         clock.lap("decode")
-        table = name_batch(*network, results)
+        table = name_batch(model, recipe, class_names, results, trust)
         table.insert(0, "filename", [name for name, _ in batch])
         yield table[[*FIRST, *table.columns.difference(FIRST, sort=False)]]
         clock.lap("network")
@@ -137,12 +140,16 @@ def _opened(out: str, key: str) -> tuple[Store, Job, pq.ParquetFile]:
 
 
 @lru_cache(1)
-def _network(out: str, key: str) -> tuple[keras.Model, Recipe, list[str]]:
-    """Load the network that a job keeps, once a process."""
-    from digitlib.prediction import open_model
+def _network(out: str, key: str) -> tuple[keras.Model, Recipe, list[str], Trust | None]:
+    """Load the network that a job keeps, once a process; with trust, it is the network's observer."""
+    from digitlib.familiarity import observer_of
+    from digitlib.prediction import open_model, open_trust
 
-    store = open_store(out)
+    store, job, _ = _opened(out, key)
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("best_model.keras", "recipe.json", "source.json"):
+        for name in ("best_model.keras", "recipe.json", "source.json", *(TRUST if job.trust_sha256 else ())):
             (Path(folder) / name).write_bytes(store.get(f"_job/{name}") or b"")
-        return open_model(folder)
+        model, recipe, class_names = open_model(folder)
+        if not job.trust_sha256:
+            return model, recipe, class_names, None
+        return observer_of(model), recipe, class_names, open_trust(folder)

@@ -14,6 +14,7 @@ from digitlib.backend import keras
 from digitlib.decoding import Decoded, read_files
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model, load_model
+from digitlib.familiarity import observer_of
 from digitlib.gallery import LIMIT, LeastSure, write_gallery
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe
@@ -21,6 +22,7 @@ from digitlib.runs import Run, resolve, shown
 from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import as_batches
+from digitlib.trust import Trust, load_trust
 from digitlib.views import views_of
 from digitlib.writing import write_predictions
 
@@ -58,7 +60,12 @@ def unlabelled_files(run: Run) -> tuple[Path, list[str]]:
 
 
 def predict_files(
-    model: keras.Model, recipe: Recipe, class_names: list[str], folder: Path, filenames: list[str]
+    model: keras.Model,
+    recipe: Recipe,
+    class_names: list[str],
+    folder: Path,
+    filenames: list[str],
+    trust: Trust | None = None,
 ) -> pd.DataFrame:
     """Name the class of every file, in batches.
 
@@ -70,21 +77,30 @@ def predict_files(
         Where the files are.
     filenames : list of str
         Relative to `folder`.
+    trust : Trust, optional
+        As from `digitlib.trust.load_trust`: confidences are calibrated, and the table tells which answers to believe.
 
     Returns
     -------
     pandas.DataFrame
         A row a file, in the given order: ``filename``, ``label`` (class name,
         empty if unreadable), ``confidence`` (0 to 1, NaN if unreadable),
-        ``reason`` (empty unless unreadable); then the second and third most
+        ``reason`` (empty unless unreadable); with `trust`, ``answered`` (bool,
+        False also if unreadable); then the second and third most
         likely class, ``label_2``, ``confidence_2``, ``label_3``,
         ``confidence_3`` (empty and NaN where there are no more classes).
     """
-    return pd.concat(predict_batches(model, recipe, class_names, folder, filenames), ignore_index=True)
+    tables = predict_batches(model, recipe, class_names, folder, filenames, trust)
+    return pd.concat(tables, ignore_index=True)
 
 
 def predict_batches(
-    model: keras.Model, recipe: Recipe, class_names: list[str], folder: Path, filenames: list[str]
+    model: keras.Model,
+    recipe: Recipe,
+    class_names: list[str],
+    folder: Path,
+    filenames: list[str],
+    trust: Trust | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yield what `predict_files` returns in parts, while the next files are being decoded by other processes.
 
@@ -96,6 +112,8 @@ def predict_batches(
         Where the files are.
     filenames : list of str
         Relative to `folder`.
+    trust : Trust, optional
+        See `predict_files`.
 
     Yields
     ------
@@ -108,9 +126,10 @@ def predict_batches(
         recipe.image_size,
         max(recipe.image_size),
     )
+    network = observer_of(model) if trust else model
     start = 0
     for batch in _batches(progress(results, len(filenames), "Naming images")):
-        table = name_batch(model, recipe, class_names, batch)
+        table = name_batch(network, recipe, class_names, batch, trust)
         table.insert(0, "filename", filenames[start : start + len(batch)])
         yield table
         start += len(batch)
@@ -122,25 +141,38 @@ def _batches(results: Iterator[Decoded]) -> Iterator[list[Decoded]]:
 
 
 def name_batch(
-    model: keras.Model, recipe: Recipe, class_names: list[str], batch: list[Decoded]
+    network: keras.Model,
+    recipe: Recipe,
+    class_names: list[str],
+    batch: list[Decoded],
+    trust: Trust | None = None,
 ) -> pd.DataFrame:
-    """Return labels, confidences and reason of some decoded files, the likeliest class before the reason."""
+    """Return labels, confidences and reason of some decoded files, the likeliest class before the reason.
+
+    With `trust`, the network is an observer, see `digitlib.familiarity.observer_of`.
+    """
     names = np.full((len(batch), TOP), "", dtype=object)
     shares = np.full((len(batch), TOP), np.nan)
+    answered = np.zeros(len(batch), dtype=bool)
     good = [number for number, result in enumerate(batch) if result.image is not None]
     if good:
         pixels = _as_input([batch[number].image for number in good], recipe)
-        step = max(1, BATCH // views_of(model))  # a view takes as much memory as an image
+        step = max(1, BATCH // views_of(network))  # a view takes as much memory as an image
         parts = [
-            model.predict_on_batch(pixels[start : start + step]) for start in range(0, len(pixels), step)
+            network.predict_on_batch(pixels[start : start + step]) for start in range(0, len(pixels), step)
         ]
-        said = np.concatenate(parts)
+        if trust:
+            said, _, answered[good] = trust.judged(*map(np.concatenate, zip(*parts, strict=True)))
+        else:
+            said = np.concatenate(parts)
         best = np.argsort(-said, axis=1, kind="stable")[:, :TOP]
         names[good, : best.shape[1]] = np.array(class_names, dtype=object)[best]
         shares[good, : best.shape[1]] = np.take_along_axis(said, best, axis=1)
     table = pd.DataFrame(
         {"label": names[:, 0], "confidence": shares[:, 0], "reason": [result.reason for result in batch]}
     )
+    if trust:
+        table["answered"] = answered
     for place in range(1, TOP):
         table[f"label_{place + 1}"], table[f"confidence_{place + 1}"] = names[:, place], shares[:, place]
     return table
@@ -194,6 +226,30 @@ def open_model(run_or_model: str | os.PathLike[str]) -> tuple[keras.Model, Recip
     return model, load_recipe(run), class_names_of(run)
 
 
+def open_trust(run_or_model: str | os.PathLike[str]) -> Trust:
+    """Return what notebook 06 found out about the network that `open_model` returns.
+
+    Parameters
+    ----------
+    run_or_model : str or path-like
+        See `open_model`.
+
+    Returns
+    -------
+    Trust
+        For `predict_files`.
+
+    Raises
+    ------
+    DigitError
+        As from `digitlib.trust.load_trust`, and if the model is not the run's own.
+    """
+    path = resolve(run_or_model)
+    if path.is_file() and path.name != "best_model.keras":
+        raise DigitError(f"nothing is known of when to trust {shown(path)}: give a run's folder.")
+    return load_trust(Run(path if path.is_dir() else path.parent))
+
+
 def predict_to_files(
     run_or_model: str | os.PathLike[str],
     folder: Path,
@@ -203,6 +259,7 @@ def predict_to_files(
     submission: str | os.PathLike[str] | None = None,
     gallery: str | os.PathLike[str] | None = None,
     limit: int = LIMIT,
+    trust: bool = False,
 ) -> dict[str, int]:
     """Name files and write what came of it, while the rest is still being named.
 
@@ -218,11 +275,13 @@ def predict_to_files(
         Where to write a page of the least sure ones; see `digitlib.gallery.write_gallery`.
     limit : int
         Pictures on that page.
+    trust : bool
+        Whether to calibrate confidences and tell which answers to believe; see `predict_files`.
 
     Returns
     -------
     dict of str to int
-        ``images`` and how many of them were ``unreadable``.
+        As from `digitlib.writing.write_predictions`.
 
     Raises
     ------
@@ -230,7 +289,8 @@ def predict_to_files(
         If a file or folder can't be used; see there.
     """
     least = LeastSure(limit)
-    tables = least.noting(predict_batches(*open_model(run_or_model), folder, filenames))
+    judge = open_trust(run_or_model) if trust else None
+    tables = least.noting(predict_batches(*open_model(run_or_model), folder, filenames, judge))
     done = write_predictions(resolve(out), tables, resolve(submission) if submission else None)
     if gallery:
         write_gallery(resolve(gallery), folder, least)

@@ -59,6 +59,28 @@ class Trust:
     threshold: float
     familiarity: Familiarity
 
+    def judged(
+        self, probabilities: np.ndarray, features: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what to make of what an observer gives; see `digitlib.familiarity.observer_of`.
+
+        Parameters
+        ----------
+        probabilities, features : numpy.ndarray
+            Shapes (n, classes) and (n, d).
+
+        Returns
+        -------
+        calibrated : numpy.ndarray
+            The probabilities made to mean what they say: float64, shape (n, classes).
+        familiar, answered : numpy.ndarray
+            Whether each image is like the training images, and whether moreover its calibrated confidence reaches the
+            threshold: bool, shape (n,).
+        """
+        calibrated = with_temperature(probabilities, self.temperature)
+        familiar = self.familiarity.familiar(features, probabilities.argmax(axis=1))
+        return calibrated, familiar, np.where(familiar, calibrated.max(axis=1), 0.0) >= self.threshold
+
 
 class Judge:
     """Names images, with a confidence that means what it says, and says which names to trust.
@@ -89,17 +111,16 @@ class Judge:
         """
         probabilities, features = observe(self._observer, batches)
         predicted = probabilities.argmax(axis=1)
-        confidence = with_temperature(probabilities, self.trust.temperature).max(axis=1)
-        familiar = self.trust.familiarity.familiar(features, predicted)
-        score = np.where(familiar, confidence, 0.0)
+        calibrated, familiar, answered = self.trust.judged(probabilities, features)
+        confidence = calibrated.max(axis=1)
         return pd.DataFrame(
             {
                 "predicted": np.array(self.class_names, dtype=object)[predicted],
                 "raw_confidence": probabilities.max(axis=1).astype(float),
                 "confidence": confidence,
                 "familiar": familiar,
-                "score": score,
-                "answered": score >= self.trust.threshold,
+                "score": np.where(familiar, confidence, 0.0),
+                "answered": answered,
             }
         )
 

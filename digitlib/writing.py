@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from digitlib.errors import DigitError
@@ -68,7 +69,7 @@ def write_predictions(
     Returns
     -------
     dict of str to int
-        ``images`` written and how many of them were ``unreadable``.
+        ``images`` written, how many of them were ``unreadable``, and how many ``declined``: read, but not ``answered``.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def write_predictions(
         If a file can't be written, its extension is unknown, or there are no predictions.
     """
     parts = [predictions] if isinstance(predictions, pd.DataFrame) else predictions
-    done = {"images": 0, "unreadable": 0}
+    done = {"images": 0, "unreadable": 0, "declined": 0}
     with ExitStack() as files:
         adds = [files.enter_context(_WRITERS[form_of(path)](path))]
         if submission:
@@ -84,11 +85,27 @@ def write_predictions(
         for part in parts:
             for add in adds:
                 add(part[[*FIRST, *part.columns.difference(FIRST, sort=False)]])
-            done["images"] += len(part)
-            done["unreadable"] += int((part["reason"] != "").sum())
+            for name, number in counted(part).items():
+                done[name] += number
         if not done["images"]:
             raise DigitError(f"there are no predictions to write to {shown(path)}.")
     return done
+
+
+def counted(part: pd.DataFrame) -> dict[str, int]:
+    """Return how many images a table of predictions has, and of these how many unreadable and how many declined."""
+    unreadable = part["reason"] != ""
+    declined = ~part["answered"] & ~unreadable if "answered" in part else np.zeros(0)
+    return {"images": len(part), "unreadable": int(unreadable.sum()), "declined": int(declined.sum())}
+
+
+def told(done: dict[str, int]) -> str:
+    """Return in words how many images were named, unreadable and declined."""
+    bad = f", {done['unreadable']:,} of them unreadable (see the column reason)" if done["unreadable"] else ""
+    declined = (
+        f", {done['declined']:,} not to be trusted (see the column answered)" if done["declined"] else ""
+    )
+    return f"{done['images']:,} images{bad}{declined}"
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def test_an_unreadable_file_is_a_row_with_its_reason(run: Run, tmp_path: Path, s
     assert table["label"].tolist() == ["1", "1", ""]
     assert table["reason"].iloc[2] != ""
     done = d.write_predictions(tmp_path / "p.csv", [table[:2], table[2:]], tmp_path / "s.csv")
-    assert done == {"images": 3, "unreadable": 1}
+    assert done == {"images": 3, "unreadable": 1, "declined": 0}
     assert pd.read_csv(tmp_path / "p.csv")["filename"].tolist() == files
     assert pd.read_csv(tmp_path / "s.csv")["ImageId"].tolist() == [1, 2, 3]
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 from training import trained
 
 import digitlib as d
+from digitlib.cli import main
 from digitlib.drawing import default_font, matplotlib_font, to_mnist_form, write_glyph
 from digitlib.unknowns import KINDS, LETTERS, LIKE_DIGITS
 
@@ -218,6 +222,44 @@ def test_what_is_no_digit_is_declined_and_digits_are_not(run) -> None:
 
 
 @pytest.mark.slow
+def test_predictions_tell_which_answers_to_believe(run, sample: Path, tmp_path: Path) -> None:
+    judge, scans = d.open_judge(run), tmp_path / "scans"
+    scans.mkdir()
+    for number, picture in enumerate(d.make_unknowns("blanks", 6, 5)):
+        Image.fromarray(picture.reshape(28, 28)).save(scans / f"blank_{number}.png")
+    for path in sorted((sample / "testSet").iterdir())[:40]:
+        shutil.copy(path, scans)
+    (scans / "z.png").write_text("no picture")
+    folder, names = d.find_inputs(scans)
+    named = d.predict_files(*d.open_model(run.folder), folder, names, judge.trust)
+    pixels = np.stack([np.array(Image.open(scans / name)) for name in names[:-1]])[..., None]
+    said = judge(d.as_batches(pixels, d.load_recipe(run)))
+    assert named["answered"].tolist() == [*said["answered"], False]
+    assert named["label"].tolist() == [*said["predicted"], ""]
+    np.testing.assert_allclose(named["confidence"][:-1], said["confidence"], atol=1e-5)
+    assert named["answered"].nunique() == 2
+    plain = d.predict_files(*d.open_model(run.folder), folder, names)
+    assert "answered" not in plain
+    assert plain["label"].tolist() == named["label"].tolist()
+    declined = int((~said["answered"]).sum())
+    for out, read in (("named.csv", pd.read_csv), ("named.parquet/", pd.read_parquet)):
+        told = CliRunner().invoke(
+            main, ["predict", str(run.folder), str(scans), "--out", f"{tmp_path}/{out}", "--trust"]
+        )
+        assert told.exit_code == 0, told.output
+        assert (
+            f"47 images, 1 of them unreadable (see the column reason), {declined} not to be trusted"
+            in told.output
+        )
+        table = read(tmp_path / out)
+        assert list(table)[:5] == ["filename", "label", "confidence", "reason", "answered"]
+        assert table["answered"].tolist() == named["answered"].tolist()
+        np.testing.assert_allclose(table["confidence"], named["confidence"], atol=1e-5)
+    with pytest.raises(d.DigitError, match="holds the parts of another --trust"):
+        d.predict_in_parts(run.folder, scans, tmp_path / "named.parquet")
+
+
+@pytest.mark.slow
 def test_trust_of_another_network_or_damaged_is_refused(run, tmp_path: Path) -> None:
     copy = d.open_run(tmp_path / "b")
     copy.folder.mkdir()
@@ -230,6 +272,9 @@ def test_trust_of_another_network_or_damaged_is_refused(run, tmp_path: Path) -> 
     (copy / "best_model.keras").write_bytes(b"another")
     with pytest.raises(d.DigitError, match="another network"):
         d.load_trust(copy)
+    with pytest.raises(d.DigitError, match="another network"):
+        d.predict_in_parts(copy.folder, tmp_path, tmp_path / "parts", trust=True)
+    assert not (tmp_path / "parts").exists()
     (copy / "trust.json").unlink()
     with pytest.raises(d.DigitError, match="06_evaluation"):
         d.load_trust(copy)
