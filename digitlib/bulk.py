@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from typing import Any
 
 import pandas as pd
@@ -89,16 +89,16 @@ def predict_in_parts(
     return counts | {"tasks": sorted(done, key=lambda one: one["number"])} | seconds
 
 
-def _all(outcomes: Iterator[Outcome], job: Job) -> list[dict[str, Any]]:
+def _all(outcomes: Generator[Outcome, None, None], job: Job) -> list[dict[str, Any]]:
     """Return what came of every partition, or say in the end that some failed."""
     done, failed = [], []
-    with bar(job.images, "Naming images") as progress:
+    with closing(outcomes), bar(job.images, "Naming images") as progress:
         for outcome in outcomes:
-            if outcome.error is None:
-                done.append(outcome.value)
-                progress.update(outcome.value["images"])
-            else:
-                failed.append(outcome.error)
+            try:
+                done.append(outcome.result())
+                progress.update(done[-1]["images"])
+            except DigitError as error:
+                failed.append(error)
             if len(failed) >= TOO_MANY:
                 break
     if failed:

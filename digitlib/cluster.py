@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -71,7 +71,9 @@ class Here:
     size = 1
     dashboard = ""
 
-    def run(self, function: Callable[..., Any], tasks: Iterable[Task], ahead: int = 0) -> Iterator[Outcome]:
+    def run(
+        self, function: Callable[..., Any], tasks: Iterable[Task], ahead: int = 0
+    ) -> Generator[Outcome, None, None]:
         """Call `function` for each task; see `Workers.run`."""
         for key, arguments in tasks:
             yield _outcome(key, partial(function, *arguments))
@@ -101,7 +103,7 @@ class Workers:
 
     def run(
         self, function: Callable[..., Any], tasks: Iterable[Task], ahead: int = AHEAD
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Call `function` for each task on the workers.
 
         A task whose worker dies is done again by another; a task may be begun twice, so the function should look
@@ -133,7 +135,8 @@ class Workers:
                 for task in islice(todo, 1):
                     ended.add(self._send(function, task))
         finally:
-            self.client.cancel([future for future, _ in getattr(ended, "futures", {}).items()])
+            with suppress(Exception):  # a scheduler that is gone has nothing left to cancel
+                self.client.cancel([future for future, _ in getattr(ended, "futures", {}).items()])
 
     def _send(self, function: Callable[..., Any], task: Task) -> Any:
         key, arguments = task

@@ -208,7 +208,15 @@ def _check(members: Sequence[Run], out: Run) -> None:
         )
     if out.folder in [member.folder for member in members]:
         raise DigitError(f"{out} is a member itself: give the ensemble another folder with --out.")
+    if (out / "recipe.json").exists() and load_recipe(out).model != "ensemble":
+        raise DigitError(f"{out} holds a network of its own: give the ensemble another folder with --out.")
     first, one = members[0], load_recipe(members[0])
+    for member in members:
+        if "validation" in load_recipe(member).train_on:
+            raise DigitError(
+                f"{member} was trained on the validation images too, by which members are compared: train members with "
+                "another recipe."
+            )
     test, names = _part(first, ("test",)), class_names_of(first)
     for member in members[1:]:
         if class_names_of(member) != names:

@@ -82,6 +82,11 @@ def _locked(run: Run, path: Path) -> Iterator[TextIO]:
                     f"{run} is in use by another digitlib (process {file.read() or 'unknown'}): wait until it has ended, "
                     "or choose another run_dir."
                 ) from error
+            except OSError as error:
+                raise DigitError(
+                    f"the file system of {run} can't lock files ({error.strerror}), so that two commands could write there at "
+                    "once: choose a run_dir on another, or have this one mounted with locks (Lustre: -o flock)."
+                ) from error
             if _same(file, path):
                 yield file
                 return

@@ -136,7 +136,12 @@ def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
 def _opened(out: str, key: str) -> tuple[Store, Job, pq.ParquetFile]:
     """Return a job's folder, the job and its manifest, once a process."""
     store = open_store(out)
-    return store, job_of(store.get(JOB) or b"{}"), pq.ParquetFile(io.BytesIO(store.get(MANIFEST) or b""))
+    job, manifest = store.get(JOB), store.get(MANIFEST)
+    if job is None or manifest is None:
+        raise DigitError(
+            f"{store} as this worker sees it holds no job: give an --out that all workers reach under the same name."
+        )
+    return store, job_of(job), pq.ParquetFile(io.BytesIO(manifest))
 
 
 @lru_cache(1)

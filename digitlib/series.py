@@ -116,8 +116,9 @@ def run_series(
     with alone(run):
         try:
             _execute_all(chosen, outputs, values, resume)
-        except DigitError:
-            if new and not (run / "split.csv").exists():
+        except DigitError as error:
+            told_in_full = getattr(error.__cause__, "ename", "DigitError") == "DigitError"
+            if new and told_in_full and not (run / "split.csv").exists():
                 # The failure came before anything was made. Of the parent, only an empty folder is removed.
                 shutil.rmtree(run.folder, ignore_errors=True)
                 with suppress(OSError):
@@ -139,6 +140,7 @@ def _execute_all(
     cells = [len(nbformat.read(notebook.path, 4).cells) + 1 for notebook in chosen]
     todo = list(zip(chosen, outputs, values, strict=True))[done:]
     forecast = Forecast(expected_seconds(outputs[done:], values[done:]))
+    make_folder(outputs[0].parent)
     with (
         bar(sum(cells), "Series", unit="cell", delay=0, bar_format=BAR) as shown_bar,
         _environment(),
@@ -201,7 +203,6 @@ def _execute(
     forecast: Forecast,
 ) -> None:
     """Execute one notebook; the last line that it prints stands behind the bar."""
-    make_folder(output.parent)
     start = time.perf_counter()
 
     def show(step: int = 0, last: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from digitlib.errors import DigitError
+from digitlib.folders import holds_moved
 from digitlib.runs import Run, atomic, make_folder
 
 
@@ -21,12 +22,17 @@ def share_split(prepared: Run, run: Run) -> None:
     Raises
     ------
     DigitError
-        If `prepared` has no split, its images were moved into it, or nothing can be written.
+        If `prepared` has no split, images were moved into it or into `run`, or nothing can be written.
     """
     prepared.require("split.csv")
     if prepared.read_json("source.json").get("mode") == "move":
         raise DigitError(
             f"{prepared} holds the images itself: split them with mode 'copy' to share the split."
+        )
+    if holds_moved(run):
+        raise DigitError(
+            f"{run} holds images that were moved there, and its split says where they belong: take that back with "
+            f"`digitlib undo {run}`, or choose another folder."
         )
     make_folder(run.folder)
     for name in (

@@ -149,6 +149,7 @@ class RemoteFolder:
             found = self._fs.find(self._path, detail=True)
         if list(found) == [self._path]:
             self._path, name = self._path.rsplit("/", 1)
+            self.address = self.address.rsplit("/", 1)[0]
             return [(name, _size(found[f"{self._path}/{name}"]))]
         start = len(self._path.rstrip("/")) + 1
         names = {path[start:]: _size(entry) for path, entry in found.items()}

@@ -35,9 +35,9 @@ class Report(keras.callbacks.Callback):
             self.trial.report(row["val_accuracy"], int(row["epoch"]))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Report, and stop after the epoch rather than within it: what is on disk stays whole."""
+        """Report, and stop after the epoch rather than within it: what is on disk stays whole; after the last, it is done."""
         self.trial.report((logs or {})["val_accuracy"], epoch + 1)
-        if self.trial.should_prune():
+        if epoch + 1 < self.params["epochs"] and self.trial.should_prune():
             self.stopped = self.model.stop_training = True
 
 

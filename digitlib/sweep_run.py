@@ -6,8 +6,9 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from filecmp import cmp
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from digitlib.sweep_space import Settings
 
 DONE = "done.json"
 """Written last: with it, and with the same settings and split in it, a run is not done again."""
+
+STARTED = "started.json"
+"""Written first: what a run has made is gone on with only if it was made from this split with so many threads."""
 
 NOTEBOOKS = ("04", "05", "06")
 """What each run executes, unless it is the library alone."""
@@ -63,14 +67,18 @@ class Job:
         """The run that holds the split which all share."""
         return Run(Path(self.out) / "split")
 
-    def mark(self, settings: Settings) -> dict[str, Any]:
-        """Return what a finished run has in its `DONE`."""
-        digest = hashlib.sha256((self.split / "split.csv").read_bytes()).hexdigest()
+    def begun(self, run: Run) -> dict[str, Any]:
+        """Return what a run has in its `STARTED`, by the split that is in it, or in the one that all share."""
+        digest = hashlib.sha256((run / "split.csv").read_bytes()).hexdigest()
+        return {"threads": self.threads, "split": digest}
+
+    def mark(self, settings: Settings, run: Run | None = None) -> dict[str, Any]:
+        """Return what a finished run has in its `DONE`: by the split that it was made from, or that all share now."""
         given = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in settings.changes.items()
         }
-        return {"recipe": settings.recipe, **given, "threads": self.threads, "split": digest}
+        return {"recipe": settings.recipe, **given, **self.begun(run or self.split)}
 
 
 def do_run(job: Job, settings: Settings) -> dict[str, Any]:
@@ -106,7 +114,7 @@ def _work(run: Run, job: Job, settings: Settings) -> None:
             with_threads(job.threads, train_and_evaluate, run, settings)
     if job.notebooks:
         _with_notebooks(run, job, settings)
-    write_json(run / DONE, job.mark(settings))
+    write_json(run / DONE, job.mark(settings, run))
 
 
 def with_threads(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -157,20 +165,18 @@ def _with_notebooks(run: Run, job: Job, settings: Settings) -> None:
 
 
 def begin_with_split(run: Run, job: Job) -> None:
-    """Give the run the split that all share; what was made from another one goes."""
-    for name in ("source.json", "split.csv"):
-        if not _same(run / name, job.split / name):
-            for made in ("notebooks", "backup"):
-                shutil.rmtree(run / made, ignore_errors=True)
-            share_split(job.split, run)
+    """Give the run the split that all share; what was made from another one, or with other threads, goes."""
+    begun = job.begun(job.split)
+    with suppress(DigitError, OSError):
+        same_source = cmp(run / "source.json", job.split / "source.json", shallow=False)
+        if same_source and run.read_json(STARTED) == begun == job.begun(run):
             return
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.read_bytes() == other.read_bytes()
-    except OSError:
-        return False
+    for made in ("notebooks", "backup"):
+        shutil.rmtree(run / made, ignore_errors=True)
+    for made in ("best_model.keras", "metrics.json", DONE):
+        (run / made).unlink(missing_ok=True)
+    share_split(job.split, run)
+    write_json(run / STARTED, begun)
 
 
 def is_done(job: Job, settings: Settings) -> bool:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from digitlib.cluster import Here, Workers
 from digitlib.errors import DigitError
-from digitlib.locking import InUse, alone
+from digitlib.locking import InUse, alone, in_turn
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, write_json
 from digitlib.sweep_progress import follow, tell
@@ -36,7 +36,7 @@ STUDY, JOURNAL = "sweep", "optuna.log"
 FIRST = 4
 """Runs that come to their end before any is stopped: the median of fewer says little."""
 
-STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned"}
 
 
 def search(space: Space, job: Job, crew: Here | Workers) -> None:
@@ -108,14 +108,15 @@ def _hold_and_do(run: Run, job: Job, space: Space, number: int) -> None:
 
     study = open_study(job, number)
     last = trial_of(study, number)
-    if last is not None and last.state in (TrialState.COMPLETE, TrialState.PRUNED):
+    if last is not None and _ended(space, run, last, number) is not None:
         return
-    if last is not None:
-        if not last.state.is_finished():
-            study.tell(last.number, state=TrialState.FAIL)
-        study.enqueue_trial(last.params, user_attrs={"again": last.number})
-    trial = study.ask()
-    trial.set_user_attr("run", number)
+    with in_turn(job.split):  # else another could ask for what is queued here
+        if last is not None:
+            if not last.state.is_finished():
+                study.tell(last.number, state=TrialState.FAIL)
+            study.enqueue_trial(last.params, user_attrs={"again": last.number})
+        trial = study.ask()
+        trial.set_user_attr("run", number)
     begin_with_split(run, job)
     try:
         settings = ask_for(trial, space, number)
@@ -126,7 +127,7 @@ def _hold_and_do(run: Run, job: Job, space: Space, number: int) -> None:
     if stopped:
         study.tell(trial, state=TrialState.PRUNED)
     else:
-        write_json(run / DONE, job.mark(settings))
+        write_json(run / DONE, job.mark(settings, run))
         study.tell(trial, results_of(run)["validation_accuracy"])
 
 
@@ -159,15 +160,33 @@ def trial_of(study: optuna.Study, number: int) -> FrozenTrial | None:
 def _row(space: Space, job: Job, study: optuna.Study, number: int) -> dict[str, Any]:
     """Return the row of a run, with what is known of it."""
     name, trial = _name(number), trial_of(study, number)
-    if trial is None or not set(space.ranges) <= set(trial.params):
+    if trial is None or not _is_whole(space, trial):
         return row_of(name, None, job.threads, "waiting")
-    settings = ask_for(optuna.trial.FixedTrial(trial.params), space, number)  # type: ignore[arg-type]
-    row = row_of(name, settings, job.threads, STATES.get(trial.state, "waiting"))
-    if trial.state == TrialState.COMPLETE:
-        return row | results_of(Run(Path(job.out) / name))
-    if trial.state == TrialState.PRUNED:
-        return row | results_so_far(Run(Path(job.out) / name), settings)
-    return row
+    results = _ended(space, Run(Path(job.out) / name), trial, number)
+    state = "failed" if trial.state == TrialState.FAIL else STATES[trial.state] if results else "waiting"
+    return row_of(name, _settings(space, trial, number), job.threads, state) | (results or {})
+
+
+def _is_whole(space: Space, trial: FrozenTrial) -> bool:
+    """Tell whether a trial got as far as to be given all its settings."""
+    lists = {name for name, choices in space.choices.items() if name != "seed" and len(choices) > 1}
+    return lists | set(space.ranges) <= set(trial.params)
+
+
+def _settings(space: Space, trial: FrozenTrial, number: int) -> Settings:
+    return ask_for(optuna.trial.FixedTrial(trial.params), space, number)  # type: ignore[arg-type]
+
+
+def _ended(space: Space, run: Run, trial: FrozenTrial, number: int) -> dict[str, Any] | None:
+    """Return the results of a trial that has ended, None if it has not or its run's folder was emptied since."""
+    try:
+        if trial.state == TrialState.COMPLETE:
+            return results_of(run)
+        if trial.state == TrialState.PRUNED:
+            return results_so_far(run, _settings(space, trial, number))
+    except DigitError:
+        pass
+    return None
 
 
 def _check_same(study: optuna.Study, space: Space, job: Job) -> None:
@@ -178,6 +197,13 @@ def _check_same(study: optuna.Study, space: Space, job: Job) -> None:
             f"{shown(job.out)} holds a search among other settings: choose another --out, or change nothing but trials."
         )
     study.set_user_attr("space", text)
+    split = job.begun(job.split)["split"]
+    if study.user_attrs.setdefault("split", split) != split:
+        raise DigitError(
+            f"{shown(job.out)} holds a search on other images or another split, which these can't be compared with: choose "
+            "another --out."
+        )
+    study.set_user_attr("split", split)
 
 
 def _name(number: int) -> str:

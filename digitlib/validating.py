@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from digitlib.comparing import wilson_interval
 from digitlib.cross_validation import cross_validate
+from digitlib.errors import DigitError
 from digitlib.held_out import fold_spread
 from digitlib.labels import find_label_issues, label_recipe, save_label_issues
 from digitlib.locking import alone
@@ -92,7 +94,9 @@ def crossval_lines(
 
 def _recipe(run: Run, name: str | None, seed: int, labels: bool) -> Recipe:
     """Return the recipe by name, or the run's own, with this seed; for labels as `label_recipe` makes it."""
-    own = load_recipe(run).name if name is None and (run / "recipe.json").exists() else "fast"
-    if labels:
-        return label_recipe(name or own, seed=seed)
-    return get_recipe(name or own, seed=seed)
+    own = load_recipe(run) if name is None and (run / "recipe.json").exists() else get_recipe(name or "fast")
+    if own.model == "ensemble":
+        raise DigitError(
+            f"{run} is an ensemble, which is not trained itself: say what to train with --recipe."
+        )
+    return label_recipe(own.name, seed=seed) if labels else replace(own, seed=seed)

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 import digitlib as d
 from digitlib.cli import main
+from digitlib.parts import predict_partition
 from digitlib.runs import Run
 from digitlib.stores import open_store
 from tests.training import trained
@@ -150,6 +151,26 @@ def test_another_job_in_the_same_folder_is_refused(place: Path, run: Run, images
     assert (out / "part-00000.parquet").read_bytes() == before
     with pytest.raises(d.DigitError, match="images holds other files"):
         d.predict_in_parts(run.folder, images / "a", images)
+
+
+def test_one_file_at_an_address(place: Path, run: Run, images: Path, whole: pd.DataFrame) -> None:
+    name = "img_0.png"
+    store = open_store("memory://one")
+    store.put(name, (images / "a" / name).read_bytes())
+    rows = pa.table({"image": [(images / "a" / name).read_bytes()], "filename": [name]})
+    pq.write_table(rows, place / "rows.parquet")
+    store.put("rows.parquet", (place / "rows.parquet").read_bytes())
+    for number, file in enumerate((name, "rows.parquet")):
+        out = place / f"single_{number}"
+        done = d.predict_in_parts(run.folder, f"memory://one/{file}", out)
+        assert (done["images"], done["unreadable"]) == (1, 0)
+        (row,) = pd.read_parquet(out).to_dict("records")
+        assert row["label"] == whole.set_index("filename")["label"][f"a/{name}"]
+
+
+def test_a_worker_that_sees_another_folder_says_so(place: Path) -> None:
+    with pytest.raises(d.DigitError, match="elsewhere as this worker sees it holds no job"):
+        predict_partition(str(place / "elsewhere"), "key", 0)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from digitlib import cross_validation
 from digitlib.cli import main
 from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.recipes import RECIPES
+from digitlib.validating import _recipe
 
 SERIAL = """
 import sys
@@ -73,6 +75,17 @@ def test_what_is_kept_is_used_for_the_same_settings_alone(tmp_path: Path) -> Non
     (tmp_path / "held_out.npz").write_bytes(b"half")
     assert load_held_out(tmp_path / "held_out.npz", "a") is None
     assert load_held_out(tmp_path / "nothing.npz", "a") is None
+
+
+def test_a_run_is_cross_validated_with_what_it_was_trained_with(digits: Path) -> None:
+    run = d.prepare(digits, "runs/a", mode="none")
+    own = d.get_recipe("fast", epochs=40, model="deep", image_size=24)
+    d.save_recipe(run, own)
+    assert _recipe(run, None, 7, labels=False) == replace(own, seed=7)
+    assert _recipe(run, "tiny", 7, labels=False) == d.get_recipe("tiny", seed=7)
+    d.save_recipe(run, replace(own, name="ensemble", model="ensemble"))
+    with pytest.raises(d.DigitError, match="is an ensemble, which is not trained itself"):
+        _recipe(run, None, 7, labels=False)
 
 
 @pytest.mark.slow

@@ -138,7 +138,26 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(
         d.make_ensemble([members[0], coloured], out)
     with pytest.raises(d.DigitError, match="doesn't exist"):
         d.find_members(["runs/nowhere"])
+    write_json(coloured / "recipe.json", members[0].read_json("recipe.json"))
+    before = (coloured / "best_model.keras").read_bytes()
+    with pytest.raises(d.DigitError, match="coloured holds a network of its own"):
+        d.make_ensemble(members, coloured.folder)
+    assert (coloured / "best_model.keras").read_bytes() == before
+    seen = members[0].read_json("recipe.json") | {"train_on": ["train", "validation"]}
+    write_json(coloured / "recipe.json", seen)
+    with pytest.raises(d.DigitError, match="coloured was trained on the validation images too"):
+        d.make_ensemble([members[0], coloured], out)
     assert not out.exists()
+
+
+def test_images_that_were_moved_stay_known(members: list[d.Run], top: Path, tmp_path: Path) -> None:
+    shutil.copytree(top / "scans", tmp_path / "scans")
+    files = sorted(path.relative_to(tmp_path) for path in (tmp_path / "scans").rglob("*.*"))
+    d.prepare(tmp_path / "scans", tmp_path / "own", mode="move")
+    with pytest.raises(d.DigitError, match="own holds images that were moved there"):
+        d.make_ensemble(members, tmp_path / "own")
+    d.undo(d.open_run(tmp_path / "own"))
+    assert sorted(path.relative_to(tmp_path) for path in (tmp_path / "scans").rglob("*.*")) == files
 
 
 def test_the_command_trains_what_is_missing_and_nothing_twice(

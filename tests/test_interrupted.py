@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -61,6 +62,21 @@ def test_the_lock_of_a_killed_command_is_in_nobodys_way(root: Path, holder: subp
     with (
         alone(d.open_run("runs/a")),
         pytest.raises(d.DigitError, match="in use"),
+        alone(d.open_run("runs/a")),
+    ):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks are of another kind there")
+def test_a_file_system_without_locks_gets_one_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(d.DigitError, match=r"can't lock files \(Function not implemented\)"),
         alone(d.open_run("runs/a")),
     ):
         pass

@@ -72,6 +72,31 @@ def test_what_fails_in_the_first_cell_gets_one_sentence(root: Path, cell: str, s
     assert "\n" not in str(told.value)
 
 
+def test_what_failed_stays_to_be_read_unless_a_sentence_tells_it(root: Path) -> None:
+    notebook(root / "notebooks" / "01_a.ipynb", "1 / 0")
+    with pytest.raises(
+        d.DigitError, match=r"ZeroDivisionError: .* \(in full in runs/a/notebooks/01_a\.ipynb\)"
+    ):
+        d.run_series(d.open_run("runs/a"), {})
+    assert "ZeroDivisionError" in (root / "runs/a/notebooks/01_a.ipynb").read_text()
+    notebook(
+        root / "notebooks" / "01_a.ipynb", "import digitlib\nraise digitlib.DigitError('give another folder')"
+    )
+    with pytest.raises(d.DigitError, match="give another folder"):
+        d.run_series(d.open_run("runs/b"), {})
+    assert not (root / "runs/b").exists()
+
+
+def test_no_kernel_is_left_where_nothing_can_be_written(root: Path) -> None:
+    notebook(root / "notebooks" / "01_a.ipynb", "1")
+    before = {child.pid for child in psutil.Process().children()}
+    (root / "runs/a").mkdir(parents=True)
+    (root / "runs/a/notebooks").write_text("in the way")
+    with pytest.raises(d.DigitError):
+        d.run_series(d.open_run("runs/a"), {})
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
 def take_ports(kernels: int, patch: pytest.MonkeyPatch) -> list[socket.socket]:
     """Take a port of each of the next kernels, between its choice and the kernel's own attempt."""
     start, taken = Kernel.start_kernel, []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,55 @@ def test_other_images_mean_other_runs(digits: Path, trainer: Trainer) -> None:
     assert (run / "split.csv").read_bytes() != before
     with pytest.raises(d.DigitError, match=r"holds runs of .*, not of 'sample': choose another --out"):
         sweep(Path("sample"), 1)
+
+
+def test_what_was_made_from_other_images_is_no_run(digits: Path, trainer: Trainer) -> None:
+    run = Run(digits.parent / "runs/sweep" / sweep(digits, 1)["run"][0])
+    (run / "best_model.keras").write_bytes(b"a network")
+    assert d.find_members(["runs/sweep"])
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(digits / "trainingSet" / "3" / "new.png")
+    trainer.failing = {1}
+    assert sweep(digits, 1)["state"].tolist() == ["failed"]
+    assert not (run / "best_model.keras").exists()
+    with pytest.raises(d.DigitError):
+        d.find_members(["runs/sweep"])
+
+
+def test_a_run_that_ends_after_the_images_changed_is_not_taken_for_one_of_the_new(
+    digits: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(digits, 1)
+    job, settings = (
+        Job(str(digits.parent / "runs/sweep"), 1, False, {}),
+        settings_of({"recipe": "tiny", "seed": 5}),
+    )
+
+    def train(run: Run, settings: Settings) -> None:
+        split = job.split / "split.csv"
+        split.write_text(split.read_text().replace("test", "train", 1))
+        trainer(run, settings)
+
+    monkeypatch.setattr(sweep_run, "train_and_evaluate", train)
+    sweep_run._work(job.run_of(settings), job, settings)
+    assert (job.run_of(settings) / DONE).exists()
+    assert not is_done(job, settings)
+
+
+def test_other_threads_mean_notebooks_executed_anew(
+    digits: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_notebooks(run: Run, job: Job, settings: Settings) -> None:
+        if not (run / "notebooks").exists():  # as a series that goes on
+            trainer(run, settings)
+            (run / "notebooks").mkdir()
+
+    monkeypatch.setattr(sweep_run, "_with_notebooks", with_notebooks)
+    for threads, asked in ((1, [1]), (1, []), (2, [1])):
+        space = d.check_space(
+            {"data": str(digits), "recipe": "tiny", "seed": [1], "threads": threads}, notebooks=True
+        )
+        d.run_sweep(space, "runs/sweep", notebooks=True)
+        assert trainer.asked() == asked
 
 
 def test_a_run_that_fails_is_a_row_with_its_reason(digits: Path, trainer: Trainer) -> None:
@@ -254,3 +304,33 @@ def test_optuna_tries_stops_and_goes_on(digits: Path) -> None:
     assert "6 of 7 runs: done before" in again.stdout
     assert len(d.read_sweep("runs/optuna")) == 7
     assert "validation accuracy" in again.stdout
+    shutil.rmtree(digits.parent / "runs/optuna/trial-000")
+    again = run_command(*arguments, "-p", "trials", "7", root=digits.parent)
+    assert "6 of 7 runs: done before" in again.stdout
+    assert d.read_sweep("runs/optuna")["state"].isin(["done", "pruned"]).all()
+    other = run_command(*arguments, "-p", "validation_size", "0.3", root=digits.parent)
+    assert "holds a search on other images or another split" in other.stderr
+
+
+@pytest.mark.slow
+def test_the_last_epoch_is_never_too_late_to_be_stopped(digits: Path) -> None:
+    from digitlib.sweep_report import Report
+
+    class Trial:
+        reported: ClassVar[list[int]] = []
+
+        def report(self, value: float, step: int) -> None:
+            self.reported.append(step)
+
+        def should_prune(self) -> bool:
+            return self.reported[-1] >= 2
+
+    for epochs, stopped in ((2, False), (3, True)):
+        Trial.reported = []
+        report = Report(Trial(), d.open_run("runs/none"))
+        report.set_params({"epochs": epochs})
+        report.set_model(d.build_model(d.get_recipe("tiny"), list("01")))
+        for epoch in range(2):
+            report.on_epoch_end(epoch, {"val_accuracy": 0.5})
+        assert Trial.reported == [1, 2]
+        assert report.stopped is stopped

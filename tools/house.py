@@ -18,9 +18,9 @@ TOP = Path(__file__).parents[1]
 PICTURE = TOP / "docs" / "house.svg"
 
 ROOMS = {
-    "ground": "errors project progress showing runs shipped locking sharing cluster backend precision recipes",
+    "ground": "errors project progress showing runs shipped locking cluster backend precision recipes",
     "sources": "stores ingest samples sources inputs decoding pixels partitions",
-    "split": "placing places folders split counts duplicates",
+    "split": "placing places folders split sharing counts duplicates",
     "generators": "resampling affine generators",
     "models": "models joining",
     "training": "history resuming training seeds",
