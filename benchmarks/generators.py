@@ -42,7 +42,7 @@ def ours(run: d.Run, side: int, color_mode: str, batch_size: int) -> Callable[[]
 def _next(batches: d.ImageBatches, number: int) -> Any:
     full = batches.samples // batches.batch_size  # the last, smaller batch is left out
     if number and number % full == 0:
-        batches.on_epoch_end()
+        batches.start_at(batches.epoch + 1)
     return batches[number % full]
 
 

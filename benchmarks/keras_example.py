@@ -60,7 +60,7 @@ def ours(mnist: dict[str, np.ndarray], seed: int, epochs: int) -> dict[str, floa
     start = time.perf_counter()
     recipe = d.get_recipe("fast", seed=seed, epochs=epochs)
     train = batches(mnist, "train", batch_size=recipe.batch_size, seed=seed, **recipe.augmentation)
-    train.calm_from = epochs - 1
+    train.calm_from = epochs - 2
     model = d.build_model(recipe, list(train.class_indices))
     model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
     model.fit(train, epochs=epochs, shuffle=False, verbose=0)

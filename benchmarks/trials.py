@@ -25,13 +25,13 @@ from digitlib.runs import write_table
 
 TABLE = RESULTS / "trials.csv"
 
-BASE = Recipe("trial", model="small", epochs=5, label_smoothing=0.05, calm_epochs=1)
+BASE = Recipe("trial", model="small", epochs=5, label_smoothing=0.05, calm_epochs=2)
 """Short runs, so that many fit into an evening; the others differ from this one by what their name says."""
 
 WEAK = MILD_AUGMENTATION | {
     "rotation_range": 8, "width_shift_range": 0.05, "height_shift_range": 0.05, "shear_range": 6, "zoom_range": 0.08,
 }  # fmt: skip
-LONG: dict[str, Any] = {"epochs": 16, "calm_epochs": 3}
+LONG: dict[str, Any] = {"epochs": 16, "calm_epochs": 4}
 
 
 def settings_of(name: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "base float32": {"precision": "float32"},
     "constant rate": {"schedule": "constant", "learning_rate": 1e-3},
     "old net": {"model": "old"},
-    "thin x2.5": {"model": "thin", "epochs": 12, "calm_epochs": 2},
+    "thin x2.5": {"model": "thin", "epochs": 12, "calm_epochs": 3},
     "aug strong": {"augmentation": HAND_AUGMENTATION},
     "aug weak": {"augmentation": WEAK},
     "no calm": {"calm_epochs": 0},

@@ -177,7 +177,9 @@ def maps_of(
 
 
 def _draw_shift(limit: Range, side: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw shifts in pixels as Keras does: a number is a bound, of a sequence one element is taken."""
+    """Draw shifts in pixels as Keras does: a share is a bound, of a sequence one element is taken, an int is range(int)."""
+    if isinstance(limit, (int, np.integer)) and limit >= 1:
+        return rng.integers(0, limit, n).astype(float) * rng.choice([-1, 1], n)
     values = np.asarray(limit, dtype=float)
     signed = (
         rng.uniform(-1, 1, n) * values if values.ndim == 0 else rng.choice(values, n) * rng.choice([-1, 1], n)

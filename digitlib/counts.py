@@ -62,9 +62,11 @@ def part_counts(run: Run) -> pd.DataFrame:
         int64; the last row and column, ``total``, are sums.
     """
     manifest = read_split(run)
-    table = pd.crosstab(manifest["class"], manifest["part"], margins=True, margins_name="total")
+    table = pd.crosstab(manifest["class"], manifest["part"])
     parts = [part for part in ("train", "validation", "test") if part in table]
-    return table.loc[[*class_names_of(run), "total"], [*parts, "total"]].rename_axis(index=None, columns=None)
+    table = table.loc[class_names_of(run), parts].rename_axis(index=None, columns=None)
+    sums = table.sum().to_frame("total").T  # not as crosstab's margins: a class may be called "total" itself
+    return pd.concat([table, sums]).assign(total=lambda whole: whole.sum(axis=1))
 
 
 def repeated_images(run: Run) -> pd.DataFrame:

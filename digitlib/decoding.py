@@ -8,7 +8,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,13 +169,17 @@ def read_file(
     color_mode: ColorMode = "native",
     image_size: tuple[int, int] | None = None,
     keep_up_to: int = 0,
+    largest: tuple[int, int] | None = None,
 ) -> Decoded:
     """Read, hash and decode one file; whatever is wrong with it ends up in `Decoded.reason`."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         return unread(error)
-    return decoded(data, color_mode, image_size, keep_up_to)
+    result = decoded(data, color_mode, image_size, keep_up_to)
+    if largest and result.image is not None and (np.array(result.image.shape[:2]) > largest).any():
+        return replace(result, image=result.image[:0, :0].copy())
+    return result
 
 
 def unread(error: OSError) -> Decoded:
@@ -209,6 +213,7 @@ def read_files(
     color_mode: ColorMode = "native",
     image_size: tuple[int, int] | None = None,
     keep_up_to: int = 0,
+    largest: tuple[int, int] | None = None,
 ) -> Iterator[Decoded]:
     """Read files one after another, on all cores when there are many.
 
@@ -222,18 +227,21 @@ def read_files(
         Files to read.
     color_mode, image_size, keep_up_to
         See `decode`.
+    largest : tuple of int, optional
+        (height, width) of the largest pictures wanted; of a larger one that can be read, an array of size 0 is left, so
+        that memory holds no more of it than one at a time.
 
     Yields
     ------
     Decoded
         In the order of `paths`.
     """
-    settings = (color_mode, image_size, keep_up_to)
+    settings = (color_mode, image_size, keep_up_to, largest)
     chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
     workers = joblib.cpu_count()
     if len(paths) < PARALLEL_FROM or workers == 1:
-        for chunk in chunks:
-            yield from _read_chunk(chunk, *settings)
+        for path in paths:
+            yield from _read_chunk([path], *settings)
         return
     executor = get_reusable_executor(workers)
     pending: deque[Any] = deque()

@@ -14,7 +14,7 @@ from digitlib.backend import keras
 from digitlib.comparing import mcnemar, wilson_interval
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model
-from digitlib.history import read_history
+from digitlib.history import note_split, read_history
 from digitlib.joining import join_networks
 from digitlib.locking import in_turn
 from digitlib.progress import bar, progress
@@ -93,6 +93,7 @@ def _make(members: Sequence[Run], run: Run, views: bool) -> dict[str, Any]:
     joined, recipe = _joined(networks, recipes, run, shared, views)
     with atomic(run / "best_model.keras") as temporary:
         joined.save(temporary)
+    note_split(run)
     save_recipe(run, recipe)
     best = int(np.argmax([row["validation_accuracy"] for row in rows]))
     said, labels = _said(joined, run, recipe, "test")

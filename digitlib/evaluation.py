@@ -15,7 +15,7 @@ from digitlib.backend import keras
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
-from digitlib.history import best_epoch, read_history
+from digitlib.history import best_epoch, check_split, read_history
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, write_json
 from digitlib.split import read_split
@@ -38,9 +38,11 @@ def load_best_model(run: Run) -> keras.Model:
     Raises
     ------
     DigitError
-        If notebook 05 has not trained one, or the file is damaged or holds code of its own.
+        If notebook 05 has not trained one, the run has been split otherwise since, or the file is damaged or holds code
+        of its own.
     """
     run.require("best_model.keras")
+    check_split(run)
     return load_model(run / "best_model.keras")
 
 

@@ -70,7 +70,12 @@ def holds_moved(run: Run) -> bool:
     return _mode_of(run) == "move"
 
 
-def fill_folders(run: Run, manifest: pd.DataFrame | None = None, about: dict[str, Any] | None = None) -> None:
+def fill_folders(
+    run: Run,
+    manifest: pd.DataFrame | None = None,
+    about: dict[str, Any] | None = None,
+    rejected: pd.DataFrame | None = None,
+) -> None:
     """Bring TRAIN/ and TEST/ to what the manifest says.
 
     Each file appears under its name only when it is whole. What an earlier
@@ -82,9 +87,9 @@ def fill_folders(run: Run, manifest: pd.DataFrame | None = None, about: dict[str
     ----------
     run : Run
         Where to.
-    manifest, about
-        Content of ``split.csv`` and ``source.json`` to write; without them
-        those on disk are carried to their end.
+    manifest, about, rejected
+        Content of ``split.csv``, ``source.json`` and ``rejected.csv`` to
+        write; without them those on disk are carried to their end.
 
     Raises
     ------
@@ -99,6 +104,8 @@ def fill_folders(run: Run, manifest: pd.DataFrame | None = None, about: dict[str
     mode = about["mode"]
     wanted = {} if mode == "none" else _placed(run, manifest, Path(about["root"]))
     _take_away(run, before, wanted if _mode_of(run) == mode else {})
+    if rejected is not None:
+        write_table(run / "rejected.csv", rejected)
     write_table(run / "split.csv", manifest)
     write_json(run / "source.json", about)
     write_json(run / "folders.json", {"mode": mode, "finished": False})

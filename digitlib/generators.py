@@ -101,7 +101,7 @@ class ImageBatches(keras.utils.PyDataset):
         self.filenames = files["filename"].tolist()
         self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
         self.samples = len(self.classes)
-        self.epoch, self._next = 0, 0
+        self.epoch, self._next, self._first, self._begun = 0, 0, 0, False
         self._images, self._rows = images, rows
         self._order = self._ordered()
         fitting = min(BLOCK_IMAGES, BLOCK_BYTES // (4 * int(np.prod(self.image_shape))))
@@ -117,13 +117,25 @@ class ImageBatches(keras.utils.PyDataset):
         self._next = index + 1
         return (pixels,) if labels is None else (pixels, labels)
 
+    def on_epoch_begin(self) -> None:
+        """Take note that Keras begins an epoch."""
+        self._begun = True
+
     def on_epoch_end(self) -> None:
-        """Go to the next epoch: another order, other transforms."""
-        self.start_at(self.epoch + 1)
+        """Go to the next epoch: another order, other transforms.
+
+        Keras ends an epoch also before the first of a training. Then none has begun, and it is the first to come: of two
+        trainings with one generator, both see the same images.
+        """
+        self._go_to(self.epoch + 1 if self._begun else self._first)
 
     def start_at(self, epoch: int) -> None:
-        """Go to an epoch, counted from 0: order and transforms are those that it has in any training."""
-        self.epoch, self._next = epoch, 0
+        """Go to an epoch, counted from 0, which a training then begins with: its images are those that it has in any."""
+        self._first = epoch
+        self._go_to(epoch)
+
+    def _go_to(self, epoch: int) -> None:
+        self.epoch, self._next, self._begun = epoch, 0, False
         self._order = self._ordered()
 
     @property

@@ -1,12 +1,16 @@
-"""What a training leaves of its epochs; TensorFlow is not needed to read it."""
+"""What a training leaves of its epochs and its split; TensorFlow is not needed to read it."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import pandas as pd
 
-from digitlib.runs import Run
+from digitlib.errors import DigitError
+from digitlib.runs import Run, write_json
+
+TRAINED_ON = "trained_on.json"
 
 
 def read_history(run: Run) -> pd.DataFrame:
@@ -45,3 +49,38 @@ def best_epoch(history: pd.DataFrame, keep: Literal["best", "last"] = "best") ->
     if keep == "last":
         return int(history["epoch"].iloc[-1])
     return int(history.loc[history["val_accuracy"].idxmax(), "epoch"])
+
+
+def note_split(run: Run) -> None:
+    """Note beside a run's network what split it was trained on; see `check_split`."""
+    if (run / "split.csv").exists():
+        write_json(run / TRAINED_ON, {"split_sha256": _split_of(run)})
+
+
+def check_split(run: Run) -> None:
+    """Refuse a network whose run has been given another split since: it may have been trained on what is now the test.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 05 has trained.
+
+    Raises
+    ------
+    DigitError
+        If so. A network of which nothing is noted passes.
+    """
+    noted = run / TRAINED_ON
+    if (
+        noted.exists()
+        and (run / "split.csv").exists()
+        and run.read_json(TRAINED_ON).get("split_sha256") != _split_of(run)
+    ):
+        raise DigitError(
+            f"best_model.keras of {run} was trained on another split than split.csv has now, so that it may know the test "
+            "images: train again with notebook 05_training_history.ipynb, or split again as it was with notebook 01."
+        )
+
+
+def _split_of(run: Run) -> str:
+    return hashlib.sha256((run / "split.csv").read_bytes()).hexdigest()

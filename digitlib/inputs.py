@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 from pathlib import Path
@@ -93,14 +94,20 @@ def _of_list(path: Path) -> tuple[Path, list[str]]:
 
 def _names_in_text(path: Path) -> list[str]:
     """Return the lines of a text file that are not empty; names that are not UTF-8 are kept as they are."""
-    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    text = path.read_text(encoding=_encoding(path), errors="surrogateescape")
     lines = (line.removesuffix("\r") for line in text.split("\n"))
     return [_without_null(path, line) for line in lines if line]
 
 
+def _encoding(path: Path) -> str:
+    """Return the encoding of a list: UTF-8, or what Windows PowerShell writes."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
 def _names_in_csv(path: Path) -> list[str]:
     try:
-        table = read_table(path)
+        table = read_table(path, _encoding(path))
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DigitError(f"{shown(path)} is no table ({str(error).strip()[:100]}).") from error
     if "filename" not in table:

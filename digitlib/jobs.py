@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from digitlib.errors import DigitError
+from digitlib.history import check_split
 from digitlib.partitions import Images, find_partitioned
 from digitlib.recipes import load_recipe
 from digitlib.runs import Run, resolve, shown
@@ -97,6 +98,8 @@ def settle(
         If the folder holds anything else, even the parts of another job, or an argument can't be used.
     """
     run, model = _run_and_model(resolve(run_or_model))
+    if model.name == "best_model.keras":
+        check_split(run)
     network = model.read_bytes()
     judging = _judging(run_or_model, run) if trust else {}
     wanted: dict[str, Any] = {

@@ -105,7 +105,7 @@ def _named(
     from digitlib.prediction import name_batch
 
     model, recipe, class_names, trust = network
-    settings = (recipe.color_mode, recipe.image_size, max(recipe.image_size))
+    settings = (recipe.color_mode, recipe.image_size, min(recipe.image_size))
     clock.lap("network")  # loading it
     for batch in _batches(items):
         clock.lap("read")

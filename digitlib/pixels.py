@@ -121,9 +121,9 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
     largest = image_size or (LARGEST_NATIVE, LARGEST_NATIVE)
     for color_mode in ("native", "rgb"):
         reading = Reading()
-        results = _noted(read_files(paths, color_mode), reading, len(paths))
+        results = _noted(read_files(paths, color_mode, largest=largest), reading, len(paths))
         try:
-            _store(results, reading, None, largest)
+            _store(results, reading, None)
             return reading
         except _Mixed as mixed:
             if str(mixed) == "size":
@@ -133,7 +133,7 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
             pass
         return reading
     reading = Reading()
-    _store(_noted(read_files(paths, "rgb", image_size), reading, len(paths)), reading, image_size, image_size)
+    _store(_noted(read_files(paths, "rgb", image_size), reading, len(paths)), reading, image_size)
     return reading
 
 
@@ -221,9 +221,7 @@ def _noted(results: Iterator[Decoded], reading: Reading, total: int) -> Iterator
         yield result
 
 
-def _store(
-    results: Iterator[Decoded], reading: Reading, image_size: tuple[int, int] | None, largest: tuple[int, int]
-) -> None:
+def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, int] | None) -> None:
     """Write the images of `results` as an entry, under a temporary name until it is whole."""
     used = ((result.image, result.sha256) for result in results if result.image is not None)
     first = next(used, None)
@@ -237,7 +235,7 @@ def _store(
         try:
             with (temporary / "images.bin").open("wb") as file:
                 for image, sha256 in chain([first], used):
-                    file.write(_fitting(image, shape, largest).tobytes())
+                    file.write(_fitting(image, shape).tobytes())
                     hashes.append(sha256)
                 file.flush()
                 os.fsync(
@@ -260,9 +258,9 @@ def _store(
         ) from error
 
 
-def _fitting(image: np.ndarray, shape: tuple[int, ...], largest: tuple[int, int]) -> np.ndarray:
-    """Return `image` in the entry's shape; grey ones fit among coloured ones, not the other way round."""
-    if image.shape[:2] != shape[:2] or shape[0] > largest[0] or shape[1] > largest[1]:
+def _fitting(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return `image` in the entry's shape; grey ones fit among coloured ones, not the other way round, too large ones never."""
+    if image.shape[:2] != shape[:2] or not image.size:
         raise _Mixed("size")
     if image.shape[2] > shape[2]:
         raise _Mixed("channels")

@@ -124,7 +124,7 @@ def predict_batches(
         [str(folder / name) for name in filenames],
         recipe.color_mode,
         recipe.image_size,
-        max(recipe.image_size),
+        min(recipe.image_size),
     )
     network = observer_of(model) if trust else model
     start = 0
@@ -222,7 +222,8 @@ def open_model(run_or_model: str | os.PathLike[str]) -> tuple[keras.Model, Recip
             f"{shown(path)} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
         )
     run = Run(path if path.is_dir() else path.parent)
-    model = load_best_model(run) if path.is_dir() else load_model(path)
+    own = path.is_dir() or path.name == "best_model.keras"
+    model = load_best_model(run) if own else load_model(path)
     return model, load_recipe(run), class_names_of(run)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import cycle
@@ -117,8 +118,8 @@ class Recipe:
 
     @property
     def calm_from(self) -> int | None:
-        """The epoch, counted from 0, from which augmentation is weaker: not before three quarters are done."""
-        return self.epochs - min(self.calm_epochs, self.epochs // 4) if self.calm_epochs else None
+        """The epoch, counted from 0, from which augmentation is weaker: it is so for a quarter of all, and one, at most."""
+        return self.epochs - min(self.calm_epochs, self.epochs // 4 + 1) if self.calm_epochs else None
 
     def for_images(self, samples: int) -> Recipe:
         """Return this recipe with enough steps for a training part of `samples` images.
@@ -142,7 +143,7 @@ RECIPES = {
             epochs=10,
             label_smoothing=0.05,
             min_steps=800,
-            calm_epochs=3,
+            calm_epochs=4,
             augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
@@ -151,7 +152,7 @@ RECIPES = {
             epochs=16,
             label_smoothing=0.05,
             min_steps=2000,
-            calm_epochs=4,
+            calm_epochs=5,
             precision="float32",  # it is for accuracy, and has the time
             augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
@@ -328,18 +329,19 @@ def _check(key: str, value: Any) -> None:
     if key in WORDS and value not in WORDS[key]:
         *most, last = map(repr, WORDS[key])
         raise DigitError(f"{key} is {value!r}: choose {', '.join(most)} or {last}.")
-    if key in ("weight_decay", "label_smoothing"):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value < 1:
-            raise DigitError(f"{key} is {value!r}: give a number from 0 up to, but not including, 1.")
-    if key == "learning_rate" and not (isinstance(value, (int, float)) and value > 0):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if key in ("weight_decay", "label_smoothing") and not (number and 0 <= value < 1):
+        raise DigitError(f"{key} is {value!r}: give a number from 0 up to, but not including, 1.")
+    if key == "seed" and value >= 2**32:
+        raise DigitError(f"seed is {value!r}: give a whole number below {2**32}.")
+    if key == "learning_rate" and not (number and 0 < value < math.inf):
         raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
     if key == "image_size":
-        sides = [value] if isinstance(value, int) else value
+        sides = [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
         if (
             not isinstance(sides, (list, tuple))
             or not all(isinstance(side, int) and side > 0 for side in sides)
-            or len(sides) > 2
+            or len(sides) != 2
         ):
             raise DigitError(
                 f"image_size is {value!r}: give one side or (height, width) in pixels, such as 28."

@@ -12,6 +12,7 @@ from typing import Literal
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
+from digitlib.history import note_split
 from digitlib.precision import in_float32
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, told
@@ -161,6 +162,7 @@ class BestModel(keras.callbacks.ModelCheckpoint):
             super().on_epoch_end(epoch, logs)
             if self.temporary.exists():
                 self.temporary.replace(self.path)
+                note_split(Run(self.path.parent))
 
 
 class Patience(keras.callbacks.EarlyStopping):

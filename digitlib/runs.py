@@ -181,10 +181,10 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, **csv_options(table))
 
 
-def read_table(path: Path, **dtypes: Any) -> pd.DataFrame:
+def read_table(path: Path, encoding: str = "utf-8", **dtypes: Any) -> pd.DataFrame:
     """Read a CSV that `write_table` wrote; every column is text unless `dtypes` says otherwise."""
     table = pd.read_csv(
-        path, dtype=str, keep_default_na=False, encoding="utf-8", encoding_errors="surrogateescape"
+        path, dtype=str, keep_default_na=False, encoding=encoding, encoding_errors="surrogateescape"
     )
     if "filename" in table:
         table["filename"] = table["filename"].str.removeprefix("./")  # see `inert`

@@ -64,7 +64,7 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
         )
     path = copy_here(name) if is_address(name) else resolve(data)
     if path.suffix.lower() == ".npz" and path.is_file():
-        return _once(project_root() / "data" / path.stem, lambda folder: _write_mnist(path, folder))
+        return _once(_extracted_name(path), lambda folder: _write_mnist(path, folder))
     if path.is_file() and path.suffix.lower() == ".zip":
         return _once(_extracted_name(path), lambda folder: _extract(path, folder))
     return path

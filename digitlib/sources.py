@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 
 TRAIN_NAMES = {"trainingset", "training_set", "training", "train"}
 TEST_NAMES = {"testset", "test_set", "testing", "test"}
-UNLABELLED_NAMES = TEST_NAMES | {"unlabelled", "unlabeled"}
+VALIDATION_NAMES = {"validationset", "validation_set", "validation", "valid", "val"}
+UNLABELLED_NAMES = {"unlabelled", "unlabeled"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Source:
         Names of the class folders in natural order (2 before 10).
     files : pandas.DataFrame
         One row an image: ``filename`` (with ``/``, relative to `root`),
-        ``class``, ``part`` ("train" or "test" where the folder is already
-        divided, else empty).
+        ``class``, ``part`` ("train", "validation" or "test" where the folder
+        is already divided, else empty).
     unlabelled : pathlib.Path or None
         Folder of images without classes.
     rejected : pandas.DataFrame
@@ -54,7 +55,8 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     Three shapes are understood, each also when wrapped in further folders:
     class folders directly, with or without a ``testSet/`` of unlabelled images
     beside them; Kaggle's, with ``trainingSet/`` (class folders) beside
-    ``testSet/``; and ``train/`` and ``test/`` both with class folders.
+    ``testSet/``; and ``train/``, ``test/`` and ``validation/``, or the first
+    and one other, all with class folders.
 
     Parameters
     ----------
@@ -78,11 +80,12 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         raise DigitError(
             f"data {shown(root)!r} {what}: give a folder with one sub-folder of images per class, or 'sample'."
         )
-    labelled, test, unlabelled = _shape(root)
-    rows, rejected = _class_files(root, labelled, "train" if test else "", beside=test or unlabelled)
-    if test:
-        more, bad = _class_files(root, test, "test")
+    labelled, others, unlabelled = _shape(root)
+    rows, rejected = _class_files(root, labelled, "train" if others else "", [*others.values(), unlabelled])
+    for part, folder in others.items():
+        more, bad = _class_files(root, folder, part)
         rows, rejected = rows + more, rejected + bad
+    rejected += _passed_over(root, [labelled, *others.values(), unlabelled])
     class_names = natsorted({row[1] for row in rows})
     if len(class_names) < 2:
         have = (
@@ -92,6 +95,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         )
         raise DigitError(
             f"data {shown(root)!r} has {have}: it takes one sub-folder of images for each of two or more classes."
+            f"{_such_as(rejected)}"
         )
     _refuse_formulas(class_names)
     files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
@@ -119,7 +123,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     """Return the files below `folder` in natural order (img_2 before img_10), relative to it.
 
     Hidden files and systems' litter are passed over; whether a file really is
-    an image shows when it is decoded.
+    an image, and can be read, shows when it is decoded.
 
     Parameters
     ----------
@@ -139,7 +143,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     root = resolve(folder)
     if not root.is_dir():
         raise DigitError(f"folder {shown(root)!r} doesn't exist: give a folder of images.")
-    names = [name for name, reason in _walk(root, root.resolve()) if not reason]
+    names = [name for name, _ in _walk(root, root.resolve())]
     if not names:
         raise DigitError(f"folder {shown(root)!r} holds no files: give a folder of images.")
     return natsorted(names)
@@ -150,19 +154,46 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def _shape(root: Path) -> tuple[Path, Path | None, Path | None]:
-    """Return the folder of class folders, that of the test part if given, and the unlabelled one."""
+def _shape(root: Path) -> tuple[Path, dict[str, Path], Path | None]:
+    """Return the folder of class folders, those of the parts that are given beside it, and the unlabelled one."""
     folders = {child.name.lower(): child for child in _folders(root)}
-    train = next((path for name, path in folders.items() if name in TRAIN_NAMES), None)
-    other = next((path for name, path in folders.items() if name in UNLABELLED_NAMES), None)
-    if train is None and (other is None or len(folders) < 3):
+    train = _named(folders, TRAIN_NAMES)
+    beside = {
+        part: _named(folders, names)
+        for part, names in (("test", TEST_NAMES), ("validation", VALIDATION_NAMES))
+    }
+    unlabelled = _named(folders, UNLABELLED_NAMES)
+    if train is None and (not any([*beside.values(), unlabelled]) or len(folders) < 3):
         only = _only_folder(root)
-        return _shape(only) if only else (root, None, None)
+        return _shape(only) if only else (root, {}, None)
     labelled = _unwrapped(train) if train else root
-    other = _unwrapped(other) if other else None
-    if other is not None and _folders(other):
-        return labelled, other, None
-    return labelled, None, other
+    classes = {folder.name for folder in _folders(labelled)}
+    others = {}
+    for part, folder in beside.items():
+        if folder and classes & {child.name for child in _folders(_unwrapped(folder))}:
+            others[part] = _unwrapped(folder)
+    if unlabelled is None and "test" not in others:
+        unlabelled = beside["test"]
+    return labelled, others, _unwrapped(unlabelled) if unlabelled else None
+
+
+def _named(folders: dict[str, Path], names: set[str]) -> Path | None:
+    return next((path for name, path in folders.items() if name in names), None)
+
+
+def _passed_over(root: Path, used: list[Path | None]) -> list[tuple[str, str]]:
+    """List the folders beside one that holds the class folders, or around it, that nothing is taken from."""
+    labelled = used[0]
+    if labelled is None or labelled == root:
+        return []
+    levels = [folder for folder in labelled.parents if folder.is_relative_to(root)]
+    beside = [child for level in levels for child in _folders(level)]
+    unused = [child for child in beside if not any(one and one.is_relative_to(child) for one in used)]
+    return [(child.relative_to(root).as_posix(), "beside the folder of class folders") for child in unused]
+
+
+def _such_as(rejected: list[tuple[str, str]]) -> str:
+    return f" Passed over: {rejected[0][0]!r} ({rejected[0][1]})." if rejected else ""
 
 
 def _unwrapped(folder: Path) -> Path:
@@ -197,7 +228,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _class_files(
-    root: Path, labelled: Path, part: str, beside: Path | None = None
+    root: Path, labelled: Path, part: str, beside: Sequence[Path | None] = ()
 ) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
     """List the files of every class folder below `labelled` but `beside`, and what is no class folder or unusable."""
     rows, rejected = [], []
@@ -205,7 +236,7 @@ def _class_files(
     above = "" if labelled == root else labelled.relative_to(root).as_posix() + "/"
     for entry in _entries(labelled):
         name = above + entry.name
-        if beside is not None and beside.is_relative_to(entry.path):
+        if any(folder and folder.is_relative_to(entry.path) for folder in beside):
             continue
         if _leads_out(entry, top):
             rejected.append((name, "link out of the data folder"))

@@ -15,7 +15,7 @@ from digitlib.folders import fill_folders, moved_already, place_of
 from digitlib.pixels import Reading, key_of, read_images
 from digitlib.places import check_places
 from digitlib.placing import Mode
-from digitlib.runs import Run, open_run, shown, write_table
+from digitlib.runs import Run, open_run, shown
 from digitlib.samples import as_folder
 from digitlib.sources import Source, find_images
 
@@ -68,7 +68,7 @@ def prepare(
     DigitError
         If the data can't be split this way; nothing has been written then.
     """
-    _check_options(test_size, validation_size, mode, assign)
+    _check_options(test_size, validation_size, seed, mode, assign)
     root = as_folder(data)
     run = open_run(run_dir)
     options = {
@@ -88,14 +88,19 @@ def prepare(
     manifest, repeated = drop_repeated(
         assign_parts(table, test_size=test_size, validation_size=validation_size, seed=seed, assign=assign)
     )
+    _check_parts(
+        manifest,
+        f": {len(repeated)} images were left out as copies of images in a later part"
+        if len(repeated)
+        else "",
+    )
     rejected = pd.concat([rejected, repeated], ignore_index=True)
     unlabelled = "" if source.unlabelled is None else str(source.unlabelled)
     about = {
         "data": os.fspath(data), "root": str(source.root), "class_names": source.class_names,
         "unlabelled": unlabelled, "pixels": key_of(reading.sha256), **options,
     }  # fmt: skip
-    write_table(run / "rejected.csv", rejected)
-    fill_folders(run, manifest, about)
+    fill_folders(run, manifest, about, rejected)
     return run
 
 
@@ -118,8 +123,8 @@ def assign_parts(
     ----------
     files : pandas.DataFrame
         Columns ``filename``, ``class``, ``part`` and, for ``assign="hash"``,
-        ``sha256``. Where ``part`` says "test" or "train" already, it is
-        respected, and only the validation part is taken out of "train".
+        ``sha256``. Where ``part`` says "test" or "validation" already, it is
+        respected, and only what is missing is taken out of "train".
     test_size, validation_size, seed, assign
         See `prepare`.
 
@@ -134,16 +139,14 @@ def assign_parts(
         If a class has too few images for all three parts.
     """
     files = files.copy()
-    given = bool((files["part"] == "test").any())
+    given = set(files["part"])
+    sizes = (0.0 if "test" in given else test_size, 0.0 if "validation" in given else validation_size)
     for class_name, rows in files.groupby("class", sort=False):
-        names = rows.loc[rows["part"] != "test", "filename"]
+        names = rows.loc[~rows["part"].isin(["test", "validation"]), "filename"]
         if assign == "hash":
-            parts = _by_hash(rows.loc[names.index], 0.0 if given else test_size, validation_size)
+            parts = _by_hash(rows.loc[names.index], *sizes)
         else:
-            parts = _by_chance(
-                str(class_name), sorted(names), 0.0 if given else test_size, validation_size, seed
-            )
-            parts = names.map(parts)
+            parts = names.map(_by_chance(str(class_name), sorted(names), *sizes, seed))
         files.loc[names.index, "part"] = parts
     _check_parts(files)
     order = {name: number for number, name in enumerate(natsorted(files["class"].unique()))}
@@ -156,12 +159,12 @@ def _by_chance(
     class_name: str, names: list[str], test_size: float, validation_size: float, seed: int
 ) -> dict[str, str]:
     """Return each name's part; `names` are sorted."""
-    train: list[str] = names
-    test: list[str] = []
+    train, test, validation = names, [], []
     try:
         if test_size:
             train, test = train_test_split(names, test_size=test_size, random_state=seed)
-        train, validation = train_test_split(sorted(train), test_size=validation_size, random_state=seed)
+        if validation_size:
+            train, validation = train_test_split(sorted(train), test_size=validation_size, random_state=seed)
     except ValueError as error:
         raise _too_few(class_name, len(names)) from error
     return {
@@ -254,7 +257,9 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
     return files, rejected
 
 
-def _check_options(test_size: float, validation_size: float, mode: str, assign: str) -> None:
+def _check_options(test_size: float, validation_size: float, seed: int, mode: str, assign: str) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise DigitError(f"seed is {seed!r}: give a whole number from 0 to {2**32 - 1}.")
     for name, value in (("test_size", test_size), ("validation_size", validation_size)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
             raise DigitError(f"{name} is {value!r}: give a share between 0 and 1, such as 0.2.")
@@ -266,12 +271,17 @@ def _check_options(test_size: float, validation_size: float, mode: str, assign: 
             raise DigitError(f"{option} is {choice!r}: choose one of {', '.join(choices)}.")
 
 
-def _check_parts(files: pd.DataFrame) -> None:
+def _check_parts(files: pd.DataFrame, why: str = "") -> None:
     """Make sure that every class is in every part."""
     counts = pd.crosstab(files["class"], files["part"]).reindex(columns=list(PARTS), fill_value=0)
     for class_name, row in counts.iterrows():
-        if (row == 0).any():
-            raise _too_few(str(class_name), int(row.sum()))
+        images = int(row.sum())
+        for part in PARTS:
+            if row[part] == 0:
+                raise DigitError(
+                    f"class {class_name!r} has {images} image{'s' * (images != 1)} and none of them in the {part} part{why}: "
+                    "add images, remove the class, or choose other sizes of the parts."
+                )
 
 
 def _too_few(class_name: str, number: int) -> DigitError:

@@ -6,11 +6,14 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.model_selection import train_test_split
 
 import digitlib as d
+from digitlib.samples import as_folder
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -130,6 +133,86 @@ def test_repeated_images_are_found(digits: Path) -> None:
     assert len(d.repeated_images(run)) == 2
 
 
+def test_parts_that_are_given_are_kept(digits: Path) -> None:
+    for part, number in (("validation", 5), ("test", 6)):
+        for digit in range(10):
+            for path in sorted((digits / "trainingSet" / str(digit)).iterdir())[:number]:
+                target = digits / part / str(digit) / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(target)
+    (digits / "trainingSample").mkdir()
+    run = d.prepare(digits, "runs/a")
+    split = d.read_split(run)
+    assert split["part"].value_counts().to_dict() == {"train": 290, "test": 60, "validation": 50}
+    assert all(
+        split.loc[split["part"] != "train", "filename"].str.split("/").str[0]
+        == split.loc[split["part"] != "train", "part"]
+    )
+    passed = run.read_table("rejected.csv").set_index("filename")["reason"]
+    assert passed.to_dict() == {
+        "testSet": "beside the folder of class folders",
+        "trainingSample": "beside the folder of class folders",
+    }
+    shutil.rmtree(digits / "test")
+    assert d.part_counts(d.prepare(digits, "runs/b")).loc["3"].tolist() == [23, 5, 6, 34]
+
+
+@pytest.mark.parametrize(
+    ("name", "inner"), [("unlabelled", "2024"), ("unlabelled", "3"), ("testSet", "scans")]
+)
+def test_unlabelled_images_may_stand_in_folders(digits: Path, name: str, inner: str) -> None:
+    (digits / "testSet").rename(digits / "away")
+    (digits / name / "more").mkdir(parents=True)
+    (digits / "away").rename(digits / name / inner)
+    next((digits / "trainingSet" / "1").iterdir()).rename(digits / name / "more" / "x.png")
+    run = d.prepare(digits, "runs/a")
+    assert d.class_names_of(run) == list("0123456789")
+    folder, names = d.unlabelled_files(run)
+    assert folder == digits / name
+    assert len(names) == 13
+
+
+def test_a_folder_of_links_says_why_nothing_is_taken(digits: Path, root: Path) -> None:
+    for digit in range(10):
+        (root / "linked" / str(digit)).mkdir(parents=True)
+        for path in (digits / "trainingSet" / str(digit)).iterdir():
+            (root / "linked" / str(digit) / path.name).symlink_to(path)
+    with pytest.raises(
+        d.DigitError,
+        match=r"no class folders with images.* Passed over: '0/.*' \(link out of the data folder\)",
+    ):
+        d.find_images("linked")
+    assert len(d.list_images("linked/3")) == 40  # to be named, they are only read
+
+
+def test_a_class_of_copies_is_refused(digits: Path) -> None:
+    images = sorted((digits / "trainingSet" / "4").iterdir())
+    for path in images[1:]:
+        shutil.copy(images[0], path)
+    with pytest.raises(
+        d.DigitError,
+        match=r"class '4' has 8 images and none of them in the train part: 32 images were left out as copies",
+    ):
+        d.prepare(digits, "runs/a")
+    assert not (digits.parent / "runs").exists()
+
+
+def test_a_class_called_total_is_counted(digits: Path) -> None:
+    (digits / "trainingSet" / "9").rename(digits / "trainingSet" / "total")
+    table = d.part_counts(d.prepare(digits, "runs/a", mode="none"))
+    assert table.iloc[-2].tolist() == [28, 4, 8, 40]
+    assert table.iloc[-1].tolist() == [280, 40, 80, 400]
+
+
+def test_another_npz_of_the_same_name_is_another_folder(root: Path) -> None:
+    for name, value in (("one", 10), ("two", 200)):
+        (root / name).mkdir()
+        images, labels = np.full((20, 28, 28), value, np.uint8), np.arange(20) % 2
+        np.savez(root / name / "digits.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+        folder = as_folder(f"{name}/digits.npz")
+        assert np.asarray(Image.open(next((folder / "train" / "0").iterdir())))[0, 0] == value
+
+
 @pytest.mark.parametrize("name", ["testSet", "unlabelled"])
 def test_unlabelled_images_beside_class_folders_are_no_class(digits: Path, name: str) -> None:
     plain = digits / "trainingSet"
@@ -197,7 +280,16 @@ def test_bad_folders_get_one_sentence_and_nothing_is_written(digits: Path, spoil
 
 
 @pytest.mark.parametrize(
-    "options", [{"test_size": 1.2}, {"validation_size": 0}, {"mode": "steal"}, {"assign": "x"}]
+    "options",
+    [
+        {"test_size": 1.2},
+        {"validation_size": 0},
+        {"mode": "steal"},
+        {"assign": "x"},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"seed": "x"},
+    ],
 )
 def test_bad_options_name_the_parameter(digits: Path, options: dict) -> None:
     with pytest.raises(d.DigitError, match=next(iter(options))):

@@ -73,6 +73,10 @@ def test_drawn_values_stay_in_their_ranges_and_reach_their_ends() -> None:
     ]:
         assert low <= drawn[name].min() < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < drawn[name].max() <= high
+    whole = {"width_shift_range": 3, "height_shift_range": 1}
+    shifts = draw(Augmentation.named(whole), 2000, (28, 28), np.random.default_rng(0))
+    assert set(shifts["tx"]) == {-2, -1, 0, 1, 2}  # as in Keras, an int is the end of a range
+    assert set(shifts["ty"]) == {0}
     assert 0.48 < drawn["flip_horizontal"].mean() < 0.52
     assert not drawn["flip_vertical"].any()
     calm = weaken(drawn, 0.5)
@@ -98,10 +102,32 @@ def test_order_and_variation_depend_on_seed_and_epoch_alone(run: d.Run) -> None:
     again[7]
     np.testing.assert_array_equal(again[3][0], first[3][0])
     again[0]
-    first.on_epoch_end()
+    first.start_at(1)
     assert not np.array_equal(again[3][0], first[3][0])
+    again.on_epoch_begin()
     again.on_epoch_end()
     np.testing.assert_array_equal(again[3][0], first[3][0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [32, 140, 280])
+def test_an_epoch_of_fit_is_the_generators_own_and_every_fit_begins_anew(run: d.Run, batch_size: int) -> None:
+    class Asked(d.ImageBatches):
+        def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+            drawn.append((self._begun, self.epoch))
+            return super().__getitem__(index)
+
+    drawn: list[tuple[bool, int]] = []
+    train = d.generator_from_split(run, "train", batch_size=batch_size, seed=5, rotation_range=20)
+    train.__class__ = Asked
+    model = d.build_model(d.get_recipe("tiny"), list("0123456789"))
+    model.compile("sgd", "categorical_crossentropy")
+    for start, epochs in ((0, [0, 1, 2]), (0, [0, 1, 2]), (5, [5, 6, 7])):
+        train.start_at(start)
+        for _ in range(2):
+            drawn.clear()
+            model.fit(train, epochs=3, shuffle=False, verbose=0)
+            assert sorted({epoch for begun, epoch in drawn if begun}) == epochs
 
 
 def test_batches_asked_for_in_any_order_are_the_same(run: d.Run) -> None:

@@ -45,6 +45,22 @@ def test_a_pattern_starts_where_its_first_sign_is(
     assert (found, files) == ((scans.parent / folder).resolve(), names)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("list.txt", "img_10.png\r\nimg_2.png\r\n"), ("list.csv", "filename\r\nimg_10.png\r\nimg_2.png\r\n")],
+)
+def test_a_list_as_windows_powershell_writes_it(scans: Path, name: str, text: str) -> None:
+    (scans / name).write_bytes(text.encode("utf-16"))
+    assert d.find_inputs(f"scans/{name}") == (scans, ["img_10.png", "img_2.png"])
+
+
+def test_what_can_not_be_read_is_named_all_the_same(scans: Path, root: Path) -> None:
+    (root / "elsewhere.png").write_bytes(b"")
+    (scans / "img_11.png").symlink_to(root / "elsewhere.png")
+    (scans / "img_12.png").symlink_to(root / "nowhere.png")
+    assert d.find_inputs("scans")[1][-2:] == ["img_11.png", "img_12.png"]
+
+
 def test_what_exists_by_a_name_like_a_pattern_is_taken_as_it_is(scans: Path) -> None:
     (scans / "img_[12].png").touch()
     (scans / "@img.png").touch()

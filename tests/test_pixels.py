@@ -44,6 +44,20 @@ def test_each_image_is_decoded_once_for_all_notebooks(digits: Path, monkeypatch:
     assert len(calls) == 400
 
 
+def test_memory_holds_no_more_than_one_large_picture(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    real = decoding.read_file
+    monkeypatch.setattr(decoding, "read_file", lambda path, *a: reads.append(path) or real(path, *a))
+    for number, side in enumerate((300, 28, 300)):
+        Image.fromarray(np.zeros((side, 28), np.uint8)).save(root / f"{number}.png")
+    results = decoding.read_files([str(root / f"{number}.png") for number in range(3)], largest=(128, 128))
+    assert next(results).image.size == 0
+    assert len(reads) == 1
+    assert [one.image.shape for one in results] == [(28, 28, 1), (0, 0, 1)]
+    assert pixels.read_images([str(root / "0.png"), str(root / "2.png")]).rejected == {}
+    assert not [path for path in pixels.cache_folder().glob("*") if not path.name.startswith(".")]
+
+
 def test_a_block_of_batches_is_one_resampling(run: d.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     real = generators.resample

@@ -107,6 +107,12 @@ def test_asked_for_epochs_are_what_one_gets() -> None:
         ("fast", {"learning_rate": -1}, "learning_rate"),
         ("fast", {"precision": "half"}, "precision"),
         ("fast", {"keep": "first"}, "keep"),
+        ("fast", {"image_size": []}, "image_size"),
+        ("fast", {"image_size": [28]}, "image_size"),
+        ("fast", {"image_size": True}, "image_size"),
+        ("fast", {"learning_rate": float("inf")}, "learning_rate"),
+        ("fast", {"learning_rate": True}, "learning_rate"),
+        ("fast", {"seed": 2**32}, "seed"),
     ],
 )
 def test_bad_recipes_are_named(name: str, changes: dict, said: str) -> None:

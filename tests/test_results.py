@@ -90,6 +90,36 @@ def test_an_unreadable_file_is_a_row_with_its_reason(run: Run, tmp_path: Path, s
     assert pd.read_csv(tmp_path / "s.csv")["ImageId"].tolist() == [1, 2, 3]
 
 
+def test_a_network_is_not_judged_by_another_split(run: Run, sample: Path, tmp_path: Path) -> None:
+    other = Run(tmp_path / "other")
+    shutil.copytree(run.folder, other.folder)
+    d.load_best_model(other)
+    d.prepare(sample, other.folder, mode="none", seed=7)
+    for use in (
+        d.load_best_model,
+        lambda one: d.open_model(one.folder),
+        lambda one: d.open_model(one / "best_model.keras"),
+    ):
+        with pytest.raises(d.DigitError, match="was trained on another split than"):
+            use(other)
+    with pytest.raises(d.DigitError, match="another split"):
+        d.predict_in_parts(other.folder, sample / "testSet", tmp_path / "parts")
+    d.prepare(sample, other.folder, mode="none")
+    d.load_best_model(other)
+
+
+def test_an_image_is_named_the_same_alone_and_among_others(tmp_path: Path) -> None:
+    recipe = d.get_recipe("tiny", image_size=(16, 64))
+    model = d.build_model(recipe, list("abc"))
+    lines = np.zeros((60, 60), np.uint8)
+    lines[::4] = 255
+    Image.fromarray(lines).save(tmp_path / "lines.png")
+    Image.fromarray(lines[:50, :40]).save(tmp_path / "other.png")
+    alone = d.predict_files(model, recipe, list("abc"), tmp_path, ["lines.png"])
+    among = d.predict_files(model, recipe, list("abc"), tmp_path, ["lines.png", "other.png"])
+    assert alone["confidence"][0] == pytest.approx(among["confidence"][0], abs=1e-6)
+
+
 def test_three_classes_are_named_in_order(run: Run, sample: Path) -> None:
     model, recipe, names = d.open_model(run.folder)
     files = d.list_images(sample / "testSet")[:50]

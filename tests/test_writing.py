@@ -40,6 +40,7 @@ def test_csv_and_parquet_hold_the_same(root: Path) -> None:
         assert d.write_predictions(root / name, [table[:2], table[2:3], table[3:]]) == {
             "images": 7,
             "unreadable": 2,
+            "declined": 0,
         }
     columns = ["filename", "label", "confidence", "reason", "label_2", "confidence_2"]
     csv = pd.read_csv(
