@@ -37,7 +37,8 @@ def is_address(text: str | os.PathLike[str]) -> bool:
 def goes_in_parts(source: str, out: str | None) -> bool:
     """Tell whether what is asked of ``digitlib predict`` can only be done partition by partition."""
     folder = out is not None and (is_address(out) or out.endswith(("/", os.sep)))
-    return folder or is_address(source) or source.lower().endswith(".parquet")
+    rows = source.lower().endswith(".parquet") or next(resolve(source).glob("*.parquet"), None) is not None
+    return folder or is_address(source) or rows
 
 
 def open_store(address: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:

@@ -20,7 +20,7 @@ import digitlib as d
 from digitlib.cli import main
 from digitlib.parts import predict_partition
 from digitlib.runs import Run
-from digitlib.stores import open_store
+from digitlib.stores import goes_in_parts, open_store
 from tests.training import trained
 
 pytestmark = pytest.mark.slow  # a network is trained
@@ -151,6 +151,14 @@ def test_another_job_in_the_same_folder_is_refused(place: Path, run: Run, images
     assert (out / "part-00000.parquet").read_bytes() == before
     with pytest.raises(d.DigitError, match="images holds other files"):
         d.predict_in_parts(run.folder, images / "a", images)
+
+
+def test_a_folder_of_parquet_files_goes_in_parts(root: Path) -> None:
+    (root / "rows").mkdir()
+    assert not goes_in_parts("rows", None)
+    (root / "rows" / "train-00000.parquet").touch()
+    assert goes_in_parts("rows", None)
+    assert not goes_in_parts("nowhere", None)
 
 
 def test_one_file_at_an_address(place: Path, run: Run, images: Path, whole: pd.DataFrame) -> None:
