@@ -11,6 +11,9 @@ from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 
 SMALLEST = np.finfo(np.float32).tiny
+
+USUAL = 0.5
+"""How far from 0 the logarithm of a temperature is expected: the standard deviation of a normal prior."""
 """Stands for a probability of 0, whose logarithm there is not."""
 
 
@@ -35,11 +38,12 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature that makes these labels likeliest.
+    """Return the temperature that makes these labels likeliest, and is not far from 1 without need.
 
     To be fitted on validation images (C. Guo et al., 2017, "On calibration of modern neural networks",
     https://arxiv.org/abs/1706.04599). A network trained with label smoothing is less sure than it could be: its
-    temperature is below 1.
+    temperature is below 1. Where all labels are named right, the likelihood alone would have it 0: so its logarithm is
+    expected to be within half of 0, as much as one image can say.
 
     Parameters
     ----------
@@ -64,7 +68,8 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     def loss(logarithm: float) -> float:
         scaled = logits / np.exp(logarithm)
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[rows, labels]))
+        unlikely = (logarithm / USUAL) ** 2 / 2
+        return float(np.mean(logsumexp(scaled, axis=1) - scaled[rows, labels]) + unlikely / len(labels))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
 

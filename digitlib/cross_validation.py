@@ -27,7 +27,7 @@ from digitlib.runs import Run, atomic, read_table, write_table
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import EpochBar, make_loss, make_optimizer
 
-VERSION = 1
+VERSION = 2
 """Raised whenever folds come out otherwise, so that kept ones are not used."""
 
 
@@ -188,7 +188,11 @@ def _joined(
 
 
 def _folds(manifest: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return StratifiedKFold(folds, shuffle=True, random_state=seed).split(manifest, manifest["class"])
+    """Yield the rows to train on and those to judge; copies go together, or a network would know what it judges."""
+    content, classes = pd.factorize(manifest["sha256"])[0], manifest.drop_duplicates("sha256")["class"]
+    for _, held in StratifiedKFold(folds, shuffle=True, random_state=seed).split(classes, classes):
+        judged = np.isin(content, held)
+        yield np.flatnonzero(~judged), np.flatnonzero(judged)
 
 
 def _trained(
@@ -233,10 +237,14 @@ def _batches(
 
 
 def _check(manifest: pd.DataFrame, folds: int, repeats: int) -> None:
-    counts = manifest["class"].value_counts()
+    counts = (
+        manifest.drop_duplicates("sha256")["class"]
+        .value_counts()
+        .reindex(manifest["class"].unique(), fill_value=0)
+    )
     if counts.min() < 2:
         raise DigitError(
-            f"class {counts.idxmin()!r} has only one image: to judge a label, others of the class are needed."
+            f"class {counts.idxmin()!r} has only {counts.min()} image of its own: to judge a label, others of the class are needed."
         )
     if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= counts.min():
         raise DigitError(

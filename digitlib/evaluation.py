@@ -204,7 +204,7 @@ def training_accuracy(model: keras.Model, run: Run, recipe: Recipe) -> pd.DataFr
 def save_metrics(
     run: Run, recipe: Recipe, model: keras.Model, test: dict[str, float], predictions: pd.DataFrame
 ) -> dict[str, Any]:
-    """Write ``metrics.json``: what a run did and how well.
+    """Write ``metrics.json``: what a run did and how well. That of an ensemble stays: it has no history of its own.
 
     Parameters
     ----------
@@ -220,6 +220,8 @@ def save_metrics(
     dict
         The content, with a 95 % interval of the test accuracy.
     """
+    if recipe.model == "ensemble":
+        return run.read_json("metrics.json")
     history, parts = read_history(run), read_split(run)["part"].value_counts()
     chosen = best_epoch(history, recipe.keep)
     low, high = wilson_interval(int(predictions["correct"].sum()), len(predictions))

@@ -101,14 +101,17 @@ def export_files(run: Run, folder: str | None, formats: Sequence[str], html: str
     run, folder, html
         As of `export_model`.
     formats : sequence of str
-        Empty for all, or for the page alone where `html` names it.
+        Empty for all that the network can be brought to, or for the page alone where `html` names it.
 
     Yields
     ------
     str
         A line a file.
     """
-    wanted = [*formats, *(["html"] if html else [])] or list(FORMATS)
+    ensemble = load_recipe(run).model == "ensemble"  # which the page can't compute
+    wanted = [*formats, *(["html"] if html else [])] or [
+        name for name in FORMATS if name != "html" or not ensemble
+    ]
     for row in export_model(run, folder, wanted, html or "").itertuples():
         same = f", as Keras on {row.images:,} test images to {row.difference:.0e}" if row.images else ""
         yield f"{row.format:<6}  {row.file}  ({row.bytes / 1e6:.1f} MB{same})"

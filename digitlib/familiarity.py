@@ -141,7 +141,9 @@ def fit_familiarity(
     members = np.eye(n_classes)[labels]
     means = members.T @ near / np.maximum(members.sum(axis=0)[:, None], 1)
     scatter = np.cov(near - means[labels], rowvar=False)
-    scatter += 1e-2 * np.trace(scatter) / half * np.eye(half)  # few images leave directions without any
+    scatter += (1e-2 * np.trace(scatter) / half + 1e-6) * np.eye(
+        half
+    )  # few images leave directions without any
     answers = np.arange(len(scaled)) < len(known) + len(drawn)
     learner = MLPClassifier((64,), alpha=1e-2, early_stopping=True, max_iter=40, random_state=seed)
     with warnings.catch_warnings():

@@ -99,7 +99,7 @@ def _input(run: Run, model: keras.Model, recipe: Recipe) -> dict[str, Any]:
     rescale = recipe.augmentation["rescale"]
     return {
         "height": height, "width": width, "channels": channels, "scale": 1 if rescale is None else rescale,
-        "dark_ink": dark_ink(run), "clamp": recipe.augmentation.get("fill_mode", "nearest") != "constant",
+        "dark_ink": dark_ink(run),
     }  # fmt: skip
 
 

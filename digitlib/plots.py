@@ -103,8 +103,8 @@ def plot_images(
         With all images.
     """
     size = min(2.0, WIDTH / columns) if size is None else size
-    rows = -(-len(images) // columns)
-    lines = max(title.count("\n") for title in titles) + 1
+    rows = max(1, -(-len(images) // columns))
+    lines = max((title.count("\n") for title in titles), default=0) + 1
     figure, grid = plt.subplots(
         rows,
         columns,

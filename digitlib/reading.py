@@ -97,7 +97,12 @@ def digit_pictures(photo: np.ndarray) -> np.ndarray:
 
 
 def read_photo(
-    model: keras.Model, recipe: Recipe, class_names: list[str], path: str | os.PathLike[str]
+    model: keras.Model,
+    recipe: Recipe,
+    class_names: list[str],
+    path: str | os.PathLike[str],
+    *,
+    dark_ink: bool = False,
 ) -> pd.DataFrame:
     """Name the digits on a photo.
 
@@ -107,10 +112,12 @@ def read_photo(
     Parameters
     ----------
     model, recipe, class_names
-        As from `digitlib.prediction.open_model`; trained on bright digits on
-        black, as MNIST's are.
+        As from `digitlib.prediction.open_model`.
     path : str or path-like
         The photo; it is turned upright by its EXIF tag.
+    dark_ink : bool
+        Whether the network was trained on dark digits on light paper, as from
+        `digitlib.pad.dark_ink`; MNIST's are bright on black.
 
     Returns
     -------
@@ -126,10 +133,10 @@ def read_photo(
     photo = read_image(path)
     ink, pieces = _pieces(photo)
     _, angle = reading_order(table_of(pieces))
-    labels, sure = _named(model, recipe, class_names, _pictures(pieces, ink, angle))
+    labels, sure = _named(model, recipe, class_names, _pictures(pieces, ink, angle), dark_ink)
     cut = {number: parts for number, piece in enumerate(pieces) if (parts := halves(piece, pieces))}
     flat = [part for parts in cut.values() for part in parts]
-    more_labels, more_sure = _named(model, recipe, class_names, _pictures(flat, ink, angle))
+    more_labels, more_sure = _named(model, recipe, class_names, _pictures(flat, ink, angle), dark_ink)
     rows = [(piece, labels[n], sure[n]) for n, piece in enumerate(pieces)]
     for place, number in enumerate(cut):
         pair = slice(2 * place, 2 * place + 2)
@@ -211,12 +218,13 @@ def _thicker(soft: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _named(
-    model: keras.Model, recipe: Recipe, class_names: list[str], pictures: np.ndarray
+    model: keras.Model, recipe: Recipe, class_names: list[str], pictures: np.ndarray, dark_ink: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the class name and the confidence of each picture."""
     from digitlib.training import as_batches
 
-    batches = as_batches(pictures[..., None], recipe)
+    shown = 255 - pictures if dark_ink else pictures
+    batches = as_batches(shown[..., None], recipe)
     parts = [model.predict_on_batch(batches[place][0]) for place in range(len(batches))]
     probabilities = np.concatenate(parts) if parts else np.empty((0, len(class_names)))
     names = np.array(class_names, dtype=object)

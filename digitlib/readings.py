@@ -16,7 +16,7 @@ from digitlib.errors import DigitError
 from digitlib.plots import BLUE, RED, WIDTH, drawable
 from digitlib.progress import progress
 from digitlib.reading import read_image, read_photo, text_lines
-from digitlib.runs import atomic, resolve, shown, write_json
+from digitlib.runs import Run, atomic, resolve, shown, write_json
 from digitlib.shipped import notebooks_folder
 from digitlib.showing import describe
 
@@ -87,12 +87,14 @@ def read_photos(
     for photo in photos:
         if not resolve(photo).is_file():
             raise DigitError(f"{shown(photo)} is no file: give a photo or scan, such as a JPEG or PNG.")
+    from digitlib.pad import dark_ink
     from digitlib.prediction import open_model
 
-    network = open_model(run_or_model)
+    network, path = open_model(run_or_model), resolve(run_or_model)
+    dark = dark_ink(Run(path if path.is_dir() else path.parent))
     tables: dict[str, pd.DataFrame] = {}
     for photo in progress(photos, len(photos), "Reading photos", "photo"):
-        tables[photo] = read_photo(*network, photo)
+        tables[photo] = read_photo(*network, photo, dark_ink=dark)
         if drawn:
             save_drawn(resolve(drawn), photo, tables[photo])
         yield photo, text_lines(tables[photo]) or [f"No digits found on {shown(photo)}."]

@@ -286,9 +286,16 @@ def save_recipe(run: Run, recipe: Recipe) -> None:
         Where to write.
     recipe : Recipe
         With the epochs that training will do, as from `Recipe.for_images`.
+
+    Raises
+    ------
+    DigitError
+        If the run is an ensemble, whose network a training would write over.
     """
     from digitlib.runs import write_json  # with pandas; the names of the recipes should cost next to nothing
 
+    if recipe.model != "ensemble" and (run / "recipe.json").exists() and load_recipe(run).model == "ensemble":
+        raise DigitError(f"{run} is an ensemble, which a training would write over: choose another run_dir.")
     write_json(run / "recipe.json", asdict(replace(recipe, augmentation=dict(recipe.augmentation))))
 
 

@@ -178,29 +178,32 @@ def _is_digit(piece: Piece, usual: float) -> bool:
 def _joined(pieces: list[Piece], usual: float) -> list[Piece]:
     """Join the parts of a digit, such as the bar of a 5, the smallest first."""
     todo, done = sorted(pieces, key=lambda piece: piece.area), []
-    while todo:
-        part = todo.pop(0)
-        near = [
-            (_gap(part, other), number) for number, other in enumerate(todo) if _may_join(part, other, usual)
-        ]
-        gap, number = min(near, default=(np.inf, -1))
+    boxes = np.array([_box(piece) for piece in todo]).reshape(-1, 4)
+    for number, part in enumerate(todo):
+        near = number + 1 + np.flatnonzero(_may_join(boxes[number], boxes[number + 1 :].T, usual))
+        gap, other = min(((_gap(part, todo[place]), place) for place in near), default=(np.inf, -1))
         if gap <= NEAR * usual:
-            todo[number] = todo[number].joined(part)
+            todo[other] = todo[other].joined(part)
+            boxes[other] = _box(todo[other])
         else:
             done.append(part)
     return done
 
 
-def _may_join(one: Piece, other: Piece, usual: float) -> bool:
-    """Tell whether two pieces are near, the smaller is no whole digit, and both make one."""
-    width = max(one.x + one.width, other.x + other.width) - min(one.x, other.x)
-    height = max(one.y + one.height, other.y + other.height) - min(one.y, other.y)
-    beside, above = width - one.width - other.width, height - one.height - other.height
-    if max(beside, above) > NEAR * usual or width > WIDEST * usual or height > 1.45 * usual:
-        return False
+def _box(piece: Piece) -> tuple[int, int, int, int]:
+    return piece.x, piece.y, piece.width, piece.height
+
+
+def _may_join(box: np.ndarray, others: np.ndarray, usual: float) -> np.ndarray:
+    """Tell of which others a piece is near, the smaller of both being no whole digit, and both making one."""
+    (x, y, wide, high), (left, top, widths, heights) = box, others
+    width = np.maximum(x + wide, left + widths) - np.minimum(x, left)
+    height = np.maximum(y + high, top + heights) - np.minimum(y, top)
+    beside, above = width - wide - widths, height - high - heights
+    near = (np.maximum(beside, above) <= NEAR * usual) & (width <= WIDEST * usual) & (height <= 1.45 * usual)
     # Parts of a digit mostly stand above one another; digits stand side by side.
-    stacked = -beside > 0.5 * min(one.width, other.width)
-    return min(one.height, other.height) < (0.75 if stacked else 0.55) * usual
+    stacked = -beside > 0.5 * np.minimum(wide, widths)
+    return near & (np.minimum(high, heights) < np.where(stacked, 0.75, 0.55) * usual)
 
 
 def _gap(one: Piece, other: Piece) -> float:

@@ -97,8 +97,8 @@ def prepare(
     rejected = pd.concat([rejected, repeated], ignore_index=True)
     unlabelled = "" if source.unlabelled is None else str(source.unlabelled)
     about = {
-        "data": os.fspath(data), "root": str(source.root), "class_names": source.class_names,
-        "unlabelled": unlabelled, "pixels": key_of(reading.sha256), **options,
+        "data": os.fspath(data), "root": str(source.root), "class_names": source.class_names, "unlabelled": unlabelled,
+        "given": sorted(set(source.files["part"]) & {"test", "validation"}), "pixels": key_of(reading.sha256), **options,
     }  # fmt: skip
     fill_folders(run, manifest, about, rejected)
     return run

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
+from digitlib.errors import DigitError
 from digitlib.plots import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, drawable
 from digitlib.showing import describe
 from digitlib.sweep_table import frontier, labels_of
@@ -34,6 +35,8 @@ def plot_sweep(table: pd.DataFrame) -> Axes:
         A point a run.
     """
     table = table.assign(label=labels_of(table)).dropna(subset="validation_accuracy").head(MOST)
+    if table.empty:
+        raise DigitError("no run of the sweep has come to its end yet: run the sweep again.")
     place = np.arange(len(table))
     figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.28 * len(table)), layout="constrained")
     share = table["validation_accuracy"]

@@ -79,7 +79,7 @@ class Trust:
         """
         calibrated = with_temperature(probabilities, self.temperature)
         familiar = self.familiarity.familiar(features, probabilities.argmax(axis=1))
-        return calibrated, familiar, np.where(familiar, calibrated.max(axis=1), 0.0) >= self.threshold
+        return calibrated, familiar, familiar & (calibrated.max(axis=1) >= self.threshold)
 
 
 class Judge:
@@ -171,8 +171,8 @@ def fit_trust(
     temperature = fit_temperature(probabilities, validation.classes)
     familiarity = with_limits(familiarity, features, predicted)
     confidence = with_temperature(probabilities, temperature).max(axis=1)
-    score = np.where(familiarity.familiar(features, predicted), confidence, 0.0)
-    threshold = threshold_for(score, predicted == validation.classes, wanted_accuracy)
+    familiar, correct = familiarity.familiar(features, predicted), predicted == validation.classes
+    threshold = threshold_for(confidence[familiar], correct[familiar], wanted_accuracy)
     return Trust(wanted_accuracy, temperature, threshold, familiarity)
 
 

@@ -14,7 +14,7 @@ from digitlib.held_out import fold_spread
 from digitlib.labels import find_label_issues, label_recipe, save_label_issues
 from digitlib.locking import alone
 from digitlib.recipes import Recipe, get_recipe, load_recipe
-from digitlib.runs import Run, open_run, shown, write_table
+from digitlib.runs import Run, open_run, resolve, shown, write_table
 from digitlib.split import class_names_of, prepare, read_split
 
 
@@ -55,9 +55,8 @@ def crossval_lines(
     DigitError
         If there is no such data or recipe, or it can't be divided so.
     """
-    run = open_run(run_or_data)
-    if not (run / "split.csv").exists():
-        run = prepare(run_or_data, run_dir, mode="none")
+    has_split = (resolve(run_or_data) / "split.csv").exists()
+    run = open_run(run_or_data) if has_split else prepare(run_or_data, run_dir, mode="none")
     settings = _recipe(run, recipe, seed, labels)
     manifest, class_names = read_split(run), class_names_of(run)
     if without_test:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,13 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from sklearn.model_selection import StratifiedKFold
 
 import digitlib as d
 from digitlib import cross_validation
 from digitlib.cli import main
+from digitlib.cross_validation import _folds
 from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.recipes import RECIPES
-from digitlib.validating import _recipe
+from digitlib.validating import _recipe, crossval_lines
 
 SERIAL = """
 import sys
@@ -75,6 +78,29 @@ def test_what_is_kept_is_used_for_the_same_settings_alone(tmp_path: Path) -> Non
     (tmp_path / "held_out.npz").write_bytes(b"half")
     assert load_held_out(tmp_path / "held_out.npz", "a") is None
     assert load_held_out(tmp_path / "nothing.npz", "a") is None
+
+
+def test_copies_are_judged_together() -> None:
+    sha256 = [f"{number % 30:02d}" for number in range(60)]
+    manifest = pd.DataFrame({"sha256": sha256, "class": [str(number % 30 % 3) for number in range(60)]})
+    judged = np.zeros(60, int)
+    for train, held in _folds(manifest, 5, 1):
+        assert not set(manifest["sha256"][train]) & set(manifest["sha256"][held])
+        assert sorted([*train, *held]) == list(range(60))
+        judged[held] += 1
+    assert (judged == 1).all()
+    alone = manifest[:30]
+    expected = StratifiedKFold(5, shuffle=True, random_state=1).split(alone, alone["class"])
+    for (train, held), (its_train, its_held) in zip(_folds(alone, 5, 1), expected, strict=True):
+        np.testing.assert_array_equal(train, its_train)
+        np.testing.assert_array_equal(held, its_held)
+
+
+def test_data_may_be_an_archive(digits: Path) -> None:
+    archive = shutil.make_archive(str(digits.parent / "scans"), "zip", digits / "trainingSet")
+    with pytest.raises(d.DigitError, match="folds is 99"):
+        list(crossval_lines(archive, "runs/zip", recipe="tiny", folds=99))
+    assert len(d.read_split(d.open_run("runs/zip"))) == 400
 
 
 def test_a_run_is_cross_validated_with_what_it_was_trained_with(digits: Path) -> None:

@@ -92,6 +92,14 @@ def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path
     assert d.results_table(both).set_index("result")["value"]["Recipe"] == "ensemble of 2"
     with pytest.raises(d.DigitError, match="Export to ONNX or LiteRT"):
         d.export_model(both, formats=["html"])
+    exported = CliRunner().invoke(main, ["export", str(both)])
+    assert exported.exit_code == 0, exported.output
+    assert [line.split()[0] for line in exported.output.splitlines()] == ["onnx", "litert", "card"]
+    before = (both / "metrics.json").read_bytes()
+    assert d.evaluate_run(both)["test_accuracy"] == result["test_accuracy"]
+    assert (both / "metrics.json").read_bytes() == before
+    with pytest.raises(d.DigitError, match="is an ensemble, which a training would write over"):
+        d.train_run(both, d.get_recipe("tiny"))
     trust = d.fit_trust(both, d.load_recipe(both), d.load_best_model(both), 0.9)
     d.save_trust(both, trust)
     judged = d.open_judge(both).part(both, d.load_recipe(both), "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -55,6 +56,26 @@ def test_letters_go_through_the_whole_series(letters: Path) -> None:
     again = run_command("digitlib", "run", "--data", "letters", "--recipe", "tiny", "--out", "runs/letters",
         "-p", "epochs", "12", "--resume", root=letters)  # fmt: skip
     assert again.stdout.count("done before") == 7
+
+
+def test_a_given_test_part_folders_in_classes_and_uneven_classes_pass_the_checks(
+    letters: Path, sample: Path
+) -> None:
+    for digit, number in (("1", 320), ("7", 80)):
+        for place, path in enumerate(sorted((sample / "trainingSet" / digit).iterdir())[:number]):
+            part = "test" if place % 8 == 0 else "train"
+            target = letters / "uneven" / part / digit / "scans" / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    done = run_command(
+        "digitlib", "run", "--data", "uneven", "--recipe", "tiny", "--out", "runs/uneven", "-p", "epochs", "8",
+        root=letters,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    split = pd.read_csv(letters / "runs/uneven/split.csv")
+    assert (split["part"] == "test").sum() == 50
+    named = pd.read_csv(letters / "runs/uneven/predictions.csv")
+    assert named["answered"].dtype == bool
 
 
 def test_labels_are_checked_and_the_least_sure_shown(letters: Path) -> None:

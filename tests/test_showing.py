@@ -79,6 +79,7 @@ def test_a_program_without_a_screen_goes_on_in_silence() -> None:
     [
         (lambda: d.plot_images([np.zeros((28, 28, 1))] * 3, ["7\n99%", "1", "2"], alt="Scans"), "Scans, 3 pictures: 7 99%; 1; 2."),
         (lambda: d.plot_images([np.zeros((28, 28, 1))] * 50, [""] * 50), "50 pictures."),
+        (lambda: d.plot_images([], []), "0 pictures."),
         (lambda: d.plot_confusion(pd.DataFrame([[8, 2], [0, 9]], ["a", "b"], ["a", "b"])), "a taken for b, 2 times"),
         (lambda: d.plot_confusion(pd.DataFrame([[8, 0], [0, 9]], ["a", "b"], ["a", "b"])), "17 of 17 images are on the diagonal"),
         (lambda: d.plot_confusion_shares(pd.DataFrame([[8, 2], [0, 9]], ["a", "b"], ["a", "b"])), "20.0 % of a, taken for b"),

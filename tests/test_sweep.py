@@ -239,6 +239,8 @@ def test_the_front_is_what_no_other_run_beats(digits: Path, trainer: Trainer) ->
         f"seed {seed}, epochs {epochs}" for seed in (1, 2, 3) for epochs in (2, 3)
     }
     assert len(d.plot_frontier(table).collections) == 1
+    with pytest.raises(d.DigitError, match="no run of the sweep has come to its end"):
+        d.plot_sweep(table.assign(validation_accuracy=np.nan))
     axes = d.plot_sweep(table)
     assert [text.get_text() for text in axes.get_yticklabels()] == labels_of(table)
 

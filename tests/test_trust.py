@@ -53,6 +53,15 @@ def test_probabilities_of_zero_and_one_stay_numbers() -> None:
     assert np.isfinite(d.fit_temperature(sure, np.array([0, 0])))
 
 
+@pytest.mark.parametrize("n", [30, 3000])
+def test_answers_that_are_all_right_make_no_network_infinitely_sure(n: int) -> None:
+    random = np.random.default_rng(0)
+    right = random.uniform(0.8, 0.99, n)
+    probabilities = np.stack([right, 1 - right], axis=1)
+    few, many = 0.3, 0.1  # the more images, the surer one may be
+    assert d.fit_temperature(probabilities, np.zeros(n, int)) > (few if n == 30 else many)
+
+
 def test_calibration_error_by_hand() -> None:
     confidence, correct = np.array([0.95, 0.95, 0.65, 0.65]), np.array([True, True, True, False])
     assert d.calibration_error(confidence, correct, 10) == pytest.approx((0.05 + 0.15) / 2)
@@ -219,6 +228,18 @@ def test_what_is_no_digit_is_declined_and_digits_are_not(run) -> None:
     assert test["predicted"].tolist() == plain["predicted"].tolist()
     assert (test.loc[~test["familiar"], "score"] == 0).all()
     assert sorted(path.name for path in run.folder.glob("trust.*")) == ["trust.json", "trust.npz"]
+
+
+@pytest.mark.slow
+def test_what_is_no_digit_is_declined_however_little_is_wanted(run) -> None:
+    recipe, model = d.load_recipe(run), d.load_best_model(run)
+    trust = d.fit_trust(run, recipe, model, 0.5)
+    assert trust.threshold > 0.1
+    judge = d.Judge(trust, model, d.class_names_of(run))
+    for kind in ("noise", "photos"):
+        table = judge(d.as_batches(d.make_unknowns(kind, 100, 5), recipe))
+        assert table["answered"].mean() < 0.1
+        assert not (table["answered"] & ~table["familiar"]).any()
 
 
 @pytest.mark.slow

@@ -5,20 +5,19 @@ const WEIGHTS = unpackWeights(document.getElementById("weights").textContent);
 
 // A picture in MNIST's form, Uint8Array(28 * 28), as the network's input: scaled as the training images were.
 function inputOf(form) {
-  const { height, width, channels, scale, dark_ink: darkInk, clamp } = NETWORK.input;
+  const { height, width, channels, scale, dark_ink: darkInk } = NETWORK.input;
   const values = new Float32Array(height * width * channels);
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
-      const value = lookedUp(form, ((row + 0.5) * 28) / height - 0.5, ((column + 0.5) * 28) / width - 0.5, darkInk, clamp);
+      const value = lookedUp(form, ((row + 0.5) * 28) / height - 0.5, ((column + 0.5) * 28) / width - 0.5, darkInk);
       values.fill(value * scale, (row * width + column) * channels, (row * width + column + 1) * channels);
     }
   }
   return values;
 }
 
-// The value between pixels, bilinear; outside the outermost ones theirs or 0, as digitlib.resampling does.
-function lookedUp(form, y, x, darkInk, clamp) {
-  if (!clamp && (y < -1e-3 || x < -1e-3 || y > 27.001 || x > 27.001)) return 0;
+// The value between pixels, bilinear; outside the outermost ones theirs, as where digitlib names images.
+function lookedUp(form, y, x, darkInk) {
   const inY = Math.min(Math.max(y, 0), 27), inX = Math.min(Math.max(x, 0), 27);
   const row = Math.min(Math.floor(inY), 26), column = Math.min(Math.floor(inX), 26);
   const at = (r, c) => (darkInk ? 255 - form[r * 28 + c] : form[r * 28 + c]);
