@@ -33,6 +33,11 @@ def plot_sweep(table: pd.DataFrame) -> Axes:
     -------
     matplotlib.axes.Axes
         A point a run.
+
+    Raises
+    ------
+    DigitError
+        If no run has come to its end.
     """
     table = table.assign(label=labels_of(table)).dropna(subset="validation_accuracy").head(MOST)
     if table.empty:

@@ -124,6 +124,7 @@ def test_a_kernel_whose_port_another_process_took_is_started_again(
     assert {child.pid for child in psutil.Process().children()} <= before
 
 
+@pytest.mark.slow
 def test_kernels_that_never_start_are_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook(root / "notebooks" / "01_a.ipynb", "1")
     taken = take_ports(STARTS + 1, monkeypatch)
