@@ -211,15 +211,16 @@ def _check(members: Sequence[Run], out: Run) -> None:
         raise DigitError(f"{out} is a member itself: give the ensemble another folder with --out.")
     if (out / "recipe.json").exists() and load_recipe(out).model != "ensemble":
         raise DigitError(f"{out} holds a network of its own: give the ensemble another folder with --out.")
-    first, one = members[0], load_recipe(members[0])
-    for member in members:
-        if "validation" in load_recipe(member).train_on:
+    recipes = [load_recipe(member) for member in members]
+    for member, recipe in zip(members, recipes, strict=True):
+        if "validation" in recipe.train_on:
             raise DigitError(
                 f"{member} was trained on the validation images too, by which members are compared: train members with "
                 "another recipe."
             )
+    first, one = members[0], recipes[0]
     test, names = _part(first, ("test",)), class_names_of(first)
-    for member in members[1:]:
+    for member, other in zip(members[1:], recipes[1:], strict=True):
         if class_names_of(member) != names:
             raise DigitError(f"{member} has other classes than {first}: an ensemble's members need the same.")
         if not _part(member, ("test",)).equals(test):
@@ -227,7 +228,6 @@ def _check(members: Sequence[Run], out: Run) -> None:
                 f"{member} has another test part than {first}: what one was trained on would be the other's test. Train "
                 "members from one split, as `digitlib ensemble --train` and `digitlib sweep` do."
             )
-        other = load_recipe(member)
         for what, a, b in (
             ("color_mode", one.color_mode, other.color_mode),
             ("rescale", one.augmentation["rescale"], other.augmentation["rescale"]),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 import pandas as pd
 
 from digitlib.errors import DigitError
+from digitlib.placing import file_hash
 from digitlib.runs import Run, write_json
 
 TRAINED_ON = "trained_on.json"
@@ -54,7 +54,7 @@ def best_epoch(history: pd.DataFrame, keep: Literal["best", "last"] = "best") ->
 def note_split(run: Run) -> None:
     """Note beside a run's network what split it was trained on; see `check_split`."""
     if (run / "split.csv").exists():
-        write_json(run / TRAINED_ON, {"split_sha256": _split_of(run)})
+        write_json(run / TRAINED_ON, {"split_sha256": file_hash(run / "split.csv")})
 
 
 def check_split(run: Run) -> None:
@@ -74,13 +74,9 @@ def check_split(run: Run) -> None:
     if (
         noted.exists()
         and (run / "split.csv").exists()
-        and run.read_json(TRAINED_ON).get("split_sha256") != _split_of(run)
+        and run.read_json(TRAINED_ON).get("split_sha256") != file_hash(run / "split.csv")
     ):
         raise DigitError(
             f"best_model.keras of {run} was trained on another split than split.csv has now, so that it may know the test "
             "images: train again with notebook 05_training_history.ipynb, or split again as it was with notebook 01."
         )
-
-
-def _split_of(run: Run) -> str:
-    return hashlib.sha256((run / "split.csv").read_bytes()).hexdigest()

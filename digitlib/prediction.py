@@ -18,7 +18,7 @@ from digitlib.familiarity import observer_of
 from digitlib.gallery import LIMIT, LeastSure, write_gallery
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe
-from digitlib.runs import Run, resolve, shown
+from digitlib.runs import Run, resolve, run_of, shown
 from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import as_batches
@@ -221,7 +221,7 @@ def open_model(run_or_model: str | os.PathLike[str]) -> tuple[keras.Model, Recip
         raise DigitError(
             f"{shown(path)} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
         )
-    run = Run(path if path.is_dir() else path.parent)
+    run = run_of(path)
     own = path.is_dir() or path.name == "best_model.keras"
     model = load_best_model(run) if own else load_model(path)
     return model, load_recipe(run), class_names_of(run)
@@ -248,7 +248,7 @@ def open_trust(run_or_model: str | os.PathLike[str]) -> Trust:
     path = resolve(run_or_model)
     if path.is_file() and path.name != "best_model.keras":
         raise DigitError(f"nothing is known of when to trust {shown(path)}: give a run's folder.")
-    return load_trust(Run(path if path.is_dir() else path.parent))
+    return load_trust(run_of(path))
 
 
 def predict_to_files(

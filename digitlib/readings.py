@@ -16,7 +16,7 @@ from digitlib.errors import DigitError
 from digitlib.plots import BLUE, RED, WIDTH, drawable
 from digitlib.progress import progress
 from digitlib.reading import read_image, read_photo, text_lines
-from digitlib.runs import Run, atomic, resolve, shown, write_json
+from digitlib.runs import atomic, resolve, run_of, shown, write_json
 from digitlib.shipped import notebooks_folder
 from digitlib.showing import describe
 
@@ -90,8 +90,7 @@ def read_photos(
     from digitlib.pad import dark_ink
     from digitlib.prediction import open_model
 
-    network, path = open_model(run_or_model), resolve(run_or_model)
-    dark = dark_ink(Run(path if path.is_dir() else path.parent))
+    network, dark = open_model(run_or_model), dark_ink(run_of(run_or_model))
     tables: dict[str, pd.DataFrame] = {}
     for photo in progress(photos, len(photos), "Reading photos", "photo"):
         tables[photo] = read_photo(*network, photo, dark_ink=dark)

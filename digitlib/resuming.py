@@ -12,7 +12,7 @@ from typing import Literal
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
-from digitlib.history import note_split
+from digitlib.history import note_split, read_history
 from digitlib.precision import in_float32
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, told
@@ -48,7 +48,7 @@ def past_epochs(run: Run, recipe: Recipe) -> list[dict[str, float]]:
     if not done or not (run / "best_model.keras").exists() or not (run / "history.csv").exists():
         return []
     try:
-        history = run.read_table("history.csv").astype(float).astype({"epoch": int})
+        history = read_history(run)
     except (ValueError, KeyError):
         return []
     rows = history[history["epoch"] <= done]

@@ -246,6 +246,12 @@ class Run:
         return read_table(self / name, **dtypes)
 
 
+def run_of(run_or_model: str | os.PathLike[str]) -> Run:
+    """Return the run that a path names: its folder, or a model file in it."""
+    path = resolve(run_or_model)
+    return Run(path if path.is_dir() else path.parent)
+
+
 def open_run(run_dir: str | os.PathLike[str]) -> Run:
     """Return the run in `run_dir`, relative to `project_root`; the folder is made by the first file written to it.
 

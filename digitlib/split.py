@@ -166,7 +166,10 @@ def _by_chance(
         if validation_size:
             train, validation = train_test_split(sorted(train), test_size=validation_size, random_state=seed)
     except ValueError as error:
-        raise _too_few(class_name, len(names)) from error
+        raise DigitError(
+            f"class {class_name!r} has only {len(names)} image{'s' * (len(names) != 1)}, too few for a train, a validation "
+            "and a test part: add images, remove the class, or choose other sizes of the parts."
+        ) from error
     return {
         **dict.fromkeys(train, "train"), **dict.fromkeys(validation, "validation"), **dict.fromkeys(test, "test")
     }  # fmt: skip
@@ -282,13 +285,6 @@ def _check_parts(files: pd.DataFrame, why: str = "") -> None:
                     f"class {class_name!r} has {images} image{'s' * (images != 1)} and none of them in the {part} part{why}: "
                     "add images, remove the class, or choose other sizes of the parts."
                 )
-
-
-def _too_few(class_name: str, number: int) -> DigitError:
-    return DigitError(
-        f"class {class_name!r} has only {number} image{'s' * (number != 1)}, too few for a train, a validation and a "
-        "test part: add images, remove the class, or choose other sizes of the parts."
-    )
 
 
 def paths_of(run: Run, manifest: pd.DataFrame) -> Sequence[str]:

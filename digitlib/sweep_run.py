@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 from digitlib.history import best_epoch, read_history
 from digitlib.locking import InUse, alone
+from digitlib.placing import file_hash
 from digitlib.runs import Run, write_json
 from digitlib.sharing import share_split
 from digitlib.sweep_space import Settings
@@ -69,8 +69,7 @@ class Job:
 
     def begun(self, run: Run) -> dict[str, Any]:
         """Return what a run has in its `STARTED`, by the split that is in it, or in the one that all share."""
-        digest = hashlib.sha256((run / "split.csv").read_bytes()).hexdigest()
-        return {"threads": self.threads, "split": digest}
+        return {"threads": self.threads, "split": file_hash(run / "split.csv")}
 
     def mark(self, settings: Settings, run: Run | None = None) -> dict[str, Any]:
         """Return what a finished run has in its `DONE`: by the split that it was made from, or that all share now."""

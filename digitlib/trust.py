@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model
 from digitlib.familiarity import Familiarity, fit_familiarity, observe, observer_of, with_limits
 from digitlib.generators import ImageBatches
+from digitlib.placing import file_hash
 from digitlib.recipes import Recipe
 from digitlib.rejecting import threshold_for
 from digitlib.runs import Run, atomic, write_json
@@ -263,4 +263,4 @@ def _learn(run: Run, recipe: Recipe, observer: keras.Model, class_names: list[st
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+    return file_hash(path) if path.exists() else ""
