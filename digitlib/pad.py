@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import anywidget
 import numpy as np
-import pandas as pd
 import traitlets
 
-from digitlib.decoding import read_files
 from digitlib.forms import mnist_form
-from digitlib.runs import Run
-from digitlib.split import paths_of, read_split
+from digitlib.naming import name_pictures
 from digitlib.strokes import Strokes, ink_of
 
 if TYPE_CHECKING:
@@ -28,59 +25,6 @@ def web_file(name: str) -> str:
     return (files("digitlib") / "web" / name).read_text(encoding="utf-8")
 
 
-def name_pictures(
-    model: keras.Model,
-    recipe: Recipe,
-    class_names: list[str],
-    pictures: np.ndarray,
-    *,
-    dark_ink: bool = False,
-) -> pd.DataFrame:
-    """Return how likely each class is for pictures in MNIST's form.
-
-    Parameters
-    ----------
-    model, recipe, class_names
-        As from `digitlib.prediction.open_model`.
-    pictures : numpy.ndarray
-        uint8, shape (n, 28, 28): ink is 255, as `digitlib.forms.mnist_form` makes them.
-    dark_ink : bool
-        Whether the network has learnt dark ink on light paper; the pictures are inverted then.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row a picture, a column a class; shares from 0 to 1.
-    """
-    from digitlib.training import as_batches
-
-    shown = 255 - pictures if dark_ink else pictures
-    batches = as_batches(shown[..., None], recipe, batch_size=len(pictures))
-    return pd.DataFrame(model.predict_on_batch(batches[0][0]), columns=class_names).astype(float)
-
-
-def dark_ink(run: Run, n: int = 100) -> bool:
-    """Say whether a run's images are dark ink on light paper, by the rims of some of them.
-
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 01 has prepared.
-    n : int
-        How many of its images to look at, evenly over all.
-
-    Returns
-    -------
-    bool
-        False as well if none of the images is there any more: MNIST is light on dark.
-    """
-    manifest = read_split(run)
-    some = manifest.iloc[:: max(1, len(manifest) // n)]
-    images = [done.image for done in read_files(paths_of(run, some), "grayscale") if done.image is not None]
-    rims = [np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]) for image in images]
-    return bool(rims) and float(np.median([np.median(rim) for rim in rims])) > 127
-
-
 class DrawingPad(anywidget.AnyWidget):
     """A pad to write on with mouse, pen or finger, in JupyterLab and VS Code.
 
@@ -89,7 +33,7 @@ class DrawingPad(anywidget.AnyWidget):
     model, recipe, class_names
         The network that names what is written, as from `digitlib.prediction.open_model`.
     dark_ink : bool
-        See `name_pictures`; pictures in MNIST's form are light on dark.
+        See `digitlib.naming.name_pictures`; pictures in MNIST's form are light on dark.
     strokes : sequence of sequence of [x, y]
         What stands on the pad at first; see `digitlib.strokes.ink_of`.
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from digitlib.backend import keras
 from digitlib.card import facts
-from digitlib.pad import dark_ink, web_file
+from digitlib.naming import dark_ink
+from digitlib.pad import web_file
 from digitlib.recipes import Recipe, load_recipe
 from digitlib.runs import Run, atomic
 from digitlib.split import class_names_of

@@ -14,6 +14,7 @@ from digitlib.decoding import read_file
 from digitlib.errors import DigitError
 from digitlib.forms import mnist_form
 from digitlib.inking import Ink, find_inks
+from digitlib.naming import name_pictures
 from digitlib.recipes import Recipe
 from digitlib.runs import resolve, shown
 from digitlib.segmentation import Piece, halves, segment, table_of
@@ -117,7 +118,7 @@ def read_photo(
         The photo; it is turned upright by its EXIF tag.
     dark_ink : bool
         Whether the network was trained on dark digits on light paper, as from
-        `digitlib.pad.dark_ink`; MNIST's are bright on black.
+        `digitlib.naming.dark_ink`; MNIST's are bright on black.
 
     Returns
     -------
@@ -133,10 +134,17 @@ def read_photo(
     photo = read_image(path)
     ink, pieces = _pieces(photo)
     _, angle = reading_order(table_of(pieces))
-    labels, sure = _named(model, recipe, class_names, _pictures(pieces, ink, angle), dark_ink)
+
+    def named(pieces: list[Piece]) -> tuple[np.ndarray, np.ndarray]:
+        pictures = _pictures(pieces, ink, angle)
+        likely = name_pictures(model, recipe, class_names, pictures, dark_ink=dark_ink)
+        names = np.array(class_names, dtype=object)[likely.to_numpy().argmax(axis=1)]
+        return names, likely.max(axis=1).to_numpy()
+
+    labels, sure = named(pieces)
     cut = {number: parts for number, piece in enumerate(pieces) if (parts := halves(piece, pieces))}
     flat = [part for parts in cut.values() for part in parts]
-    more_labels, more_sure = _named(model, recipe, class_names, _pictures(flat, ink, angle), dark_ink)
+    more_labels, more_sure = named(flat)
     rows = [(piece, labels[n], sure[n]) for n, piece in enumerate(pieces)]
     for place, number in enumerate(cut):
         pair = slice(2 * place, 2 * place + 2)
@@ -215,17 +223,3 @@ def _thicker(soft: np.ndarray, radius: float) -> np.ndarray:
     room = int(np.ceil(radius)) + 1
     outside = distance_transform_edt(np.pad(soft < 0.5, room, constant_values=True))
     return np.maximum(np.clip(radius + 1 - outside, 0, 1), np.pad(soft, room))
-
-
-def _named(
-    model: keras.Model, recipe: Recipe, class_names: list[str], pictures: np.ndarray, dark_ink: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the class name and the confidence of each picture."""
-    from digitlib.training import as_batches
-
-    shown = 255 - pictures if dark_ink else pictures
-    batches = as_batches(shown[..., None], recipe)
-    parts = [model.predict_on_batch(batches[place][0]) for place in range(len(batches))]
-    probabilities = np.concatenate(parts) if parts else np.empty((0, len(class_names)))
-    names = np.array(class_names, dtype=object)
-    return names[probabilities.argmax(axis=1)], probabilities.max(axis=1, initial=0)

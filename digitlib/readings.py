@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from digitlib.errors import DigitError
+from digitlib.naming import dark_ink
 from digitlib.plots import BLUE, RED, WIDTH, drawable
 from digitlib.progress import progress
 from digitlib.reading import read_image, read_photo, text_lines
@@ -87,7 +88,6 @@ def read_photos(
     for photo in photos:
         if not resolve(photo).is_file():
             raise DigitError(f"{shown(photo)} is no file: give a photo or scan, such as a JPEG or PNG.")
-    from digitlib.pad import dark_ink
     from digitlib.prediction import open_model
 
     network, dark = open_model(run_or_model), dark_ink(run_of(run_or_model))

@@ -30,7 +30,7 @@ ROOMS = {
     ),
     "pictures": "plots image_plots trust_plots label_plots pages gallery",
     "prediction": "writing prediction",
-    "handwriting": "sheet inking segmentation writing_lines forms reading readings strokes pad",
+    "handwriting": "sheet inking segmentation writing_lines forms naming reading readings strokes pad",
     "export": "card webnet page exporting",
     "series": "report kernels forecast series",
     "many runs": (
