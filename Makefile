@@ -23,7 +23,7 @@ run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
 	@$(BIN)/digitlib run $(ARGS)
 
 test: check  ## Run everything that can be checked, notebooks included
-	@root=$(FRESH); trap 'rm -rf "$$root"' EXIT; echo "Notebooks, each output compared:"; \
+	@root=$(FRESH); trap 'rm -rf "$$root"' EXIT; echo "Notebooks, outputs compared:"; \
 	DIGITLIB_ROOT="$$root" TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env \
 	    --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
 	@echo "Networks and the series with other data and parameters:"

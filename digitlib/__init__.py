@@ -113,7 +113,7 @@ _HOME = {
     "unattended": ["evaluate_run", "train_run"],
     "sweep": ["run_sweep"],
     "sweep_space": ["check_space", "read_space"],
-    "sweep_table": ["best_run", "frontier", "histories_of", "read_sweep", "recipe_code"],
+    "sweep_table": ["best_run", "frontier", "histories_of", "is_unfinished", "read_sweep", "recipe_code"],
     "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
     "members": ["find_members", "rotated", "train_members"],
     "normalising": ["Normalised"],

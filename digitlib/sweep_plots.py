@@ -64,7 +64,7 @@ def plot_sweep(table: pd.DataFrame) -> Axes:
     describe(
         figure,
         f"Validation accuracy of {len(table)} runs with intervals, best first: {share.iloc[0]:.2%} down to "
-        f"{share.iloc[-1]:.2%}. Beside the best, {within} runs are above the lower end of its interval.",
+        f"{share.iloc[-1]:.2%}. Of the others, {within} within the best one's interval.",
     )
     return axes
 

@@ -14,7 +14,7 @@ from digitlib.cluster import Outcome
 from digitlib.errors import DigitError
 from digitlib.recipes import Recipe, get_recipe, load_recipe
 from digitlib.runs import Run, open_run, read_table, resolve, shown, write_table
-from digitlib.sweep_space import Settings
+from digitlib.sweep_space import Settings, Space
 
 RESULTS = (
     "validation_accuracy", "validation_low", "validation_high", "n_validation", "best_epoch", "epochs_done", "seconds",
@@ -80,6 +80,28 @@ def read_sweep(out: str | os.PathLike[str] | Run) -> pd.DataFrame:
     for name in table.columns.intersection(RESULTS):
         table[name] = pd.to_numeric(table[name])
     return table.sort_values("validation_accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+def is_unfinished(out: str | os.PathLike[str], space: Space) -> bool:
+    """Tell whether a folder waits for the runs of a space: it has no sweep yet, or one of just these that was stopped.
+
+    Parameters
+    ----------
+    out : str or path-like
+        The sweep's folder.
+    space : Space
+        Every combination of it, as from `digitlib.sweep_space.check_space`.
+
+    Returns
+    -------
+    bool
+        False for a finished sweep, and for one of other runs, whose table `digitlib.sweep.run_sweep` would replace.
+    """
+    if not (open_run(out) / TABLE).exists():
+        return True
+    table = read_sweep(out)
+    asked = {settings.key for settings in space.combinations()}
+    return set(table["run"]) == asked and bool((table["state"] == "waiting").any())
 
 
 def best_run(out: str | os.PathLike[str]) -> Run:

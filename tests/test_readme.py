@@ -70,6 +70,7 @@ def test_every_command_does_what_it_says(place: Path) -> None:
         "runs/mine/report.html",
         "predictions.csv",
         "05.ipynb",
+        "11.ipynb",
         "drawn.png",
     ):
         assert (place / made).stat().st_size > 0, made

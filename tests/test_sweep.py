@@ -82,6 +82,29 @@ def test_what_is_finished_is_not_done_again(digits: Path, trainer: Trainer) -> N
     assert trainer.asked() == [1, 2]
 
 
+def test_a_notebook_goes_on_with_its_own_stopped_sweep_and_looks_at_others_only(
+    digits: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = ({"data": str(digits), "recipe": "tiny", "seed": seeds} for seeds in ([1, 2], [1, 3]))
+    own, other = d.check_space(own, notebooks=False), d.check_space(other, notebooks=False)
+    assert d.is_unfinished("runs/sweep", own)
+
+    def stopped(run: Run, settings: Settings) -> None:
+        if trainer.seeds:
+            raise KeyboardInterrupt
+        trainer(run, settings)
+
+    with monkeypatch.context() as until_stopped:
+        until_stopped.setattr(sweep_run, "train_and_evaluate", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            d.run_sweep(own, "runs/sweep", notebooks=False)
+    assert d.is_unfinished("runs/sweep", own)
+    assert not d.is_unfinished("runs/sweep", other)
+    d.run_sweep(own, "runs/sweep", notebooks=False)
+    assert trainer.asked() == [1, 2]
+    assert not d.is_unfinished("runs/sweep", own)
+
+
 def test_other_images_mean_other_runs(digits: Path, trainer: Trainer) -> None:
     run = Run(digits.parent / "runs/sweep" / sweep(digits, 1)["run"][0])
     trainer.asked()
