@@ -31,7 +31,8 @@ class Augmentation:
         Largest rotation either way, in degrees.
     width_shift_range, height_shift_range : float, int or sequence
         Largest shift either way: a share of the side below 1, pixels from 1
-        on; of a sequence one element is taken, with either sign.
+        on; of a sequence one element is taken, with either sign. Width is sideways here; Keras 3.15's generator shifts up
+        and down by it, and sideways by the height's, which shows where the two differ.
     shear_range : float
         Largest shear angle either way, in degrees (0.2 is next to nothing).
     zoom_range : float or pair
@@ -61,6 +62,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.fill_mode not in FILL_MODES:
             raise DigitError(f"fill_mode is {self.fill_mode!r}: choose one of {', '.join(FILL_MODES)}.")
+        if not isinstance(self.zoom_range, (int, float)) and len(self.zoom_range) != 2:
+            raise DigitError(f"zoom_range is {self.zoom_range!r}: give a number below 1, or a pair above 0.")
         low, high = _zoom_bounds(self.zoom_range)
         if not 0 < low <= high:
             raise DigitError(

@@ -181,7 +181,7 @@ def _write_onnx(model: keras.Model, path: Path) -> None:
 
 def _write_litert(model: keras.Model, path: Path) -> None:
     with _without_chatter():
-        model.export(path, format="litert", verbose=False)
+        model.export(str(path), format="litert", verbose=False)  # Keras 3.13 takes no Path
 
 
 def run_onnx(path: Path, images: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -157,7 +157,7 @@ def fit_familiarity(
 
 
 def with_limits(familiarity: Familiarity, features: np.ndarray, predicted: np.ndarray) -> Familiarity:
-    """Return it with limits that each decline the share `UNFAMILIAR` of these validation images.
+    """Return it with limits that each decline the share `UNFAMILIAR` of these validation images, and none of too few.
 
     Parameters
     ----------
@@ -166,9 +166,10 @@ def with_limits(familiarity: Familiarity, features: np.ndarray, predicted: np.nd
     features, predicted : numpy.ndarray
         Of validation images: shape (n, d), and the predicted classes, int, shape (n,).
     """
-    farthest = np.quantile(familiarity.distance(features, predicted), 1 - UNFAMILIAR)
-    least = np.quantile(familiarity.likeness(features), UNFAMILIAR)
-    return Familiarity(**familiarity.arrays() | {"limits": np.array([farthest, least], np.float32)})
+    kept = Familiarity(**familiarity.arrays())  # as it will judge: what float32 rounds off decides at a limit
+    farthest = np.quantile(kept.distance(features, predicted), 1 - UNFAMILIAR, method="higher")
+    least = np.quantile(kept.likeness(features), UNFAMILIAR, method="lower")
+    return replace(kept, limits=np.array([farthest, least], np.float32))
 
 
 def _gives_map(layer: keras.layers.Layer) -> bool:

@@ -19,7 +19,7 @@ from digitlib.errors import DigitError
 from digitlib.placing import TEMPORARY, Mode, file_hash, is_spare, move_file, place_file
 from digitlib.progress import progress
 from digitlib.runs import Run, make_folder, read_table, shown, told, write_json, write_table
-from digitlib.sources import is_litter
+from digitlib.sources import VALIDATION_NAMES, is_litter
 
 FOLDER_OF = {"train": "TRAIN", "validation": "TRAIN", "test": "TEST"}
 """As in the classic notebook: validation images are part of the training folder."""
@@ -41,9 +41,14 @@ class Placed:
 
 
 def place_of(run: Run, part: str, class_name: str, filename: str) -> Path:
-    """Return where an image stands in TRAIN/ or TEST/ of a run."""
+    """Return where an image stands in TRAIN/ or TEST/ of a run.
+
+    Where the validation images were given in a folder of their own, its name stays: they often have the same file names.
+    """
     names = filename.split("/")
-    return run.folder.joinpath(FOLDER_OF[part], class_name, *names[names.index(class_name) + 1 :])
+    at = names.index(class_name)
+    given = [name for name in names[:at] if part == "validation" and name.lower() in VALIDATION_NAMES]
+    return run.folder.joinpath(FOLDER_OF[part], class_name, *given, *names[at + 1 :])
 
 
 def moved_already(run: Run, root: Path, options: dict[str, Any]) -> bool:
@@ -68,6 +73,11 @@ def moved_already(run: Run, root: Path, options: dict[str, Any]) -> bool:
 def holds_moved(run: Run) -> bool:
     """Tell whether a run has taken images out of their folder."""
     return _mode_of(run) == "move"
+
+
+def holds_files(run: Run) -> bool:
+    """Tell whether a run has copies of images, links to them, or the images themselves."""
+    return _mode_of(run) not in (None, "none")
 
 
 def fill_folders(

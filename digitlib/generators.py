@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -91,9 +92,10 @@ class ImageBatches(keras.utils.PyDataset):
         **augmentation: Any,
     ) -> None:
         super().__init__()
-        _check(image_size, color_mode, batch_size, class_mode, len(class_names))
+        _check(color_mode, batch_size, class_mode, len(class_names))
+        _check_draws(seed, interpolation)
         self.augmentation = Augmentation.named(augmentation)
-        self.image_size = (image_size[0], image_size[1])
+        self.image_size = _check_size(image_size)
         self.color_mode, self.batch_size = color_mode, batch_size
         self.class_mode, self.shuffle, self.seed = class_mode, shuffle, seed
         self.interpolation, self.calm_from = interpolation, calm_from
@@ -252,11 +254,11 @@ def generator_from_split(run: Run, parts: str | tuple[str, ...], **options: Any)
     """
     manifest = read_split(run)
     wanted = (parts,) if isinstance(parts, str) else tuple(parts)
+    there = sorted(manifest["part"].unique())
+    for part in wanted or [parts]:
+        if part not in there:
+            raise DigitError(f"the split has no part {part!r}: choose from {', '.join(there)}.")
     files = manifest[manifest["part"].isin(wanted)]
-    if files.empty:
-        raise DigitError(
-            f"the split has no part {parts!r}: choose from {', '.join(sorted(manifest['part'].unique()))}."
-        )
     image_size = _check_size(options.get("image_size", (28, 28)))
     # The whole manifest is asked for, so that all parts share one entry of the cache.
     images, rows = pixels_for(
@@ -309,8 +311,7 @@ def _luminance(pixels: np.ndarray) -> np.ndarray:
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[..., None]
 
 
-def _check(image_size: Any, color_mode: str, batch_size: int, class_mode: ClassMode, n_classes: int) -> None:
-    _check_size(image_size)
+def _check(color_mode: str, batch_size: int, class_mode: ClassMode, n_classes: int) -> None:
     if color_mode not in ("grayscale", "rgb"):
         raise DigitError(f"color_mode is {color_mode!r}: choose 'grayscale' or 'rgb'.")
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
@@ -323,7 +324,16 @@ def _check(image_size: Any, color_mode: str, batch_size: int, class_mode: ClassM
         )
 
 
+def _check_draws(seed: int, interpolation: str) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise DigitError(f"seed is {seed!r}: give a whole number from 0 on.")
+    if interpolation not in ("bilinear", "nearest"):
+        raise DigitError(f"interpolation is {interpolation!r}: choose 'bilinear' or 'nearest'.")
+
+
 def _check_size(image_size: Any) -> tuple[int, int]:
+    if not isinstance(image_size, Sequence):
+        raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")
     sides = [side for side in image_size if isinstance(side, (int, np.integer)) and side > 0]
     if len(image_size) != 2 or len(sides) != 2:
         raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")

@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 
 from digitlib.errors import DigitError
+from digitlib.locking import in_turn
 from digitlib.progress import bar
 from digitlib.project import project_root
-from digitlib.runs import atomic, shown, told
+from digitlib.runs import Run, atomic, shown, told
 from digitlib.stores import RemoteFolder, open_store
 
 
@@ -38,11 +39,12 @@ def copy_here(address: str) -> Path:
         return Path(store.address)
     name = store.address.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
     folder = project_root() / "data" / f"{name}-{hashlib.sha256(store.address.encode()).hexdigest()[:8]}"
-    if not folder.is_dir():
-        half = folder.with_name(f"{folder.name}.incomplete")
-        _fetch(store, half)
-        with told(f"Can't write {shown(folder)}", "Make room and try again."):
-            half.rename(folder)
+    with in_turn(Run(folder.parent)):
+        if not folder.is_dir():  # else here already, or another process has fetched it meanwhile
+            half = folder.with_name(f"{folder.name}.incomplete")
+            _fetch(store, half)
+            with told(f"Can't write {shown(folder)}", "Make room and try again."):
+                half.rename(folder)
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_file() else folder
 

@@ -138,7 +138,9 @@ def plant_wrong_labels(manifest: pd.DataFrame, share: float = 0.01, seed: int = 
     return manifest.assign(**{"class": classes, "planted": np.isin(np.arange(len(manifest)), chosen)})
 
 
-def found_of_planted(planted: pd.DataFrame, issues: pd.DataFrame) -> dict[str, int | float]:
+def found_of_planted(
+    planted: pd.DataFrame, issues: pd.DataFrame, known: pd.DataFrame | None = None
+) -> dict[str, int | float]:
     """Return how many of the planted wrong labels were found.
 
     Parameters
@@ -147,15 +149,21 @@ def found_of_planted(planted: pd.DataFrame, issues: pd.DataFrame) -> dict[str, i
         As from `plant_wrong_labels`.
     issues : pandas.DataFrame
         As from `find_label_issues` with that manifest.
+    known : pandas.DataFrame, optional
+        As from `find_label_issues` with the manifest as it was: what is named there as well, and was not planted, counts
+        for nothing.
 
     Returns
     -------
     dict
         ``planted``; ``named``, the issues in all; ``found``, the planted ones
-        among them; ``recall`` and ``precision``, 0 to 1. Labels that were wrong
+        among them; ``recall`` and ``precision``, 0 to 1. Without `known`, labels that were wrong
         before count against the precision.
     """
     wrong = planted.loc[planted["planted"], "filename"]
+    if known is not None:
+        before = issues["filename"].isin(known["filename"]) & ~issues["filename"].isin(wrong)
+        issues = issues[~before]
     found = int(issues["filename"].isin(wrong).sum())
     return {
         "planted": len(wrong),

@@ -12,15 +12,13 @@ import pyarrow.parquet as pq
 
 from digitlib.errors import DigitError
 from digitlib.inputs import find_inputs
-from digitlib.stores import LocalFolder, RemoteFolder, Store, is_address, open_store
+from digitlib.stores import PICTURES, LocalFolder, RemoteFolder, Store, is_address, open_store
 
 IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "content")
 """Names that a column of encoded images goes by; Hugging Face's holds ``bytes`` and ``path`` in one."""
 
 NAME_COLUMNS = ("filename", "file_name", "file", "path", "name", "image_id", "id", "key")
 """Names that a column of file names or numbers goes by; without one, rows are named ``FILE#ROW``."""
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 ROWS = 512
 """Rows of a Parquet file that are held at a time."""
@@ -152,7 +150,14 @@ class ImageRows:
 
     def _groups(self, name: str) -> list[int]:
         """Return the rows of each row group."""
-        about = _opened(self.store, name).metadata
+        parquet = _opened(self.store, name)
+        for column in filter(None, (text.partition(".")[0] for text in self.columns)):
+            if column not in parquet.schema_arrow.names:
+                raise DigitError(
+                    f"{self.store}/{name} has no column {column!r}, as {self._files[0]} has: write both alike, or name the "
+                    "images of each by itself."
+                )
+        about = parquet.metadata
         return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
 
 

@@ -20,7 +20,7 @@ def project_root() -> Path:
         If the current folder has been removed.
     """
     if root := os.environ.get("DIGITLIB_ROOT"):
-        return Path(root)
+        return Path(root).expanduser().absolute()
     try:
         here = Path.cwd()
     except FileNotFoundError as error:

@@ -225,6 +225,12 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
     if isinstance(changes.get("image_size"), (int, list)):
         size = changes["image_size"]
         changes["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
+    for key in changes.keys() & {"train_on", "validate_on"}:
+        parts = changes[key]
+        changes[key] = (parts,) if isinstance(parts, str) else tuple(parts)
+    if "augmentation" in changes:  # who varies images otherwise still wants them from 0 to 1
+        rescale = RECIPES[name].augmentation["rescale"]
+        changes["augmentation"] = {"rescale": rescale, **changes["augmentation"]}
     if "epochs" in changes:
         changes.setdefault("min_steps", 0)  # who asks for a number of epochs gets that number
     recipe = replace(RECIPES[name], **changes)
@@ -343,6 +349,14 @@ def _check(key: str, value: Any) -> None:
         raise DigitError(f"seed is {value!r}: give a whole number below {2**32}.")
     if key == "learning_rate" and not (number and 0 < value < math.inf):
         raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
+    if key in ("train_on", "validate_on"):
+        parts = [value] if isinstance(value, str) else list(value)
+        if not parts or not set(parts) <= {"train", "validation", "test"}:
+            raise DigitError(f"{key} is {value!r}: choose from 'train', 'validation' and 'test'.")
+    if key == "augmentation":
+        from digitlib.affine import Augmentation  # with NumPy, see above
+
+        Augmentation.named(dict(value))
     if key == "image_size":
         sides = [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
         if (

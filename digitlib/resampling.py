@@ -111,7 +111,10 @@ def _look_up(images, rows, maps, fill, cval, scale, nearest, fours, out):  # typ
     h, w = images.shape[1:]
     height, width = out.shape[1:]
     right, bottom, stride = f32(w - 1), f32(h - 1), i32(w - 1)
-    slack = f32(1e-3) if fill == CONSTANT else f32(np.inf)  # positions are float32: a hair outside is inside
+    # Positions are float32: a hair outside is inside. Of an enlarged picture, so is all that its own outermost pixels cover.
+    beyond_x, beyond_y = f32(0.5) - f32(0.5) * f32(w) / f32(width), f32(0.5) - f32(0.5) * f32(h) / f32(height)
+    slack_x = max(beyond_x, f32(0)) + f32(1e-3) if fill == CONSTANT else f32(np.inf)
+    slack_y = max(beyond_y, f32(0)) + f32(1e-3) if fill == CONSTANT else f32(np.inf)
     for k in prange(len(rows)):
         n = rows[k]
         for r in range(h - 1):
@@ -128,7 +131,7 @@ def _look_up(images, rows, maps, fill, cval, scale, nearest, fours, out):  # typ
                     x, y = np.floor(x + f32(0.5)), np.floor(y + f32(0.5))
                 x, y = _folded(x, w, fill), _folded(y, h, fill)
                 inner_x, inner_y = min(max(x, f32(0)), right), min(max(y, f32(0)), bottom)
-                outside = (abs(x - inner_x) > slack) | (abs(y - inner_y) > slack)
+                outside = (abs(x - inner_x) > slack_x) | (abs(y - inner_y) > slack_y)
                 column, row = min(np.floor(inner_x), right - f32(1)), min(np.floor(inner_y), bottom - f32(1))
                 dx, dy = inner_x - column, inner_y - row
                 four = fours[k, i32(row) * stride + i32(column)]

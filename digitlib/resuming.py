@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,9 @@ from digitlib.precision import in_float32
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, told
 
+DIGITS = 16
+"""Of the hash that a backup's folder is named by."""
+
 MAKE_ROOM = "Make room and train again: it goes on after the last epoch."
 
 
@@ -26,7 +30,7 @@ def backup_folder(run: Run, recipe: Recipe) -> Path:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     if (run / "split.csv").exists():
         digest.update((run / "split.csv").read_bytes())
-    return run / "backup" / digest.hexdigest()[:16]
+    return run / "backup" / digest.hexdigest()[:DIGITS]
 
 
 def past_epochs(run: Run, recipe: Recipe) -> list[dict[str, float]]:
@@ -49,7 +53,7 @@ def past_epochs(run: Run, recipe: Recipe) -> list[dict[str, float]]:
         return []
     try:
         history = read_history(run)
-    except (ValueError, KeyError):
+    except (DigitError, ValueError, KeyError):
         return []
     rows = history[history["epoch"] <= done]
     return rows.to_dict("records") if rows["epoch"].tolist() == list(range(1, done + 1)) else []
@@ -58,6 +62,16 @@ def past_epochs(run: Run, recipe: Recipe) -> list[dict[str, float]]:
 def _last_saved(folder: Path) -> int:
     """Return the number of epochs that the newest whole backup holds."""
     return max((int(path.name) for path in folder.glob("[0-9]*")), default=0)
+
+
+def remove_backups(run: Run, but: Path | None = None) -> None:
+    """Remove what is kept of a run's unfinished trainings, and nothing that somebody else has put beside it."""
+    folder = run / "backup"
+    for kept in folder.glob("[0-9a-f]" * DIGITS):
+        if kept != but:
+            shutil.rmtree(kept, ignore_errors=True)
+    with suppress(OSError):  # it is not there, or not empty
+        folder.rmdir()
 
 
 class Backup(keras.callbacks.Callback):
@@ -84,9 +98,7 @@ class Backup(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Go on, or make room for a new beginning."""
-        for other in self.folder.parent.glob("*"):
-            if not (self.resume and other == self.folder):
-                shutil.rmtree(other, ignore_errors=True)
+        remove_backups(Run(self.folder.parents[1]), but=self.folder if self.resume else None)
         done = _last_saved(self.folder)
         if not done:
             return
@@ -110,7 +122,7 @@ class Backup(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Remove it: what is finished starts from scratch the next time, also with the same model object."""
-        shutil.rmtree(self.folder.parent, ignore_errors=True)
+        remove_backups(Run(self.folder.parents[1]))
         self.model._initial_epoch = None  # set by Keras's callback, and obeyed by any later fit
 
     def _keras(self, folder: Path) -> keras.callbacks.Callback:
@@ -163,6 +175,8 @@ class BestModel(keras.callbacks.ModelCheckpoint):
             if self.temporary.exists():
                 self.temporary.replace(self.path)
                 note_split(Run(self.path.parent))
+                # What was measured was measured of another network.
+                self.path.with_name("metrics.json").unlink(missing_ok=True)
 
 
 class Patience(keras.callbacks.EarlyStopping):

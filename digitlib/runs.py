@@ -241,9 +241,20 @@ class Run:
             ) from error
 
     def read_table(self, name: str, **dtypes: Any) -> pd.DataFrame:
-        """Return a CSV file of this run; see `read_table`."""
+        """Return a CSV file of this run; see `read_table`.
+
+        Raises
+        ------
+        DigitError
+            If it is missing, or is not as it was written.
+        """
         self.require(name)
-        return read_table(self / name, **dtypes)
+        try:
+            return read_table(self / name, **dtypes)
+        except (ValueError, KeyError) as error:
+            raise DigitError(
+                f"{shown(self / name)} is damaged ({error}): run {WRITTEN_BY.get(name, '01_data_preparation')} again."
+            ) from error
 
 
 def run_of(run_or_model: str | os.PathLike[str]) -> Run:

@@ -166,6 +166,7 @@ def _extract(archive: Path, folder: Path) -> None:
             members = packed.infolist()
             for member in members:
                 _check_member(archive, member, folder)
+                member.filename = member.filename.replace("\\", "/")  # as some packers for Windows write it
             unpacked = sum(member.file_size for member in members)
             if len(members) > MAX_ARCHIVE_FILES or unpacked > min(
                 MAX_ARCHIVE_BYTES, MAX_EXPANSION * archive.stat().st_size

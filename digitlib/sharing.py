@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from digitlib.errors import DigitError
-from digitlib.folders import holds_moved
+from digitlib.folders import holds_files
 from digitlib.runs import Run, atomic, make_folder
 
 
@@ -22,16 +22,17 @@ def share_split(prepared: Run, run: Run) -> None:
     Raises
     ------
     DigitError
-        If `prepared` has no split, images were moved into it or into `run`, or nothing can be written.
+        If `prepared` has no split, or images were moved into it; if `run` has a TRAIN/ and TEST/ of its own; or if nothing
+        can be written.
     """
     prepared.require("split.csv")
     if prepared.read_json("source.json").get("mode") == "move":
         raise DigitError(
             f"{prepared} holds the images itself: split them with mode 'copy' to share the split."
         )
-    if holds_moved(run):
+    if holds_files(run):
         raise DigitError(
-            f"{run} holds images that were moved there, and its split says where they belong: take that back with "
+            f"{run} holds TRAIN/ and TEST/, and its own split says where their images belong: take that back with "
             f"`digitlib undo {run}`, or choose another folder."
         )
     make_folder(run.folder)

@@ -98,6 +98,8 @@ def find_images(data: str | os.PathLike[str]) -> Source:
             f"{_such_as(rejected)}"
         )
     _refuse_formulas(class_names)
+    if unlabelled and next(_walk(unlabelled, root.resolve()), None) is None:
+        unlabelled = None  # an empty folder: there is nothing to name
     files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
     return Source(
         root,
@@ -144,6 +146,10 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     if not root.is_dir():
         raise DigitError(f"folder {shown(root)!r} doesn't exist: give a folder of images.")
     names = [name for name, _ in _walk(root, root.resolve())]
+    if names == [""]:
+        raise DigitError(
+            f"folder {shown(root)!r} can't be read: Permission denied. Allow it, or give another."
+        )
     if not names:
         raise DigitError(f"folder {shown(root)!r} holds no files: give a folder of images.")
     return natsorted(names)
@@ -156,14 +162,15 @@ def is_litter(name: str) -> bool:
 
 def _shape(root: Path) -> tuple[Path, dict[str, Path], Path | None]:
     """Return the folder of class folders, those of the parts that are given beside it, and the unlabelled one."""
-    folders = {child.name.lower(): child for child in _folders(root)}
+    children = _folders(root)
+    folders = {child.name.lower(): child for child in children}
     train = _named(folders, TRAIN_NAMES)
     beside = {
         part: _named(folders, names)
         for part, names in (("test", TEST_NAMES), ("validation", VALIDATION_NAMES))
     }
     unlabelled = _named(folders, UNLABELLED_NAMES)
-    if train is None and (not any([*beside.values(), unlabelled]) or len(folders) < 3):
+    if train is None and (not any([*beside.values(), unlabelled]) or len(children) < 3):
         only = _only_folder(root)
         return _shape(only) if only else (root, {}, None)
     labelled = _unwrapped(train) if train else root

@@ -15,7 +15,7 @@ from digitlib.folders import fill_folders, moved_already, place_of
 from digitlib.pixels import Reading, key_of, read_images
 from digitlib.places import check_places
 from digitlib.placing import Mode
-from digitlib.runs import Run, open_run, shown
+from digitlib.runs import Run, open_run, resolve, shown
 from digitlib.samples import as_folder
 from digitlib.sources import Source, find_images
 
@@ -81,6 +81,11 @@ def prepare(
     if moved_already(run, root, options):
         fill_folders(run)
         return run
+    if mode == "move" and root != resolve(data):
+        raise DigitError(
+            f"data {os.fspath(data)!r} is written out once, for all runs, so that its images can't be moved: choose mode "
+            "'copy', 'link' or 'none', or give a folder."
+        )
     source = find_images(root)
     check_places(source, run, mode)
     reading = read_images([str(source.root / name) for name in source.files["filename"]])
@@ -254,8 +259,9 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
     files = files.drop(index=reasons.index)
     for name in source.class_names:
         if not (files["class"] == name).any():
+            of_it = source.files.loc[reasons.index, "class"] == name
             raise DigitError(
-                f"class {name!r} in {shown(source.root)} has no file that can be read as an image: {reasons.iloc[0]}."
+                f"class {name!r} in {shown(source.root)} has no file that can be read as an image: {reasons[of_it].iloc[0]}."
             )
     return files, rejected
 

@@ -22,6 +22,9 @@ from digitlib.sources import is_litter, list_images
 DRIVERS = {"s3": '"digitlib[cluster]"', "s3a": '"digitlib[cluster]"', "gs": "gcsfs", "gcs": "gcsfs"}
 """What to install for an address; for any other, fsspec says it."""
 
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""Where these stand beside Parquet files, it is they that are meant."""
+
 WHOLE_OR_NOTHING = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory"}
 """Where a file is seen only when it is complete; elsewhere it gets its name last."""
 
@@ -37,8 +40,11 @@ def is_address(text: str | os.PathLike[str]) -> bool:
 def goes_in_parts(source: str, out: str | None) -> bool:
     """Tell whether what is asked of ``digitlib predict`` can only be done partition by partition."""
     folder = out is not None and (is_address(out) or out.endswith(("/", os.sep)))
-    rows = source.lower().endswith(".parquet") or next(resolve(source).glob("*.parquet"), None) is not None
-    return folder or is_address(source) or rows
+    if folder or is_address(source) or source.lower().endswith(".parquet"):
+        return True
+    inside = resolve(source)
+    tables = next(inside.glob("*.parquet"), None) is not None
+    return tables and not any(path.suffix.lower() in PICTURES for path in inside.iterdir())
 
 
 def open_store(address: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 import digitlib as d
+from digitlib import ingest, locking
 from digitlib.cli import main
 from digitlib.parts import predict_partition
 from digitlib.runs import Run
@@ -151,6 +154,35 @@ def test_another_job_in_the_same_folder_is_refused(place: Path, run: Run, images
     assert (out / "part-00000.parquet").read_bytes() == before
     with pytest.raises(d.DigitError, match="images holds other files"):
         d.predict_in_parts(run.folder, images / "a", images)
+
+
+def test_a_table_beside_pictures_does_not_make_parts_of_them(digits: Path) -> None:
+    (digits / "testSet" / "named.parquet").touch()
+    assert not goes_in_parts(str(digits / "testSet"), None)
+
+
+def test_parquet_files_of_other_columns_are_refused_by_name_before_any_work(root: Path, run: d.Run) -> None:
+    (root / "rows").mkdir()
+    columns = {"image": [b"x"], "filename": ["a"]}
+    pq.write_table(pa.table(columns), root / "rows" / "1.parquet")
+    pq.write_table(pa.table({"image": [b"x"]}), root / "rows" / "2.parquet")
+    with pytest.raises(d.DigitError, match=r"2.parquet has no column 'filename', as 1.parquet has"):
+        d.predict_in_parts(run.folder, root / "rows", root / "out/")
+    assert not (root / "out").exists()
+
+
+def test_two_processes_copy_an_address_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, asked = open_store("memory://scans"), []
+    store.put("1/a.png", b"one")
+    store.put("2/b.png", b"two")
+    fetch = ingest._fetch
+    monkeypatch.setattr(locking, "AGAIN_AFTER", 0.05)
+    monkeypatch.setattr(ingest, "_fetch", lambda *where: (asked.append(1), time.sleep(0.2), fetch(*where)))
+    with ThreadPoolExecutor(2) as both:
+        first, second = both.map(ingest.copy_here, ["memory://scans"] * 2)
+    assert first == second
+    assert (first / "2/b.png").read_bytes() == b"two"
+    assert len(asked) == 1
 
 
 def test_a_folder_of_parquet_files_goes_in_parts(root: Path) -> None:

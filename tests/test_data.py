@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,87 @@ def test_parts_that_are_given_are_kept(digits: Path) -> None:
     }
     shutil.rmtree(digits / "test")
     assert d.part_counts(d.prepare(digits, "runs/b")).loc["3"].tolist() == [23, 5, 6, 34]
+
+
+@pytest.mark.parametrize("mode", ["copy", "move"])
+def test_validation_images_may_be_called_as_training_images_are(digits: Path, mode: str) -> None:
+    for digit in range(10):
+        others = sorted((digits / "trainingSet" / str(digit)).iterdir())
+        (digits / "val" / str(digit)).mkdir(parents=True)
+        for other, named in zip(others[:5], others[5:], strict=False):
+            other.rename(digits / "val" / str(digit) / named.name)
+    before = fingerprint(digits)
+    run = d.prepare(digits, "runs/a", mode=mode)
+    copied = [hash for part in ("TRAIN", "TEST") for hash in fingerprint(run / part).values()]
+    assert sorted(copied) == sorted(d.read_split(run)["sha256"])
+    assert (
+        d.class_counts(run)["Train_images"].sum()
+        == d.part_counts(run)[["train", "validation"]].iloc[:-1].sum().sum()
+    )
+    assert d.undo(run) == []
+    assert fingerprint(digits) == before
+
+
+def test_another_split_is_not_put_over_copies(digits: Path) -> None:
+    run, other = d.prepare(digits, "runs/a"), d.prepare(digits, "runs/b", seed=2, mode="none")
+    before = fingerprint(run.folder)
+    with pytest.raises(d.DigitError, match="digitlib undo runs/a"):
+        d.share_split(other, run)
+    assert fingerprint(run.folder) == before
+    d.undo(run)
+    d.share_split(other, run)
+    assert d.read_split(run).equals(d.read_split(other))
+
+
+def test_what_all_runs_share_is_not_moved(digits: Path) -> None:
+    archive = shutil.make_archive(str(digits.parent / "scans"), "zip", digits)
+    with pytest.raises(d.DigitError, match=r"scans.zip.* can't be moved: choose mode 'copy'"):
+        d.prepare(archive, "runs/a", mode="move")
+    assert len(d.read_split(d.prepare(archive, "runs/a"))) == 400
+
+
+def test_an_archive_of_a_packer_for_windows(digits: Path) -> None:
+    archive = digits.parent / "scans.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted((digits / "trainingSet").rglob("*.png")):
+            name = str(path.relative_to(digits)).replace("/", "\\")
+            packed.write(path, name)
+    assert len(d.find_images(as_folder(archive)).files) == 400
+
+
+def test_classes_that_differ_by_case_do_not_make_a_class_of_the_unlabelled(digits: Path) -> None:
+    plain = digits / "trainingSet"
+    for digit, name in enumerate(("A", "a")):
+        (plain / str(digit)).rename(digits / name)
+    shutil.rmtree(plain)
+    assert d.find_images(digits).class_names == ["A", "a"]
+
+
+def test_an_empty_folder_of_unlabelled_images_is_none(digits: Path) -> None:
+    for path in (digits / "testSet").iterdir():
+        path.unlink()
+    folder, names = d.unlabelled_files(d.prepare(digits, "runs/a"))
+    assert len(names) == 80
+    assert (folder / names[0]).exists()
+
+
+@pytest.mark.parametrize(
+    "spoilt", ["", "filename;class;part\n", "filename,class,part,sha256,size\na,3,train,x,many\n"]
+)
+def test_a_damaged_split_is_named(digits: Path, spoilt: str) -> None:
+    run = d.prepare(digits, "runs/a", mode="none")
+    (run / "split.csv").write_text(spoilt)
+    with pytest.raises(d.DigitError, match=r"runs/a/split.csv is damaged .* run 01_data_preparation again"):
+        d.read_split(run)
+
+
+def test_the_top_may_be_given_relative_to_the_current_folder(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(digits.parent.parent)
+    monkeypatch.setenv("DIGITLIB_ROOT", digits.parent.name)
+    assert len(d.read_split(d.prepare("scans", "runs/a", mode="none"))) == 400
+    assert (digits.parent / "runs/a/split.csv").exists()
 
 
 @pytest.mark.parametrize(

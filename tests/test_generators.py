@@ -48,6 +48,35 @@ def test_the_same_pixels_as_keras(images: np.ndarray, fill_mode: str, alone: str
         assert on_border <= (3 / 784 if fill_mode == "constant" else 0)
 
 
+@pytest.mark.parametrize("side", [14, 20, 27])
+def test_an_enlarged_picture_has_no_frame_of_another_colour(side: int) -> None:
+    paper = np.full((1, side, side, 1), 255, np.uint8)
+    still = {name: np.full(1, name.startswith("z"), float) for name in PARAMETERS}
+    maps = maps_of(still, (28, 28), (side, side))
+    shown = resample(paper, np.array([0]), maps, (28, 28, 1), fill_mode="constant", cval=0)
+    assert (shown == 255).all()
+    moved = maps_of(still | {"tx": np.array([3.0])}, (28, 28), (side, side))
+    shown = resample(paper, np.array([0]), moved, (28, 28, 1), fill_mode="constant", cval=0)
+    assert (shown == 0).any(axis=(0, 1, 3)).sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "said"),
+    [
+        (("train", "vaildation"), {}, "no part 'vaildation'"),
+        ((), {}, r"no part \(\)"),
+        ("train", {"interpolation": "nearst"}, "interpolation is 'nearst'"),
+        ("train", {"image_size": 28}, "image_size is 28"),
+        ("train", {"seed": None}, "seed is None"),
+        ("train", {"seed": -1}, "seed is -1"),
+        ("train", {"zoom_range": (1, 2, 3)}, "zoom_range is"),
+    ],
+)
+def test_misspelt_parts_and_settings_are_named(run: d.Run, parts: object, options: dict, said: str) -> None:
+    with pytest.raises(d.DigitError, match=said):
+        d.generator_from_split(run, parts, **options)
+
+
 def test_colours_and_edges_of_pictures_of_other_shapes() -> None:
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (5, 9, 14, 3), np.uint8)

@@ -63,6 +63,15 @@ def test_planted_labels_are_found_with_what_they_should_be() -> None:
     assert (hits["label"] != hits["filename"].str[0]).all()
 
 
+def test_what_was_named_before_counts_only_where_it_was_planted() -> None:
+    planted = manifest(5).assign(planted=[True, True, False, False, False])
+    issues, known = planted.iloc[[0, 1, 2, 3]], planted.iloc[[1, 2]]
+    assert found_of_planted(planted, issues, known) == {
+        "planted": 2, "named": 3, "found": 2, "recall": 1.0, "precision": 2 / 3,
+    }  # fmt: skip
+    assert found_of_planted(planted, issues)["named"] == 4
+
+
 def test_right_labels_are_left_alone() -> None:
     sure = np.full((1000, 10), 0.01)
     sure[np.arange(1000), manifest()["class"].astype(int)] = 0.91

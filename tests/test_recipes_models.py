@@ -166,6 +166,49 @@ def test_the_network_of_the_epoch_that_the_recipe_keeps_is_on_disk(tmp_path: Pat
         np.testing.assert_array_equal(one, same)
 
 
+def test_a_new_network_has_no_accuracy_yet_and_keeps_what_is_not_its_own(root: Path) -> None:
+    from digitlib.resuming import Backup, BestModel, backup_folder
+
+    run, recipe = d.open_run("runs/a"), d.get_recipe("tiny")
+    (run / "backup" / "2025").mkdir(parents=True)
+    (run / "backup" / "2025" / "my_best_model.keras").write_text("mine")
+    (run / "metrics.json").write_text("{}")
+    earlier = backup_folder(run, d.get_recipe("fast")) / "3"
+    earlier.mkdir(parents=True)
+    model = d.build_model(recipe, DIGITS)
+    saving, backup = BestModel(run / "best_model.keras"), Backup(backup_folder(run, recipe), 1, resume=False)
+    for one in (saving, backup):
+        one.set_model(model)
+        one.on_train_begin()
+    saving.on_epoch_end(0, {"val_accuracy": 0.5})
+    backup.on_train_end()
+    assert not (run / "metrics.json").exists()
+    assert not earlier.exists()
+    assert [path.name for path in (run / "backup").rglob("*")] == ["2025", "my_best_model.keras"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train_on": "trian"}, "train_on is 'trian'"),
+        ({"validate_on": ["validation", "tset"]}, "validate_on is"),
+        ({"train_on": []}, "train_on is"),
+        ({"augmentation": {"rotation": 10}}, "did you mean rotation_range"),
+    ],
+)
+def test_what_a_recipe_is_trained_on_is_checked_before_any_work(changes: dict, said: str) -> None:
+    with pytest.raises(d.DigitError, match=said):
+        d.get_recipe("tiny", **changes)
+
+
+def test_one_part_and_a_varying_of_ones_own_are_taken(digits: Path) -> None:
+    run = d.prepare(digits, "runs/a", mode="none")
+    recipe = d.get_recipe("tiny", train_on="train", augmentation={"rotation_range": 10})
+    train, _ = d.generators_for(run, recipe)
+    assert train.samples == 280
+    assert 0.9 < train[0][0].max() <= 1
+
+
 def test_a_recipe_survives_its_file(root: Path) -> None:
     run = d.open_run("runs/a")
     recipe = d.get_recipe("seed", epochs=3, image_size=64)

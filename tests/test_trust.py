@@ -32,6 +32,19 @@ def answers() -> tuple[np.ndarray, np.ndarray]:
     return probabilities, labels
 
 
+@pytest.mark.parametrize("n", [2, 50, 3000])
+def test_limits_decline_no_more_of_the_validation_images_than_they_should(n: int) -> None:
+    from digitlib.familiarity import UNFAMILIAR, fit_familiarity, with_limits
+
+    random = np.random.default_rng(0)
+    known, drawn, other = (random.normal(at, 1, (200, 6)).astype(np.float32) for at in (0, 0, 3))
+    learned = fit_familiarity(known, np.arange(200) % 2, drawn, other, 2, seed=0)
+    new, predicted = random.normal(0, 1, (n, 6)).astype(np.float32), np.arange(n) % 2
+    declined = (~with_limits(learned, new, predicted).familiar(new, predicted)).sum()
+    assert declined <= 2 * UNFAMILIAR * n
+    assert declined > 0 or n * UNFAMILIAR < 1
+
+
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_the_temperature_that_was_put_in_is_found_again(answers, temperature: float) -> None:
     probabilities, labels = answers
