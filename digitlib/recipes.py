@@ -353,10 +353,6 @@ def _check(key: str, value: Any) -> None:
         parts = [value] if isinstance(value, str) else list(value)
         if not parts or not set(parts) <= {"train", "validation", "test"}:
             raise DigitError(f"{key} is {value!r}: choose from 'train', 'validation' and 'test'.")
-    if key == "augmentation":
-        from digitlib.affine import Augmentation  # with NumPy, see above
-
-        Augmentation.named(dict(value))
     if key == "image_size":
         sides = [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
         if (
