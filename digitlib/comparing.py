@@ -26,7 +26,7 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     Returns
     -------
     low, high : float
-        0 to 1.
+        0 to 1; just these where there are no images.
 
     Examples
     --------
@@ -34,6 +34,8 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     >>> round(low, 4), round(high, 4)
     (0.9797, 0.994)
     """
+    if not total:
+        return 0.0, 1.0
     interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 

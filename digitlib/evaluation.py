@@ -147,9 +147,7 @@ def per_class_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.Dat
     right, true, named = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     table = pd.DataFrame({"class": class_names, "images": true})
     for name, total in (("precision", named), ("recall", true), ("f1", true + named - right)):
-        bounds = [
-            wilson_interval(int(k), int(n)) if n else (0.0, 1.0) for k, n in zip(right, total, strict=True)
-        ]
+        bounds = [wilson_interval(int(k), int(n)) for k, n in zip(right, total, strict=True)]
         shares = np.column_stack([right / np.maximum(total, 1), np.array(bounds)])
         table[[name, f"{name}_low", f"{name}_high"]] = 2 * shares / (1 + shares) if name == "f1" else shares
     return table

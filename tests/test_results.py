@@ -178,6 +178,7 @@ def test_wilsons_interval_against_published_values() -> None:
     # Newcombe (1998), Statistics in Medicine 17, table I: 81 of 263.
     low, high = d.wilson_interval(81, 263)
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    assert d.wilson_interval(0, 0) == (0, 1)  # nothing is known yet
 
 
 def test_pictures_show_what_is_in_the_tables(run: Run) -> None:
