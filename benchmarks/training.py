@@ -77,7 +77,7 @@ def train(data: str, name: str, seed: int) -> dict[str, float]:
         "first_epoch": float(history["seconds"].iloc[0]),
         "epochs": len(history),
         "parameters": best.count_params(),
-        "validation_accuracy": float(history["val_accuracy"].max()),
+        "validation_accuracy": float(history["val_accuracy"].iloc[d.best_epoch(history, recipe.keep) - 1]),
         "test_accuracy": float(predictions["correct"].mean()),
         "n_test": len(predictions),
     }

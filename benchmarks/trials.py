@@ -39,12 +39,12 @@ def settings_of(name: str) -> dict[str, Any]:
     recipe = get_recipe(name)
     return {
         field: getattr(recipe, field)
-        for field in ("model", "epochs", "calm_epochs", "precision", "augmentation")
+        for field in ("model", "epochs", "weight_decay", "calm_epochs", "precision", "augmentation")
     }
 
 
 FAST, ACCURATE = settings_of("fast"), settings_of("accurate")
-SOONER = ACCURATE | {"precision": "auto"}
+TWENTY: dict[str, Any] = {"epochs": 20, "calm_epochs": 5, "augmentation": HAND_AUGMENTATION}
 
 VARIATIONS: dict[str, dict[str, Any]] = {
     "base": {},
@@ -68,8 +68,8 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "fast": FAST,
     "accurate": ACCURATE,
     "deep10": {**FAST, "model": "deep"},
-    "deep20": {**SOONER, "model": "deep", "epochs": 20},
-    "dropouts20": {**SOONER, "model": "dropouts", "epochs": 20},
+    "deep20": {**TWENTY, "model": "deep"},
+    "dropouts20": {**TWENTY, "model": "dropouts"},
 }
 
 
