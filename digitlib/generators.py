@@ -332,9 +332,8 @@ def _check_draws(seed: int, interpolation: str) -> None:
 
 
 def _check_size(image_size: Any) -> tuple[int, int]:
-    if not isinstance(image_size, Sequence):
-        raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")
-    sides = [side for side in image_size if isinstance(side, (int, np.integer)) and side > 0]
-    if len(image_size) != 2 or len(sides) != 2:
+    given = list(image_size) if isinstance(image_size, Sequence) else []
+    sides = [side for side in given if isinstance(side, (int, np.integer)) and side > 0]
+    if len(given) != 2 or len(sides) != 2:
         raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")
     return int(sides[0]), int(sides[1])

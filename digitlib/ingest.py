@@ -39,14 +39,21 @@ def copy_here(address: str) -> Path:
         return Path(store.address)
     name = store.address.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
     folder = project_root() / "data" / f"{name}-{hashlib.sha256(store.address.encode()).hexdigest()[:8]}"
-    with in_turn(Run(folder.parent)):
-        if not folder.is_dir():  # else here already, or another process has fetched it meanwhile
-            half = folder.with_name(f"{folder.name}.incomplete")
-            _fetch(store, half)
-            with told(f"Can't write {shown(folder)}", "Make room and try again."):
-                half.rename(folder)
+    if not folder.is_dir():
+        with in_turn(Run(folder.parent)):
+            _fetch_once(store, folder)
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_file() else folder
+
+
+def _fetch_once(store: RemoteFolder, folder: Path) -> None:
+    """Fetch what another process has not fetched meanwhile; the folder gets its name when it is whole."""
+    if folder.is_dir():
+        return
+    half = folder.with_name(f"{folder.name}.incomplete")
+    _fetch(store, half)
+    with told(f"Can't write {shown(folder)}", "Make room and try again."):
+        half.rename(folder)
 
 
 def _fetch(store: RemoteFolder, folder: Path) -> None:

@@ -98,6 +98,17 @@ def _folded(position, side, fill):  # type: ignore[no-untyped-def]
     return position
 
 
+@_compiled(inline="always")
+def _slack(side, shown, fill):  # type: ignore[no-untyped-def]
+    """Return how far beyond the outermost pixels' centres a position still counts as inside.
+
+    Positions are float32: a hair is. Of an enlarged picture, so is all that its own outermost pixels cover.
+    """
+    if fill != CONSTANT:
+        return f32(np.inf)
+    return max(f32(0.5) - f32(0.5) * f32(side) / f32(shown), f32(0)) + f32(1e-3)
+
+
 @_compiled(parallel=True)
 def _look_up(images, rows, maps, fill, cval, scale, nearest, fours, out):  # type: ignore[no-untyped-def]
     """Fill `out`, shape (n, height, width), from one channel of the images.
@@ -111,10 +122,7 @@ def _look_up(images, rows, maps, fill, cval, scale, nearest, fours, out):  # typ
     h, w = images.shape[1:]
     height, width = out.shape[1:]
     right, bottom, stride = f32(w - 1), f32(h - 1), i32(w - 1)
-    # Positions are float32: a hair outside is inside. Of an enlarged picture, so is all that its own outermost pixels cover.
-    beyond_x, beyond_y = f32(0.5) - f32(0.5) * f32(w) / f32(width), f32(0.5) - f32(0.5) * f32(h) / f32(height)
-    slack_x = max(beyond_x, f32(0)) + f32(1e-3) if fill == CONSTANT else f32(np.inf)
-    slack_y = max(beyond_y, f32(0)) + f32(1e-3) if fill == CONSTANT else f32(np.inf)
+    slack_x, slack_y = _slack(w, width, fill), _slack(h, height, fill)
     for k in prange(len(rows)):
         n = rows[k]
         for r in range(h - 1):

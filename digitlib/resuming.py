@@ -64,9 +64,8 @@ def _last_saved(folder: Path) -> int:
     return max((int(path.name) for path in folder.glob("[0-9]*")), default=0)
 
 
-def remove_backups(run: Run, but: Path | None = None) -> None:
-    """Remove what is kept of a run's unfinished trainings, and nothing that somebody else has put beside it."""
-    folder = run / "backup"
+def _remove_backups(folder: Path, but: Path | None = None) -> None:
+    """Remove what `folder` keeps of unfinished trainings, and nothing that somebody else has put beside it."""
     for kept in folder.glob("[0-9a-f]" * DIGITS):
         if kept != but:
             shutil.rmtree(kept, ignore_errors=True)
@@ -98,7 +97,7 @@ class Backup(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Go on, or make room for a new beginning."""
-        remove_backups(Run(self.folder.parents[1]), but=self.folder if self.resume else None)
+        _remove_backups(self.folder.parent, but=self.folder if self.resume else None)
         done = _last_saved(self.folder)
         if not done:
             return
@@ -122,7 +121,7 @@ class Backup(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Remove it: what is finished starts from scratch the next time, also with the same model object."""
-        remove_backups(Run(self.folder.parents[1]))
+        _remove_backups(self.folder.parent)
         self.model._initial_epoch = None  # set by Keras's callback, and obeyed by any later fit
 
     def _keras(self, folder: Path) -> keras.callbacks.Callback:

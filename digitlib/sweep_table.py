@@ -12,6 +12,7 @@ import pandas as pd
 
 from digitlib.cluster import Outcome
 from digitlib.errors import DigitError
+from digitlib.history import read_history
 from digitlib.recipes import Recipe, get_recipe, load_recipe
 from digitlib.runs import Run, open_run, read_table, resolve, shown, write_table
 from digitlib.sweep_space import Settings, Space
@@ -97,9 +98,10 @@ def is_unfinished(out: str | os.PathLike[str], space: Space) -> bool:
     bool
         False for a finished sweep, and for one of other runs, whose table `digitlib.sweep.run_sweep` would replace.
     """
-    if not (open_run(out) / TABLE).exists():
+    folder = open_run(out)
+    if not (folder / TABLE).exists():
         return True
-    table = read_sweep(out)
+    table = read_sweep(folder)
     asked = {settings.key for settings in space.combinations()}
     return set(table["run"]) == asked and bool((table["state"] == "waiting").any())
 
@@ -173,8 +175,7 @@ def histories_of(out: str | os.PathLike[str]) -> pd.DataFrame:
     for name, label in zip(table["run"], labels_of(table), strict=True):
         run = Run(folder / str(name))
         if (run / "history.csv").exists():
-            history = run.read_table("history.csv").astype(float).astype({"epoch": int})
-            parts.append(history.assign(run=name, label=label))
+            parts.append(read_history(run).assign(run=name, label=label))
     if not parts:
         raise DigitError(f"no run of {folder} has been trained: run `digitlib sweep` first.")
     return pd.concat(parts, ignore_index=True)

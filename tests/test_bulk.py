@@ -183,6 +183,8 @@ def test_two_processes_copy_an_address_once(root: Path, monkeypatch: pytest.Monk
     assert first == second
     assert (first / "2/b.png").read_bytes() == b"two"
     assert len(asked) == 1
+    with locking.alone(Run(first.parent)):  # another address is being copied: a finished one needs not wait
+        assert ThreadPoolExecutor(1).submit(ingest.copy_here, "memory://scans").result(timeout=30) == first
 
 
 def test_a_folder_of_parquet_files_goes_in_parts(root: Path) -> None:
