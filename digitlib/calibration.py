@@ -11,10 +11,10 @@ from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 
 SMALLEST = np.finfo(np.float32).tiny
+"""Stands for a probability of 0, whose logarithm there is not."""
 
 USUAL = 0.5
 """How far from 0 the logarithm of a temperature is expected: the standard deviation of a normal prior."""
-"""Stands for a probability of 0, whose logarithm there is not."""
 
 
 def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -125,7 +125,14 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 1
     -------
     float
         0 to 1.
+
+    Raises
+    ------
+    DigitError
+        Without any image.
     """
+    if len(confidence) == 0:
+        raise DigitError("a calibration error can't be measured without images: give at least one.")
     table = calibration_table(confidence, correct, bins)
     return float(np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["images"]))
 

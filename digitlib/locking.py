@@ -51,12 +51,16 @@ def alone(run: Run) -> Iterator[None]:
 
 @contextmanager
 def in_turn(run: Run) -> Iterator[None]:
-    """Hold the run's folder as `alone` does, once whoever holds it has ended."""
+    """Hold the run's folder as `alone` does, once whoever holds it has ended; say so when that takes waiting."""
+    told = False
     while True:
         with ExitStack() as held:
             try:
                 held.enter_context(alone(run))
             except InUse:
+                if not told:
+                    print(f"Another digitlib works in {run}: waiting until it has ended.", file=sys.stderr)
+                told = True
                 time.sleep(AGAIN_AFTER)
                 continue
             yield

@@ -234,7 +234,9 @@ def test_members_take_turns_with_the_networks_that_are_named(
     assert "model is 'smal'" in unknown.output
 
 
-def test_a_member_that_another_process_trains_is_waited_for(members: list[d.Run]) -> None:
+def test_a_member_that_another_process_trains_is_waited_for(
+    members: list[d.Run], capsys: pytest.CaptureFixture[str]
+) -> None:
     held, recipe = (
         members[0],
         replace(d.load_recipe(members[0]), augmentation=dict(d.load_recipe(members[0]).augmentation)),
@@ -247,6 +249,7 @@ def test_a_member_that_another_process_trains_is_waited_for(members: list[d.Run]
         waiting.start()
         waiting.join(3)
         assert waiting.is_alive()
+    assert capsys.readouterr().err == f"Another digitlib works in {held}: waiting until it has ended.\n"
     waiting.join(60)
     assert not waiting.is_alive()
     assert (held / "best_model.keras").stat().st_mtime_ns == before

@@ -85,6 +85,11 @@ def test_calibration_error_by_hand() -> None:
     assert d.calibration_table(np.array([0.0, 1.0]), np.array([True, True]))["images"].sum() == 2
 
 
+def test_nothing_has_no_calibration_error() -> None:
+    with pytest.raises(d.DigitError, match="can't be measured without images"):
+        d.calibration_error(np.array([]), np.array([], bool))
+
+
 def test_the_threshold_is_the_lowest_that_is_accurate_enough() -> None:
     score = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     correct = np.array([True, True, False, True, True])
