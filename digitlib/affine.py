@@ -62,12 +62,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.fill_mode not in FILL_MODES:
             raise DigitError(f"fill_mode is {self.fill_mode!r}: choose one of {', '.join(FILL_MODES)}.")
-        if not isinstance(self.zoom_range, (int, float)) and len(self.zoom_range) != 2:
-            raise DigitError(f"zoom_range is {self.zoom_range!r}: give a number below 1, or a pair above 0.")
-        low, high = _zoom_bounds(self.zoom_range)
-        if not 0 < low <= high:
+        bounds = _zoom_bounds(self.zoom_range)
+        if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
             raise DigitError(
-                f"zoom_range {self.zoom_range!r} reaches to zero or below: give a number below 1, or a pair above 0."
+                f"zoom_range is {self.zoom_range!r}: give a number below 1, or a pair above 0, the smaller first."
             )
 
     @classmethod
@@ -190,8 +188,5 @@ def _draw_shift(limit: Range, side: int, n: int, rng: np.random.Generator) -> np
     return signed * side if np.max(np.abs(values)) < 1 else signed
 
 
-def _zoom_bounds(zoom_range: Range) -> tuple[float, float]:
-    if isinstance(zoom_range, (int, float)):
-        return 1 - zoom_range, 1 + zoom_range
-    low, high = zoom_range
-    return low, high
+def _zoom_bounds(zoom_range: Range) -> tuple[float, ...]:
+    return (1 - zoom_range, 1 + zoom_range) if isinstance(zoom_range, (int, float)) else tuple(zoom_range)

@@ -222,13 +222,7 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
     for key, value in changes.items():
         if key not in known:
             raise DigitError(f"a recipe has no field {key!r}: choose from {', '.join(known)}.")
-        _check(key, value)
-    if isinstance(changes.get("image_size"), (int, list)):
-        size = changes["image_size"]
-        changes["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
-    for key in changes.keys() & {"train_on", "validate_on"}:
-        parts = changes[key]
-        changes[key] = (parts,) if isinstance(parts, str) else tuple(parts)
+        changes[key] = _checked(key, value)
     if "augmentation" in changes:  # who varies images otherwise still wants them from 0 to 1
         rescale = RECIPES[name].augmentation["rescale"]
         changes["augmentation"] = {"rescale": rescale, **changes["augmentation"]}
@@ -335,10 +329,10 @@ def load_recipe(run: Run) -> Recipe:
         ) from error
 
 
-def _check(key: str, value: Any) -> None:
-    """Refuse numbers that make no sense before any work is lost on them."""
+def _checked(key: str, value: Any) -> Any:
+    """Return a value as a recipe holds it, or refuse one that makes no sense before any work is lost on it."""
     whole = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "calm_epochs": 0, "seed": 0}
-    if key in whole and (isinstance(value, bool) or not isinstance(value, int) or value < whole[key]):
+    if key in whole and not (_is_whole(value) and value >= whole[key]):
         raise DigitError(f"{key} is {value!r}: give a whole number from {whole[key]} on.")
     if key in WORDS and value not in WORDS[key]:
         *most, last = map(repr, WORDS[key])
@@ -351,16 +345,23 @@ def _check(key: str, value: Any) -> None:
     if key == "learning_rate" and not (number and 0 < value < math.inf):
         raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
     if key in ("train_on", "validate_on"):
-        parts = [value] if isinstance(value, str) else list(value)
+        parts = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         if not parts or not set(parts) <= {"train", "validation", "test"}:
             raise DigitError(f"{key} is {value!r}: choose from 'train', 'validation' and 'test'.")
+        return parts
     if key == "image_size":
-        sides = [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
+        sides = (value, value) if _is_whole(value) else value
         if (
             not isinstance(sides, (list, tuple))
-            or not all(isinstance(side, int) and side > 0 for side in sides)
             or len(sides) != 2
+            or not all(_is_whole(side) and side > 0 for side in sides)
         ):
             raise DigitError(
                 f"image_size is {value!r}: give one side or (height, width) in pixels, such as 28."
             )
+        return tuple(sides)
+    return value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -193,6 +193,7 @@ def test_a_new_network_has_no_accuracy_yet_and_keeps_what_is_not_its_own(root: P
         ({"train_on": "trian"}, "train_on is 'trian'"),
         ({"validate_on": ["validation", "tset"]}, "validate_on is"),
         ({"train_on": []}, "train_on is"),
+        ({"train_on": 5}, "train_on is 5"),
     ],
 )
 def test_what_a_recipe_is_trained_on_is_checked_before_any_work(changes: dict, said: str) -> None:
