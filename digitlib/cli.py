@@ -22,6 +22,7 @@ from digitlib.completing import (
     script_for,
 )
 from digitlib.errors import DigitError
+from digitlib.project import project_root
 from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, SMALLEST_SIDE, get_recipe, recipes_in_turn
 
 # What else a command needs it imports itself: the first line and the shell's completions should not wait for pandas.
@@ -49,6 +50,7 @@ class _Group(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
+            project_root()  # raises before NumPy is loaded, which Python 3.13 can't do in a folder that was removed
             return super().invoke(context)
         except DigitError as error:
             click.echo(f"Error: {error}", err=True)
