@@ -123,7 +123,7 @@ def short_table(results: dict[str, Figures]) -> str:
         '"Times faster" is against the classic pipeline\'s ten epochs on the same machine, reckoned from some hundred of its '
         "steps; the first row's network is that of `fast`, trained for it in 90 steps on images as they are. Accuracies are of "
         "the 42,000 images of Kaggle's archive: the mean of three seeds on its 8,405 test images, and for answers, letters and "
-        "photos of one network of `accurate` as it was with 16 epochs. On the 5,000 of the sample they are lower. Taken on: "
+        "photos of one network. On the 5,000 of the sample they are lower. Taken on: "
     )
     return "\n".join([*lines, "", f"{said}{machine(about)}." if about else ""]).rstrip()
 
