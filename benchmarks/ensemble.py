@@ -10,19 +10,6 @@ import digitlib as d
 from benchmarks.common import comparison
 from benchmarks.trials import development_images
 
-SHORT: dict[str, Any] = {"epochs": 16, "weight_decay": 0.01, "precision": "float32", "keep": "best"}
-LONG: dict[str, Any] = {"epochs": 40, "weight_decay": 0.1, "keep": "best"}
-"""The second for networks with much dropout. `accurate` itself has been changed since they were measured."""
-
-MEMBERS: dict[str, list[tuple[str, int, dict[str, Any]]]] = {
-    "tiny": [("tiny", 0, {}), ("small", 1, {}), ("tiny", 2, {}), ("small", 3, {}), ("tiny", 4, {})],
-    "accurate": [
-        ("wide", 0, SHORT), ("deep", 1, SHORT), ("upright", 21, LONG), ("even", 23, LONG), ("wide", 4, SHORT),
-    ],
-}  # fmt: skip
-"""Of each recipe: network, what is added to the first seed, and other settings. Chosen on the development images, see
-docs/performance.md."""
-
 
 @comparison
 def main(data: str, full: bool, seed: int) -> dict[str, Any]:
@@ -34,11 +21,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     if given := os.environ.get("RUNS"):
         members = d.find_members([Path(name).absolute() for name in given.split()])
     else:
-        name = "accurate" if full else "tiny"
-        recipes = [
-            d.get_recipe(name, model=model, seed=seed + more, **changes)
-            for model, more, changes in MEMBERS[name]
-        ]
+        recipes = d.recipes_in_turn("accurate" if full else "tiny", range(seed, seed + 5))
         prepared = d.prepare(data, "runs/split", mode="none")
         members = d.train_members(prepared, "runs/members", recipes, workers=2)
     figures = development(members) if os.environ.get("MNIST") else {}
