@@ -83,7 +83,7 @@ def _draw_line(ink: np.ndarray, start: np.ndarray, end: np.ndarray) -> None:
 def _points(stroke: Sequence[Sequence[float]]) -> np.ndarray:
     """Return a stroke as an array of shape (n, 2)."""
     try:
-        points = np.asarray(stroke, dtype=float)
+        points: np.ndarray = np.asarray(stroke, dtype=float)
     except (TypeError, ValueError):
         points = np.empty(0)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all() or len(points) > MAX_POINTS:
