@@ -212,7 +212,8 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
     Raises
     ------
     DigitError
-        If Dask is not installed, nobody answers at that address, or it is encrypted and no certificate is set.
+        If Dask is not installed, nobody answers at that address, it is encrypted and no certificate is set, or workers
+        can't be started.
     """
     if not scheduler and workers < 2:
         yield Here()
@@ -232,8 +233,14 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
                     "prints, such as tcp://127.0.0.1:8786."
                 ) from error
         else:
-            cluster = distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=40
-            )
+            try:
+                cluster = distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=40
+                )
+            except RuntimeError as error:
+                raise DigitError(
+                    'workers can\'t be started: a script of your own has to call this below `if __name__ == "__main__":`, '
+                    "since each of them reads it first."
+                ) from error
             client = distributed.Client(opened.enter_context(cluster), set_as_default=False)
         yield Workers(opened.enter_context(client))

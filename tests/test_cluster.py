@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,14 @@ def test_an_encrypted_scheduler_without_certificates_gets_one_sentence() -> None
         open_workers("tls://127.0.0.1:9"),
     ):
         pass
+
+
+def test_a_script_without_a_main_part_gets_one_sentence(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text("from digitlib.cluster import open_workers\nwith open_workers(workers=2):\n    pass\n")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert (
+        'workers can\'t be started: a script of your own has to call this below `if __name__ == "__main__":`'
+        in (done.stderr.splitlines()[-1])
+    )
