@@ -233,14 +233,20 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
                     "prints, such as tcp://127.0.0.1:8786."
                 ) from error
         else:
-            try:
-                cluster = distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=40
-                )
-            except RuntimeError as error:
-                raise DigitError(
-                    'workers can\'t be started: a script of your own has to call this below `if __name__ == "__main__":`, '
-                    "since each of them reads it first."
-                ) from error
-            client = distributed.Client(opened.enter_context(cluster), set_as_default=False)
+            client = distributed.Client(opened.enter_context(_start_here(workers)), set_as_default=False)
         yield Workers(opened.enter_context(client))
+
+
+def _start_here(workers: int) -> Any:
+    """Start worker processes of one thread each on this machine."""
+    import distributed
+
+    try:
+        return distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=40
+        )
+    except RuntimeError as error:
+        raise DigitError(
+            'workers can\'t be started: a script of your own has to call this below `if __name__ == "__main__":`, '
+            "since each of them reads it first."
+        ) from error

@@ -22,7 +22,7 @@ from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.models import build_model
 from digitlib.pixels import pixels_for
 from digitlib.progress import bar
-from digitlib.recipes import Recipe
+from digitlib.recipes import Recipe, is_whole
 from digitlib.runs import Run, atomic, read_table, write_table
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import EpochBar, make_loss, make_optimizer
@@ -246,10 +246,10 @@ def _check(manifest: pd.DataFrame, folds: int, repeats: int) -> None:
         raise DigitError(
             f"class {counts.idxmin()!r} has only {counts.min()} image of its own: to judge a label, others of the class are needed."
         )
-    if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= counts.min():
+    if not is_whole(folds) or not 2 <= folds <= counts.min():
         raise DigitError(
             f"folds is {folds!r}: give a whole number from 2 to {counts.min()}, the number of images of class "
             f"{counts.idxmin()!r}."
         )
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+    if not is_whole(repeats) or repeats < 1:
         raise DigitError(f"repeats is {repeats!r}: give a whole number from 1 on.")

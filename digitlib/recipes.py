@@ -332,29 +332,28 @@ def load_recipe(run: Run) -> Recipe:
 def _checked(key: str, value: Any) -> Any:
     """Return a value as a recipe holds it, or refuse one that makes no sense before any work is lost on it."""
     whole = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "calm_epochs": 0, "seed": 0}
-    if key in whole and not (_is_whole(value) and value >= whole[key]):
+    if key in whole and not (is_whole(value) and value >= whole[key]):
         raise DigitError(f"{key} is {value!r}: give a whole number from {whole[key]} on.")
     if key in WORDS and value not in WORDS[key]:
         *most, last = map(repr, WORDS[key])
         raise DigitError(f"{key} is {value!r}: choose {', '.join(most)} or {last}.")
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if key in ("weight_decay", "label_smoothing") and not (number and 0 <= value < 1):
+    if key in ("weight_decay", "label_smoothing") and not (is_number(value) and 0 <= value < 1):
         raise DigitError(f"{key} is {value!r}: give a number from 0 up to, but not including, 1.")
     if key == "seed" and value >= 2**32:
         raise DigitError(f"seed is {value!r}: give a whole number below {2**32}.")
-    if key == "learning_rate" and not (number and 0 < value < math.inf):
+    if key == "learning_rate" and not (is_number(value) and 0 < value < math.inf):
         raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
     if key in ("train_on", "validate_on"):
-        parts = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        parts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
         if not parts or not set(parts) <= {"train", "validation", "test"}:
             raise DigitError(f"{key} is {value!r}: choose from 'train', 'validation' and 'test'.")
         return parts
     if key == "image_size":
-        sides = (value, value) if _is_whole(value) else value
+        sides = (value, value) if is_whole(value) else value
         if (
             not isinstance(sides, (list, tuple))
             or len(sides) != 2
-            or not all(_is_whole(side) and side > 0 for side in sides)
+            or not all(is_whole(side) and side > 0 for side in sides)
         ):
             raise DigitError(
                 f"image_size is {value!r}: give one side or (height, width) in pixels, such as 28."
@@ -363,5 +362,11 @@ def _checked(key: str, value: Any) -> Any:
     return value
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is a whole number, which True and False are not, though Python counts them as such."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a whole or decimal number; see `is_whole`."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from digitlib.errors import DigitError
-from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe
+from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe, is_number, is_whole
 from digitlib.runs import resolve, shown
 
 FIELDS = tuple(
@@ -281,7 +281,7 @@ def _trials(lines: Mapping[str, Any], what: str, notebooks: bool) -> int:
 
 
 def _whole(name: str, value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value) or value < 1:
         raise DigitError(f"{what}: {name} is {value!r}: give a whole number from 1 on.")
     return value
 
@@ -294,8 +294,7 @@ def _range(name: str, value: dict[str, Any], what: str) -> dict[str, Any]:
     if not {"low", "high"} <= set(value) <= RANGE:
         raise DigitError(f"{what}: {name} is no range: write it such as {example}.")
     low, high = value["low"], value["high"]
-    numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (low, high))
-    if not numbers or low >= high or (value.get("log") and low <= 0):
+    if not (is_number(low) and is_number(high)) or low >= high or (value.get("log") and low <= 0):
         raise DigitError(f"{what}: {name} goes from {low!r} to {high!r}: write a range such as {example}.")
     if value.get("log") and "step" in value:
         raise DigitError(f"{what}: {name} can't have both log and step: leave one out.")
