@@ -247,6 +247,6 @@ def _start_here(workers: int) -> Any:
         )
     except RuntimeError as error:
         raise DigitError(
-            'workers can\'t be started: a script of your own has to call this below `if __name__ == "__main__":`, '
-            "since each of them reads it first."
+            f"workers can't be started ({str(error).rstrip('.')}). If a script of your own started them, it has to do so "
+            'below `if __name__ == "__main__":`, since each of them reads it first.'
         ) from error

@@ -22,10 +22,11 @@ from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.models import build_model
 from digitlib.pixels import pixels_for
 from digitlib.progress import bar
-from digitlib.recipes import Recipe, is_whole
+from digitlib.recipes import Recipe
 from digitlib.runs import Run, atomic, read_table, write_table
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import EpochBar, make_loss, make_optimizer
+from digitlib.values import is_whole
 
 VERSION = 2
 """Raised whenever folds come out otherwise, so that kept ones are not used."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from digitlib.resampling import resample
 from digitlib.runs import Run, shown
 from digitlib.sources import find_images
 from digitlib.split import class_names_of, paths_of, read_split
+from digitlib.values import as_size, is_whole
 
 ColorMode = Literal["grayscale", "rgb"]
 CALM = 0.4
@@ -95,7 +95,7 @@ class ImageBatches(keras.utils.PyDataset):
         _check(color_mode, batch_size, class_mode, len(class_names))
         _check_draws(seed, interpolation)
         self.augmentation = Augmentation.named(augmentation)
-        self.image_size = _check_size(image_size)
+        self.image_size = as_size(image_size)
         self.color_mode, self.batch_size = color_mode, batch_size
         self.class_mode, self.shuffle, self.seed = class_mode, shuffle, seed
         self.interpolation, self.calm_from = interpolation, calm_from
@@ -259,7 +259,7 @@ def generator_from_split(run: Run, parts: str | tuple[str, ...], **options: Any)
         if part not in there:
             raise DigitError(f"the split has no part {part!r}: choose from {', '.join(there)}.")
     files = manifest[manifest["part"].isin(wanted)]
-    image_size = _check_size(options.get("image_size", (28, 28)))
+    image_size = as_size(options.get("image_size", (28, 28)))
     # The whole manifest is asked for, so that all parts share one entry of the cache.
     images, rows = pixels_for(
         lambda: paths_of(run, manifest),
@@ -292,7 +292,7 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     DigitError
         If there is no such folder, or nothing usable in it.
     """
-    source, image_size = find_images(folder), _check_size(options.get("image_size", (28, 28)))
+    source, image_size = find_images(folder), as_size(options.get("image_size", (28, 28)))
     paths = [str(source.root / name) for name in source.files["filename"]]
     reading = read_images(paths, image_size)
     files = source.files.drop(index=list(reading.rejected)).assign(
@@ -314,7 +314,7 @@ def _luminance(pixels: np.ndarray) -> np.ndarray:
 def _check(color_mode: str, batch_size: int, class_mode: ClassMode, n_classes: int) -> None:
     if color_mode not in ("grayscale", "rgb"):
         raise DigitError(f"color_mode is {color_mode!r}: choose 'grayscale' or 'rgb'.")
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+    if not is_whole(batch_size) or batch_size < 1:
         raise DigitError(f"batch_size is {batch_size!r}: give a whole number from 1 on.")
     if class_mode not in ("categorical", "sparse", "binary", None):
         raise DigitError(f"class_mode is {class_mode!r}: choose 'categorical', 'sparse', 'binary' or None.")
@@ -325,15 +325,7 @@ def _check(color_mode: str, batch_size: int, class_mode: ClassMode, n_classes: i
 
 
 def _check_draws(seed: int, interpolation: str) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise DigitError(f"seed is {seed!r}: give a whole number from 0 on.")
     if interpolation not in ("bilinear", "nearest"):
         raise DigitError(f"interpolation is {interpolation!r}: choose 'bilinear' or 'nearest'.")
-
-
-def _check_size(image_size: Any) -> tuple[int, int]:
-    given = list(image_size) if isinstance(image_size, Sequence) else []
-    sides = [side for side in given if isinstance(side, (int, np.integer)) and side > 0]
-    if len(given) != 2 or len(sides) != 2:
-        raise DigitError(f"image_size is {image_size!r}: give (height, width) in pixels, such as (28, 28).")
-    return int(sides[0]), int(sides[1])

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from digitlib.errors import DigitError
+from digitlib.values import as_size, is_number, is_whole
 
 if TYPE_CHECKING:
     from digitlib.runs import Run
@@ -349,24 +350,7 @@ def _checked(key: str, value: Any) -> Any:
             raise DigitError(f"{key} is {value!r}: choose from 'train', 'validation' and 'test'.")
         return parts
     if key == "image_size":
-        sides = (value, value) if is_whole(value) else value
-        if (
-            not isinstance(sides, (list, tuple))
-            or len(sides) != 2
-            or not all(is_whole(side) and side > 0 for side in sides)
-        ):
-            raise DigitError(
-                f"image_size is {value!r}: give one side or (height, width) in pixels, such as 28."
-            )
-        return tuple(sides)
-    return value
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number, which True and False are not, though Python counts them as such."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a value is a whole or decimal number; see `is_whole`."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return as_size(value)
+    if key in whole:
+        return int(value)  # NumPy's can't be written to recipe.json
+    return float(value) if is_number(value) else value

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from digitlib.errors import DigitError
+from digitlib.values import is_number
 
 
 def coverage_table(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def threshold_for(score: np.ndarray, correct: np.ndarray, wanted_accuracy: float
     DigitError
         If the accuracy is no share, or there is no image.
     """
-    if not (isinstance(wanted_accuracy, (int, float)) and 0 < wanted_accuracy < 1):
+    if not (is_number(wanted_accuracy) and 0 < wanted_accuracy < 1):
         raise DigitError(f"wanted_accuracy is {wanted_accuracy!r}: give a share below 1, such as 0.999.")
     if len(score) == 0:
         raise DigitError("a threshold can't be chosen without validation images: give the split some.")
@@ -80,7 +81,14 @@ def declined_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     pandas.DataFrame
         Index: the kinds. ``pictures`` (how many), and shares from 0 to 1: ``declined``, ``unfamiliar``, and
         ``raw confidence above 90 %``.
+
+    Raises
+    ------
+    DigitError
+        If nothing was judged.
     """
+    if not judged:
+        raise DigitError("nothing was judged: give `judged` the pictures of one kind at least.")
     rows = {
         kind: {
             "pictures": len(table),

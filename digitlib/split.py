@@ -18,6 +18,7 @@ from digitlib.placing import Mode
 from digitlib.runs import Run, open_run, resolve, shown
 from digitlib.samples import as_folder
 from digitlib.sources import Source, find_images
+from digitlib.values import is_number, is_whole
 
 PARTS = ("train", "validation", "test")
 
@@ -69,6 +70,8 @@ def prepare(
         If the data can't be split this way; nothing has been written then.
     """
     _check_options(test_size, validation_size, seed, mode, assign)
+    # NumPy's numbers can't be written to source.json
+    test_size, validation_size, seed = float(test_size), float(validation_size), int(seed)
     root = as_folder(data)
     run = open_run(run_dir)
     options = {
@@ -267,10 +270,10 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def _check_options(test_size: float, validation_size: float, seed: int, mode: str, assign: str) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if not is_whole(seed) or not 0 <= seed < 2**32:
         raise DigitError(f"seed is {seed!r}: give a whole number from 0 to {2**32 - 1}.")
     for name, value in (("test_size", test_size), ("validation_size", validation_size)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        if not is_number(value) or not 0 < value < 1:
             raise DigitError(f"{name} is {value!r}: give a share between 0 and 1, such as 0.2.")
     for option, choice, choices in (
         ("mode", mode, ("copy", "link", "move", "none")),

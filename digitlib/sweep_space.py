@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from digitlib.errors import DigitError
-from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe, is_number, is_whole
+from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe
 from digitlib.runs import resolve, shown
+from digitlib.values import is_number, is_whole
 
 FIELDS = tuple(
     item.name

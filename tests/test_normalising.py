@@ -71,13 +71,15 @@ def test_the_network_behind_it_survives_its_file_and_an_ensemble(
     network = d.build_model(recipe, list("0123456789"))
     assert network.layers[0].compute_dtype == "float32"
     plain = keras.Sequential([keras.Input((28, 28, 1)), *in_float32(network).layers[1:]])
-    expected = plain.predict(np.asarray(d.Normalised(upright=True)(pictures)), verbose=0)
+    expected = np.asarray(
+        plain(d.Normalised(upright=True)(pictures))
+    )  # called, since predict compiles each anew
     in_float32(network).save(tmp_path / "network.keras")
     again = load_model(tmp_path / "network.keras")
-    np.testing.assert_allclose(again.predict(pictures, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(again(pictures), expected, atol=1e-5)
     joined = d.join_networks([again, plain], (28, 28, 1))
-    both = (expected + plain.predict(pictures, verbose=0)) / 2
-    np.testing.assert_allclose(joined.predict(pictures, verbose=0), both, atol=1e-5)
+    both = (expected + np.asarray(plain(pictures))) / 2
+    np.testing.assert_allclose(joined(pictures), both, atol=1e-5)
 
 
 def test_the_layer_is_written_with_its_settings() -> None:

@@ -217,6 +217,17 @@ def test_a_recipe_survives_its_file(root: Path) -> None:
     assert again == recipe
 
 
+def test_numpys_numbers_are_numbers(digits: Path) -> None:
+    """As of `for seed in np.arange(5)`: written to a run's files, and read again."""
+    run = d.prepare(digits, "runs/a", mode="none", seed=np.int64(3), test_size=np.float32(0.25))
+    assert run.read_json("source.json")["seed"] == 3
+    recipe = d.get_recipe("tiny", seed=np.int64(3), image_size=np.int64(20), learning_rate=np.float32(0.5))
+    d.save_recipe(run, recipe)
+    assert d.load_recipe(run) == d.get_recipe("tiny", seed=3, image_size=20, learning_rate=0.5)
+    train, _ = d.generators_for(run, recipe)
+    assert train.samples == 270
+
+
 @pytest.mark.parametrize(
     ("name", "notebook"), [("split.csv", "01"), ("best_model.keras", "05"), ("metrics.json", "06")]
 )

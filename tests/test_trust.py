@@ -106,6 +106,20 @@ def test_equal_scores_are_answered_together() -> None:
     assert d.threshold_for(score, correct, 0.9) == 0.9
 
 
+def test_what_is_declined_of_each_kind_is_counted() -> None:
+    judged = pd.DataFrame(
+        {
+            "answered": [True, False, False, False],
+            "familiar": [True, True, False, False],
+            "raw_confidence": [0.99, 0.95, 0.5, 0.9],
+        }
+    )
+    table = d.declined_table({"letters": judged})
+    assert table.loc["letters"].tolist() == [4, 0.75, 0.5, 0.5]
+    with pytest.raises(d.DigitError, match="one kind at least"):
+        d.declined_table({})
+
+
 def test_nothing_is_answered_if_even_the_surest_answer_is_wrong() -> None:
     score = np.array([0.9, 0.8])
     assert d.threshold_for(score, np.array([False, True]), 0.9) > 0.9
