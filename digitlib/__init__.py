@@ -115,7 +115,7 @@ _HOME = {
     "sweep_space": ["check_space", "read_space"],
     "sweep_table": ["best_run", "frontier", "histories_of", "is_unfinished", "read_sweep", "recipe_code"],
     "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
-    "members": ["find_members", "rotated", "train_members"],
+    "members": ["find_members", "gather_members", "rotated", "train_members"],
     "normalising": ["Normalised"],
     "views": ["MeanOfViews", "Views"],
     "joining": ["join_networks"],

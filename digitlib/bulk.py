@@ -137,7 +137,7 @@ def predict_to_parts(
 def _clear(store: Store) -> None:
     """Remove what a killed writer left; younger files may be in use."""
     if isinstance(store, LocalFolder):
-        for path in store.folder.glob(".tmp-*"):
+        for path in store.folder.glob(".tmp-????????.parquet"):  # as `atomic` names them
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > 60:
                     path.unlink()

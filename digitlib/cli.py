@@ -292,7 +292,13 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 @main.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--out", default="runs/ensemble", show_default=True, help="The ensemble's folder.")
-@click.option("--train", "n", default=0, help="Train so many members first, with seeds 1, 2, 3 ...")
+@click.option(
+    "--train",
+    "n",
+    default=0,
+    type=click.IntRange(0),
+    help="Train so many members first, with seeds 1, 2, 3 ...",
+)
 @click.option("--recipe", default="accurate", show_default=True, help="What to train them with.")
 @click.option(
     "--model",
@@ -339,13 +345,9 @@ def ensemble(
     elif len(runs) == 0:
         raise DigitError("name the runs to join, or train some with --train 5.")
     from digitlib.ensembles import ensemble_lines, make_ensemble
-    from digitlib.members import find_members, train_members
-    from digitlib.split import prepare
+    from digitlib.members import gather_members
 
-    members = find_members(runs)
-    if n:
-        prepared = prepare(data, Path(out) / "split", mode="none")
-        members += train_members(prepared, Path(out) / "members", recipes, rotate=rotate, **where)
+    members = gather_members(runs, out, recipes, data, rotate=rotate, **where)
     click.echo("\n".join(ensemble_lines(make_ensemble(members, out, views=views))))
     click.echo(f"\n{shown(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
 

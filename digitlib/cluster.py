@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -62,6 +64,10 @@ class Outcome:
             return self.value
         if isinstance(self.error, DigitError):
             raise self.error
+        if type(self.error).__name__ == "FutureCancelledError":  # Dask's, which need not be installed
+            raise DigitError(
+                f"{self.key} is not done, since the scheduler ended: start it again, and give the same command again."
+            ) from self.error
         raise DigitError(f"{self.key} failed: {type(self.error).__name__}: {self.error}") from self.error
 
 
@@ -226,6 +232,8 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
         if scheduler:
             _check_certificates(scheduler)
             try:
+                with ThreadPoolExecutor(1) as aside:  # Jupyter has a loop of its own in this thread
+                    aside.submit(asyncio.run, _answer(scheduler)).result()
                 client = distributed.Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
             except (OSError, ValueError, ImportError) as error:
                 raise DigitError(
@@ -234,7 +242,23 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
                 ) from error
         else:
             client = distributed.Client(opened.enter_context(_start_here(workers)), set_as_default=False)
-        yield Workers(opened.enter_context(client))
+        connected = Workers(opened.enter_context(client))
+        if not connected.size:
+            print(
+                f"No worker has joined {scheduler} yet: start some with `dask worker {scheduler}`.",
+                file=sys.stderr,
+            )
+        yield connected
+
+
+async def _answer(scheduler: str) -> None:
+    """Find out whether a scheduler answers: a client waits without end for what speaks otherwise, such as its dashboard."""
+    from distributed.comm.core import connect
+    from distributed.security import Security
+
+    how = Security().get_connection_args("client")
+    connection = await asyncio.wait_for(connect(scheduler, timeout=ANSWERS_WITHIN, **how), ANSWERS_WITHIN)
+    await connection.close()
 
 
 def _start_here(workers: int) -> Any:

@@ -17,13 +17,14 @@ from sklearn.model_selection import StratifiedKFold
 from digitlib.backend import keras
 from digitlib.cluster import Task, open_workers
 from digitlib.errors import DigitError
+from digitlib.evaluation import answers_of
 from digitlib.generators import ImageBatches
 from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.models import build_model
 from digitlib.pixels import pixels_for
 from digitlib.progress import bar
 from digitlib.recipes import Recipe
-from digitlib.runs import Run, atomic, read_table, write_table
+from digitlib.runs import Run, atomic, read_table, shown, write_table
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import EpochBar, make_loss, make_optimizer
 from digitlib.values import is_whole
@@ -110,15 +111,16 @@ def cross_validate(
     """
     own = manifest is None
     manifest = read_split(run) if manifest is None else manifest
-    _check(manifest, folds, repeats)
+    _check(manifest, recipe, folds, repeats)
     key = _key(recipe, manifest, folds, repeats)
-    if kept := load_held_out(run / "held_out.npz", key):
+    kept_in = run / ("held_out.npz" if own else "held_out_given.npz")
+    if kept := load_held_out(kept_in, key):
         return kept
     place = run / "held_out" / key
     write_table(place / "manifest.csv", manifest)
     plain = replace(recipe, augmentation=dict(recipe.augmentation))  # a read-only mapping can't be sent
     tasks: list[Task] = [
-        (f"{run}-{key}-{repeat}-{fold}", (str(run.folder), str(place), plain, folds, repeat, fold))
+        (f"{place}-{repeat}-{fold}", (str(run.folder), str(place), plain, folds, repeat, fold))
         for repeat in range(repeats)
         for fold in range(folds)
     ]
@@ -130,8 +132,7 @@ def cross_validate(
             outcome.result()
             shown.update()
     done = _joined(place, manifest, len(class_names_of(run)), recipe, folds, repeats)
-    if own:
-        save_held_out(run / "held_out.npz", done, key)
+    save_held_out(kept_in, done, key)
     shutil.rmtree(place, ignore_errors=True)
     return done
 
@@ -184,6 +185,11 @@ def _joined(
     number = np.zeros((repeats, len(manifest)), np.int16)
     for repeat in range(repeats):
         for fold, (_, held) in enumerate(_folds(manifest, folds, recipe.seed + repeat)):
+            if not _file(place, repeat, fold).exists():
+                raise DigitError(
+                    f"what a worker said of fold {fold + 1} is not in {shown(place)}: give a run_dir that all workers reach "
+                    "under the same name."
+                )
             said[repeat, held], number[repeat, held] = np.load(_file(place, repeat, fold)), fold
     return HeldOut(said, number)
 
@@ -221,8 +227,7 @@ def _said(
     """Return a network's probabilities of some images, in order."""
     options = {"batch_size": 256, "rescale": recipe.augmentation["rescale"], "shuffle": False}
     batches = _batches(images, rows, files, class_names, recipe, options)
-    # model.predict would be traced anew for each of these networks, which takes longer than the answer.
-    return np.concatenate([model(batches[place][0], training=False) for place in range(len(batches))])
+    return answers_of(model, batches, "Naming the fold")
 
 
 def _batches(
@@ -237,7 +242,7 @@ def _batches(
     return ImageBatches(images, rows, files, class_names, image_size=size, color_mode=color_mode, **options)
 
 
-def _check(manifest: pd.DataFrame, folds: int, repeats: int) -> None:
+def _check(manifest: pd.DataFrame, recipe: Recipe, folds: int, repeats: int) -> None:
     counts = (
         manifest.drop_duplicates("sha256")["class"]
         .value_counts()
@@ -254,3 +259,7 @@ def _check(manifest: pd.DataFrame, folds: int, repeats: int) -> None:
         )
     if not is_whole(repeats) or repeats < 1:
         raise DigitError(f"repeats is {repeats!r}: give a whole number from 1 on.")
+    if recipe.seed + repeats > 2**32:
+        raise DigitError(
+            f"seed is {recipe.seed!r}: with {repeats} repeats, give a whole number up to {2**32 - repeats}."
+        )

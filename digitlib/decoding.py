@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import joblib
 import numpy as np
 import simplejpeg
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import BrokenProcessPool
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from digitlib.errors import DigitError
 
 ColorMode = Literal["grayscale", "rgb", "native"]
 
 MAX_PIXELS = 50_000_000
 """Larger images are rejected: no scan of one digit needs them, and a crafted file could fill the memory."""
+
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 PARALLEL_FROM = 4_000
 """With fewer files, starting worker processes costs more than they save."""
@@ -164,6 +170,20 @@ def _is_grey(picture: Image.Image) -> bool:
     return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
 
 
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a file; a pipe, which could be waited for endlessly, is refused as a folder is.
+
+    Raises
+    ------
+    OSError
+        If it can't be read.
+    """
+    with open(os.open(path, READING), "rb", buffering=0) as file:  # noqa: PTH123 - a buffer takes three times as long
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return file.read()
+
+
 def read_file(
     path: str | os.PathLike[str],
     color_mode: ColorMode = "native",
@@ -173,7 +193,7 @@ def read_file(
 ) -> Decoded:
     """Read, hash and decode one file; whatever is wrong with it ends up in `Decoded.reason`."""
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         return unread(error)
     result = decoded(data, color_mode, image_size, keep_up_to)
@@ -252,6 +272,11 @@ def read_files(
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise DigitError(
+            "a process that decodes images was ended from outside, most likely for want of memory: close other programs, "
+            "and give the same command again."
+        ) from error
     finally:
         for future in pending:
             future.cancel()
@@ -261,7 +286,7 @@ def hash_files(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield sha256 and length of each file, ``("", 0)`` for one that can't be read."""
     for path in paths:
         try:
-            data = Path(path).read_bytes()
+            data = read_bytes(path)
         except OSError:
             yield "", 0
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,12 @@ import pandas as pd
 from digitlib.backend import keras
 from digitlib.comparing import mcnemar, wilson_interval
 from digitlib.errors import DigitError
-from digitlib.evaluation import load_best_model
+from digitlib.evaluation import answers_of, load_best_model
+from digitlib.folders import holds_files
 from digitlib.history import note_split, read_history
 from digitlib.joining import join_networks
 from digitlib.locking import in_turn
-from digitlib.progress import bar, progress
+from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe, save_recipe
 from digitlib.runs import Run, atomic, open_run, write_json, write_table
 from digitlib.sharing import share_split
@@ -166,7 +167,7 @@ def _metrics(
 def _said(network: keras.Model, run: Run, recipe: Recipe, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a network's probabilities of a part's images, and their labels, by file name: the same order for all."""
     images = plain_generator(run, recipe, part)
-    said = network.predict(images, verbose=0, callbacks=[_PredictBar(part)])
+    said = answers_of(network, images, f"Naming {part} images")
     order = np.argsort(images.filenames)
     return said[order], images.classes[order]
 
@@ -175,49 +176,45 @@ def _right(said: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return said.argmax(axis=1) == labels
 
 
-class _PredictBar(keras.callbacks.Callback):
-    """Show how far a prediction is: many networks and views take their time.
+def check_kinds(out: Run, recipes: Mapping[str, Recipe]) -> None:
+    """Refuse members that no ensemble can be made of, which shows before they are trained.
 
     Parameters
     ----------
-    part : str
-        Of the split.
+    out : Run
+        Where the ensemble will be.
+    recipes : mapping of str to Recipe
+        Each member's name and recipe.
+
+    Raises
+    ------
+    DigitError
+        Naming the member or folder, and the way out.
     """
-
-    def __init__(self, part: str) -> None:
-        super().__init__()
-        self.part = part
-
-    def on_predict_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Begin a bar."""
-        self._bar = bar(self.params["steps"], f"Naming {self.part} images", unit="step")
-
-    def on_predict_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Go one step on."""
-        self._bar.update()
-
-    def on_predict_end(self, logs: dict[str, float] | None = None) -> None:
-        """Take the bar away."""
-        self._bar.close()
+    if len(recipes) < 2:
+        raise DigitError(
+            f"an ensemble needs two members or more, not {len(recipes)}: name more trained runs."
+        )
+    if (out / "recipe.json").exists() and load_recipe(out).model != "ensemble":
+        raise DigitError(f"{out} holds a network of its own: give the ensemble another folder with --out.")
+    if holds_files(out):
+        raise DigitError(f"{out} holds TRAIN/ and TEST/: give the ensemble another folder with --out.")
+    for name, recipe in recipes.items():
+        if recipe.model == "ensemble":
+            raise DigitError(f"{name} is an ensemble itself: name the runs that it was made of.")
+        if "validation" in recipe.train_on:
+            raise DigitError(
+                f"{name} is trained on the validation images too, by which members are compared: train members with "
+                "another recipe."
+            )
 
 
 def _check(members: Sequence[Run], out: Run) -> None:
     """Refuse members that can't be compared or joined, before anything is written."""
-    if len(members) < 2:
-        raise DigitError(
-            f"an ensemble needs two members or more, not {len(members)}: name more trained runs."
-        )
     if out.folder in [member.folder for member in members]:
         raise DigitError(f"{out} is a member itself: give the ensemble another folder with --out.")
-    if (out / "recipe.json").exists() and load_recipe(out).model != "ensemble":
-        raise DigitError(f"{out} holds a network of its own: give the ensemble another folder with --out.")
     recipes = [load_recipe(member) for member in members]
-    for member, recipe in zip(members, recipes, strict=True):
-        if "validation" in recipe.train_on:
-            raise DigitError(
-                f"{member} was trained on the validation images too, by which members are compared: train members with "
-                "another recipe."
-            )
+    check_kinds(out, dict(zip(map(str, members), recipes, strict=True)))
     first, one = members[0], recipes[0]
     test, names = _part(first, ("test",)), class_names_of(first)
     for member, other in zip(members[1:], recipes[1:], strict=True):

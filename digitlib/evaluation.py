@@ -16,6 +16,7 @@ from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
 from digitlib.history import best_epoch, check_split, read_history
+from digitlib.progress import progress
 from digitlib.recipes import Recipe
 from digitlib.runs import Run, shown, write_json
 from digitlib.split import read_split
@@ -101,6 +102,29 @@ def predict_generator(model: keras.Model, generator: ImageBatches) -> pd.DataFra
         }
     )
     return table.assign(correct=table["true"] == table["predicted"])
+
+
+def answers_of(model: keras.Model, generator: ImageBatches, what: str) -> np.ndarray:
+    """Return a network's probabilities of all images of a generator, where many networks are asked for little each.
+
+    ``model.predict`` would compile each of them anew, which takes longer than its answers, and TensorFlow would warn.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Trained.
+    generator : ImageBatches
+        Unshuffled.
+    what : str
+        What is going on, for the bar.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (images, classes), in the order of ``generator.filenames``.
+    """
+    places = progress(range(len(generator)), len(generator), what, "step")
+    return np.concatenate([np.asarray(model(generator[place][0], training=False)) for place in places])
 
 
 def confusion_table(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import glob
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -129,10 +130,14 @@ def _of_pattern(pattern: str) -> tuple[Path, list[str]]:
     parts = Path(pattern).parts
     magic = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     folder, rest = resolve(Path(*parts[:magic])), os.path.join(*parts[magic:])  # noqa: PTH118 - a pattern is no path
+    linked = lru_cache(None)(Path.is_symlink)
     names = [
         Path(name).as_posix()
         for name in glob.iglob(rest, root_dir=folder, recursive=True)  # noqa: PTH207 - takes what a shell does
-        if (folder / name).is_file() and not any(is_litter(part) for part in Path(name).parts if part != "..")
+        if (folder / name).is_file()
+        and not any(is_litter(part) for part in Path(name).parts if part != "..")
+        # As in a shell, ** follows no links, which may go in circles.
+        and not ("**" in rest and any(linked(folder / above) for above in list(Path(name).parents)[:-1]))
     ]
     if not names:
         raise DigitError(f"no file matches {pattern!r}: relative patterns start from {shown(folder)!r}.")

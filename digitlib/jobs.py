@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import pyarrow.parquet as pq
 
 from digitlib.errors import DigitError
 from digitlib.history import check_split
+from digitlib.inputs import LISTS
+from digitlib.locking import in_turn
 from digitlib.partitions import Images, find_partitioned
 from digitlib.recipes import load_recipe
 from digitlib.runs import Run, resolve, shown
 from digitlib.split import class_names_of
-from digitlib.stores import Store, is_address
+from digitlib.stores import LocalFolder, Store, is_address
 
 JOB, MANIFEST, MODEL = "_job/job.json", "_job/manifest.parquet", "_job/best_model.keras"
 """What a job keeps beside its parts; readers of Parquet pass over names that begin with ``_``."""
@@ -128,10 +131,12 @@ def settle(
         MANIFEST: manifest,
         **judging,
     }
-    for name, content in (
-        contents | {JOB: _json(asdict(job))}
-    ).items():  # the job last: with it, it counts as settled
-        store.put(name, content)
+    with in_turn(Run(store.folder)) if isinstance(store, LocalFolder) else nullcontext():
+        if (known := store.get(JOB)) is not None:  # another command has begun here meanwhile
+            return _same(store, known, wanted)
+        for name, content in contents.items():
+            store.put(name, content)
+        store.put(JOB, _json(asdict(job)))  # last: with it, the job counts as settled
     return job
 
 
@@ -158,7 +163,15 @@ def _judging(run_or_model: str | os.PathLike[str], run: Run) -> dict[str, bytes]
 def _written(source: str | os.PathLike[str]) -> str:
     """Return a source as it is written from anywhere."""
     text = os.fspath(source).removeprefix("file://")
-    return text.rstrip("/") if is_address(text) or text.startswith("@") else str(resolve(text))
+    if is_address(text):
+        return text.rstrip("/")
+    path = resolve(text)
+    if text.startswith("@") and not path.exists():
+        path = resolve(text[1:])
+    elif path.suffix.lower() not in LISTS:
+        return str(path)
+    # Another list of the same name is another source.
+    return f"{path}, sha256 {_sha256(path.read_bytes())[:12]}" if path.is_file() else str(path)
 
 
 def _sha256(content: bytes) -> str:
@@ -171,26 +184,41 @@ def _json(content: dict[str, Any]) -> bytes:
 
 def _same(store: Store, known: bytes, wanted: dict[str, Any]) -> Job:
     """Return the job kept in `store`, unless it is another than the one wanted."""
-    kept = json.loads(known)
+    kept = asdict(job_of(store, known))
     for name, what in (
         ("source", "SOURCE"),
         ("model_sha256", "network"),
         ("partition_size", "--partition-size"),
         ("trust_sha256", "--trust"),
     ):
-        if kept.setdefault(name, "") != wanted[name]:
+        if kept[name] != wanted[name]:
             was = "" if name.endswith("sha256") else f" ({kept[name]})"
             raise DigitError(
                 f"{store} holds the parts of another {what}{was}: choose a new folder, or give the same."
             )
-    return job_of(known)
+    return job_of(store, known)
 
 
-def job_of(content: bytes) -> Job:
+def job_of(store: Store, content: bytes) -> Job:
     """Return the job in the content of ``job.json``."""
-    kept = json.loads(content)
-    kept["columns"] = tuple(kept["columns"])
-    return Job(**kept)
+    try:
+        kept = json.loads(content)
+        return Job(**kept | {"columns": tuple(kept["columns"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(store, JOB) from error
+
+
+def kept_whole(store: Store, name: str, sha256: str) -> bytes:
+    """Return what a job keeps, once it is as it was kept."""
+    content = store.get(name)
+    if content is None or _sha256(content) != sha256:
+        raise damaged(store, name)
+    return content
+
+
+def damaged(store: Store, name: str) -> DigitError:
+    """Return the sentence for a file of a job that is gone or another."""
+    return DigitError(f"{store}/{name} is damaged or gone, so that the job can't go on: choose a new --out.")
 
 
 def _manifest(images: Images, size: int) -> tuple[int, int, bytes]:

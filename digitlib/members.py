@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,13 @@ from natsort import natsorted
 from sklearn.model_selection import StratifiedKFold
 
 from digitlib.cluster import Task, open_workers
+from digitlib.ensembles import check_kinds
 from digitlib.errors import DigitError
 from digitlib.locking import in_turn
 from digitlib.progress import bar
 from digitlib.recipes import Recipe, load_recipe
 from digitlib.runs import Run, make_folder, open_run, write_table
-from digitlib.sharing import share_split
+from digitlib.sharing import share_split, split_once
 from digitlib.split import read_split
 from digitlib.unattended import evaluate_run, train_run
 
@@ -52,6 +54,51 @@ def find_members(places: Sequence[str | os.PathLike[str]]) -> list[Run]:
             run.require("split.csv", "recipe.json", "best_model.keras")
             found.setdefault(run.folder, run)
     return list(found.values())
+
+
+def gather_members(
+    places: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    recipes: Sequence[Recipe] = (),
+    data: str = "sample",
+    **options: Any,
+) -> list[Run]:
+    """Return the members that an ensemble is asked to have, found or trained in ``out/members``.
+
+    Parameters
+    ----------
+    places
+        See `find_members`.
+    out : str or path-like
+        The ensemble's folder.
+    recipes : sequence of Recipe
+        Of the members to train.
+    data : str
+        What to train them on, see `digitlib.split.prepare`.
+    **options
+        See `train_members`.
+
+    Returns
+    -------
+    list of Run
+        Each once.
+
+    Raises
+    ------
+    DigitError
+        If no ensemble can be made of them, as far as that shows before the training; if `out` has members of other data;
+        and as of `find_members` and `train_members`.
+    """
+    members = {run.folder: run for run in find_members(places)}
+    place = open_run(Path(out) / "members")
+    wanted = {str(place / f"{one.name}-{one.seed}"): one for one in recipes}
+    check_kinds(open_run(out), {str(run.folder): load_recipe(run) for run in members.values()} | wanted)
+    if recipes:
+        with in_turn(place):  # what another command trains there is of the same data, or its split would go
+            prepared = split_once(data, open_run(Path(out) / "split"))
+            trained = train_members(prepared, place.folder, recipes, **options)
+        members |= {run.folder: run for run in trained}
+    return list(members.values())
 
 
 def train_members(
@@ -150,12 +197,13 @@ def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
     pandas.DataFrame
         A copy with another column ``part``.
     """
-    rest = np.flatnonzero(split["part"] != "test")
-    number = max(2, round(len(rest) / max(1, int((split["part"] == "validation").sum()))))
-    cuts = StratifiedKFold(number, shuffle=True, random_state=0).split(rest, split["class"].iloc[rest])
-    _, held = list(cuts)[turn % number]
-    parts = split["part"].to_numpy(object, copy=True)
-    parts[rest], parts[rest[held]] = "train", "validation"
+    rest = split[split["part"] != "test"]
+    number = max(2, round(len(rest) / max(1, int((rest["part"] == "validation").sum()))))
+    content, classes = pd.factorize(rest["sha256"])[0], rest.drop_duplicates("sha256")["class"]
+    cuts = StratifiedKFold(number, shuffle=True, random_state=0).split(classes, classes)
+    _, held = list(cuts)[turn % number]  # copies go together, or a network would be judged on what it knows
+    parts = split["part"].copy()
+    parts[rest.index] = np.where(np.isin(content, held), "validation", "train")
     return split.assign(part=parts)
 
 

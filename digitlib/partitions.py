@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from digitlib.errors import DigitError
 from digitlib.inputs import find_inputs
-from digitlib.stores import PICTURES, LocalFolder, RemoteFolder, Store, is_address, open_store
+from digitlib.stores import LocalFolder, RemoteFolder, Store, is_address, only_tables, open_store
 
 IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "content")
 """Names that a column of encoded images goes by; Hugging Face's holds ``bytes`` and ``path`` in one."""
@@ -20,8 +20,10 @@ IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "
 NAME_COLUMNS = ("filename", "file_name", "file", "path", "name", "image_id", "id", "key")
 """Names that a column of file names or numbers goes by; without one, rows are named ``FILE#ROW``."""
 
-ROWS = 512
-"""Rows of a Parquet file that are held at a time."""
+ROWS, ROW_BYTES = 512, 32_000_000
+"""Rows of a Parquet file, and about how many bytes, that are held at a time."""
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 
 FOOTERS_AT_ONCE = 16
 
@@ -64,7 +66,15 @@ class ImageFiles:
     def items(self, partition: pa.Table) -> Iterator[Item]:
         """Yield each image's name and content, or why it can't be read."""
         names = self.names(partition)
-        yield from zip(names, self.store.read(names, partition["size"].to_pylist()), strict=True)
+        failed: list[OSError] = []
+        for name, content in zip(names, self.store.read(names, partition["size"].to_pylist()), strict=True):
+            failed += [content] if isinstance(content, OSError) else []
+            yield name, content
+        if len(failed) == len(names) > 1:
+            raise DigitError(
+                f"none of {len(names):,} images, from {names[0]} on, can be read in {self.store} "
+                f"({failed[0].strerror or type(failed[0]).__name__}): see to it, and give the same command again."
+            )
 
 
 class ImageRows:
@@ -87,10 +97,12 @@ class ImageRows:
         """Yield partitions of at least `size` images, in order; a row group is not divided."""
         pieces: list[dict[str, Any]] = []
         held = 0
+        self._kind = _opened(self.store, self._files[0]).schema_arrow.field(self.columns[0])
         with ThreadPoolExecutor(FOOTERS_AT_ONCE) as together:
             for name, groups in zip(self._files, together.map(self._groups, self._files), strict=True):
                 for group, rows in enumerate(groups):
-                    pieces.append({"file": name, "group": group, "start": sum(groups[:group]), "rows": rows})
+                    start = sum(groups[:group])
+                    pieces.append({"file": os.fsencode(name), "group": group, "start": start, "rows": rows})
                     held += rows
                     if held >= size:
                         yield pa.Table.from_pylist(pieces)
@@ -107,8 +119,11 @@ class ImageRows:
         """Return the images' names without reading the images."""
         if self.columns[1]:
             return [name for names, _ in self._batches(partition, [self.columns[1]]) for name in names]
-        pieces = partition.to_pylist()
-        return [f"{piece['file']}#{piece['start'] + row}" for piece in pieces for row in range(piece["rows"])]
+        return [
+            f"{os.fsdecode(piece['file'])}#{piece['start'] + row}"
+            for piece in partition.to_pylist()
+            for row in range(piece["rows"])
+        ]
 
     def items(self, partition: pa.Table) -> Iterator[Item]:
         """Yield each image's name and content, or why it can't be read."""
@@ -123,13 +138,15 @@ class ImageRows:
     def _batches(self, partition: pa.Table, columns: list[str]) -> Iterator[tuple[list[str], Any]]:
         """Yield names and rows of a partition, some hundred at a time."""
         for piece in partition.to_pylist():
-            start, where = piece["start"], f"{self.store}/{piece['file']}"
+            start, name = piece["start"], os.fsdecode(piece["file"])
+            where = f"{self.store}/{name}"
             try:
-                with self.store.open(piece["file"]) as file:
+                with self.store.open(name) as file:
                     # With a buffer, a column is read piece by piece; without, all of a row group at once.
                     parquet = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-                    for batch in parquet.iter_batches(ROWS, [piece["group"]], columns, use_threads=False):
-                        yield self._named(batch, piece["file"], start), batch
+                    rows = _rows_at_once(parquet.metadata.row_group(piece["group"]))
+                    for batch in parquet.iter_batches(rows, [piece["group"]], columns, use_threads=False):
+                        yield self._named(batch, name, start), batch
                         start += len(batch)
             except (OSError, pa.ArrowException) as error:
                 raise DigitError(
@@ -146,6 +163,7 @@ class ImageRows:
         given: list[Any] = [None] * len(batch)
         if column:
             given = (batch[column].field(field) if field else batch[column]).to_pylist()
+        given = [os.fsdecode(each) if isinstance(each, bytes) else each for each in given]
         return [f"{file}#{start + row}" if each is None else str(each) for row, each in enumerate(given)]
 
     def _groups(self, name: str) -> list[int]:
@@ -157,6 +175,7 @@ class ImageRows:
                     f"{self.store}/{name} has no column {column!r}, as {self._files[0]} has: write both alike, or name the "
                     "images of each by itself."
                 )
+        _check_same_kind(self.store, name, parquet.schema_arrow.field(self.columns[0]), self._kind)
         about = parquet.metadata
         return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
 
@@ -185,8 +204,12 @@ def find_partitioned(source: str | os.PathLike[str]) -> Images:
         folder, names = find_inputs(store.address if is_address(source) else source)
         store, files = LocalFolder(folder), [(name, -1) for name in names]
     names = [name for name, _ in files]
-    tables = [name for name in names if name.lower().endswith(".parquet")]
-    if tables and not any(name.lower().endswith(PICTURES) for name in names):
+    if isinstance(store, RemoteFolder) and len(names) == 1 and names[0].lower().endswith(ARCHIVES):
+        raise DigitError(
+            f"{store}/{names[0]} is an archive: unpack it there, or fetch it and give the file itself."
+        )
+    if only_tables(names):
+        tables = [name for name in names if name.lower().endswith(".parquet")]
         return ImageRows(store, tables, _columns(store, tables[0]))
     return ImageFiles(store, files)
 
@@ -200,6 +223,8 @@ def images_at(folder: str, columns: tuple[str, str]) -> Images:
 def _columns(store: Store, name: str) -> tuple[str, str]:
     """Return the columns of images and of names."""
     schema = _opened(store, name).schema_arrow
+    if twice := [column for column in schema.names if schema.names.count(column) > 1]:
+        raise DigitError(f"{store}/{name} has two columns {twice[0]!r}: give each a name of its own.")
     image = next(
         (column for column in IMAGE_COLUMNS if column in schema.names and _holds_bytes(schema.field(column))),
         "",
@@ -219,7 +244,23 @@ def _columns(store: Store, name: str) -> tuple[str, str]:
 def _holds_bytes(field: Any) -> bool:
     if pa.types.is_struct(field.type):
         return any(inner.name == "bytes" and _holds_bytes(inner) for inner in field.type)
-    return bool(pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    of_bytes = ("is_binary", "is_large_binary", "is_binary_view", "is_fixed_size_binary")
+    return any(getattr(pa.types, name)(kind) for name in of_bytes)
+
+
+def _check_same_kind(store: Store, name: str, field: Any, first: Any) -> None:
+    """Refuse a file whose images are kept otherwise than those of the first."""
+    if not _holds_bytes(field) or pa.types.is_struct(field.type) != pa.types.is_struct(first.type):
+        raise DigitError(
+            f"{store}/{name} has {field.type} in its column {field.name!r}, and the first file {first.type}: write both "
+            "alike, or name the images of each by itself."
+        )
+
+
+def _rows_at_once(group: Any) -> int:
+    """Return how many rows of a row group are held at a time."""
+    return max(1, min(ROWS, ROW_BYTES * group.num_rows // max(1, group.total_byte_size)))
 
 
 def _opened(store: Store, name: str) -> pq.ParquetFile:

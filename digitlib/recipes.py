@@ -189,7 +189,7 @@ RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "see
 """Fields that the notebooks let a run change."""
 
 
-def get_recipe(name: str, **changes: Any) -> Recipe:
+def get_recipe(name: str, /, **changes: Any) -> Recipe:
     """Return a recipe by name, with some settings changed.
 
     Parameters
@@ -241,7 +241,7 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
 
 
 def recipes_in_turn(
-    name: str, seeds: Iterable[int], models: Sequence[str] = (), **changes: Any
+    name: str, seeds: Iterable[int], models: Sequence[str] = (), /, **changes: Any
 ) -> list[Recipe]:
     """Return variants of a recipe for the members of an ensemble, one for each seed.
 
@@ -275,6 +275,10 @@ def recipes_in_turn(
     """
     if "seed" in changes:
         raise DigitError("seed can't be set for all members: each has its own, so leave it out.")
+    if models and "model" in changes:
+        raise DigitError(
+            "model can't be set for all members that take turns with some: leave one of both out."
+        )
     turns = zip(seeds, cycle(models or [changes.get("model")]), strict=False)
     return [get_recipe(name, **changes | {"seed": seed, "model": model}) for seed, model in turns]
 
@@ -351,6 +355,8 @@ def _checked(key: str, value: Any) -> Any:
         return parts
     if key == "image_size":
         return as_size(value)
+    if key == "augmentation" and not isinstance(value, Mapping):
+        raise DigitError(f"augmentation is {value!r}: give the options of a generator by name.")
     if key in whole:
         return int(value)  # NumPy's can't be written to recipe.json
     return float(value) if is_number(value) else value

@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 from digitlib.errors import DigitError
 from digitlib.folders import holds_files
-from digitlib.runs import Run, atomic, make_folder
+from digitlib.runs import Run, atomic, make_folder, resolve, shown
+from digitlib.split import prepare
+
+
+def split_once(data: str, prepared: Run, **options: Any) -> Run:
+    """Split data for several runs, unless those in the folder belong to other data.
+
+    Parameters
+    ----------
+    data, **options
+        See `digitlib.split.prepare`.
+    prepared : Run
+        Gets the split; the runs are beside it.
+
+    Returns
+    -------
+    Run
+        `prepared`.
+
+    Raises
+    ------
+    DigitError
+        If it holds the split of other data, or this can't be split so.
+    """
+    if (prepared / "source.json").exists():
+        before = str(prepared.read_json("source.json")["data"])
+        if resolve(before) != resolve(data):
+            raise DigitError(
+                f"{shown(prepared.folder.parent)} holds runs of {before!r}, not of {data!r}: choose another --out."
+            )
+    return prepare(data, prepared.folder, mode="none", **options)
 
 
 def share_split(prepared: Run, run: Run) -> None:

@@ -98,7 +98,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
             f"{_such_as(rejected)}"
         )
     _refuse_formulas(class_names)
-    if unlabelled and next(_walk(unlabelled, root.resolve()), None) is None:
+    if unlabelled and next(walk(unlabelled, root.resolve()), None) is None:
         unlabelled = None  # an empty folder: there is nothing to name
     files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
     return Source(
@@ -145,7 +145,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     root = resolve(folder)
     if not root.is_dir():
         raise DigitError(f"folder {shown(root)!r} doesn't exist: give a folder of images.")
-    names = [name for name, _ in _walk(root, root.resolve())]
+    names = [name for name, _ in walk(root, root.resolve())]
     if names == [""]:
         raise DigitError(
             f"folder {shown(root)!r} can't be read: Permission denied. Allow it, or give another."
@@ -250,7 +250,7 @@ def _class_files(
         elif _kind(entry) != "folder":
             rejected.append((name, "not in a class folder"))
         else:
-            found = list(_walk(Path(entry.path), top, name))
+            found = list(walk(Path(entry.path), top, name))
             if not found:
                 rejected.append((name, "empty class folder"))
             rows += [(filename, entry.name, part) for filename, reason in found if not reason]
@@ -258,7 +258,7 @@ def _class_files(
     return rows, rejected
 
 
-def _walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ()) -> Iterator[tuple[str, str]]:
+def walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ()) -> Iterator[tuple[str, str]]:
     """Yield the name of every file below `folder`, beginning with `name`, and the reason to reject it, if any.
 
     Links are followed only inside `top`, and never in circles. Links aside,
@@ -276,7 +276,7 @@ def _walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ())
         if _leads_out(entry, top):
             yield inner, "link out of the data folder"
         elif (kind := _kind(entry)) == "folder":
-            yield from _walk(Path(entry.path), top, inner, (*above, here))
+            yield from walk(Path(entry.path), top, inner, (*above, here))
         else:
             yield inner, "" if kind == "file" else kind
 

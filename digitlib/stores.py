@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -15,15 +16,25 @@ from typing import Any, BinaryIO
 import numpy as np
 from natsort import natsorted
 
+from digitlib.decoding import read_bytes
 from digitlib.errors import DigitError
 from digitlib.runs import atomic, resolve, shown
-from digitlib.sources import is_litter, list_images
+from digitlib.sources import is_litter, list_images, walk
 
 DRIVERS = {"s3": '"digitlib[cluster]"', "s3a": '"digitlib[cluster]"', "gs": "gcsfs", "gcs": "gcsfs"}
 """What to install for an address; for any other, fsspec says it."""
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-"""Where these stand beside Parquet files, it is they that are meant."""
+AWAY = {
+    getattr(errno, name, None)  # not every system has each
+    for name in (
+        "ENOTCONN", "ESTALE", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH",
+        "ENOMEM", "EMFILE", "ENFILE",
+    )
+}  # fmt: skip
+"""What keeps a file from being read now, and says nothing of the file."""
+
+OF_ONE_FILE = {"", "NoSuchKey", "404", "AccessDenied", "403", "Forbidden", "InvalidObjectState"}
+"""S3's codes that may concern one file; others, such as ExpiredToken, concern them all."""
 
 WHOLE_OR_NOTHING = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory"}
 """Where a file is seen only when it is complete; elsewhere it gets its name last."""
@@ -43,8 +54,20 @@ def goes_in_parts(source: str, out: str | None) -> bool:
     if folder or is_address(source) or source.lower().endswith(".parquet"):
         return True
     inside = resolve(source)
-    tables = next(inside.glob("*.parquet"), None) is not None
-    return tables and not any(path.suffix.lower() in PICTURES for path in inside.iterdir())
+    return inside.is_dir() and only_tables(name for name, _ in walk(inside, inside.resolve()))
+
+
+def only_tables(names: Iterable[str]) -> bool:
+    """Tell whether there are Parquet files without pictures beside them: then it is their rows that are meant."""
+    from PIL import Image
+
+    pictures = tuple(ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    tables = False
+    for name in names:
+        if name.lower().endswith(pictures):
+            return False
+        tables = tables or name.lower().endswith(".parquet")
+    return tables
 
 
 def open_store(address: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:
@@ -95,13 +118,22 @@ class LocalFolder:
         return [self._only] if self._only else [path.name for path in self.folder.glob("*")]
 
     def read(self, names: Sequence[str], sizes: Sequence[int]) -> Iterator[bytes | OSError]:
-        """Yield the content of each file, or why it can't be read."""
+        """Yield the content of each file, or why it can't be read.
+
+        Raises
+        ------
+        DigitError
+            If it is not the file that is to blame, but the way to it.
+        """
         top = str(self.folder)
         for name in names:
             try:
-                with open(os.path.join(top, name), "rb", buffering=0) as file:  # noqa: PTH118, PTH123 - a third of the time
-                    yield file.read()
+                yield read_bytes(os.path.join(top, name))  # noqa: PTH118 - a third of the time
             except OSError as error:
+                if error.errno in AWAY or not self.folder.is_dir():
+                    raise DigitError(
+                        f"{self} can't be reached now ({error.strerror}): see to it, and give the same command again."
+                    ) from error
                 yield error
 
     def get(self, name: str) -> bytes | None:
@@ -158,8 +190,11 @@ class RemoteFolder:
             self._path, name = self._path.rsplit("/", 1)
             self.address = self.address.rsplit("/", 1)[0]
             return [(name, _size(found[f"{self._path}/{name}"]))]
-        start = len(self._path.rstrip("/")) + 1
-        names = {path[start:]: _size(entry) for path, entry in found.items()}
+        names = {
+            path.removeprefix(self._path).lstrip("/"): _size(entry)
+            for path, entry in found.items()
+            if not path.endswith("/") and entry.get("type") != "directory"  # S3 keeps folders as empty files
+        }
         names = {
             name: size for name, size in names.items() if name and not any(map(is_litter, name.split("/")))
         }
@@ -200,9 +235,7 @@ class RemoteFolder:
                 [f"{self._path}/{name}" for name in names], None, None, on_error="return"
             )
             for content in found:
-                if isinstance(content, Exception) and not isinstance(
-                    content, (FileNotFoundError, PermissionError)
-                ):
+                if isinstance(content, Exception) and not _of_one_file(content):
                     raise content
         return list(found)
 
@@ -246,6 +279,13 @@ class RemoteFolder:
 
 
 Store = LocalFolder | RemoteFolder
+
+
+def _of_one_file(error: Exception) -> bool:
+    """Tell whether it is the file that is to blame, and not the way to it."""
+    answer = getattr(error.__cause__, "response", None) or {}
+    code = str(answer.get("Error", {}).get("Code", ""))
+    return isinstance(error, (FileNotFoundError, PermissionError)) and code in OF_ONE_FILE
 
 
 def _size(entry: dict[str, Any]) -> int:

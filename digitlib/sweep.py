@@ -15,10 +15,11 @@ from digitlib.errors import DigitError
 from digitlib.locking import alone
 from digitlib.pixels import pixels_for
 from digitlib.recipes import get_recipe
-from digitlib.runs import Run, open_run, resolve, shown
+from digitlib.runs import Run, open_run
 from digitlib.samples import as_folder
+from digitlib.sharing import split_once
 from digitlib.sources import find_images
-from digitlib.split import paths_of, prepare, read_split
+from digitlib.split import paths_of, read_split
 from digitlib.sweep_progress import follow, tell
 from digitlib.sweep_run import Job, do_run, is_done, results_of
 from digitlib.sweep_space import Space
@@ -115,13 +116,7 @@ def _try_all(space: Space, job: Job, crew: Here | Workers) -> None:
 
 def _split_once(space: Space, job: Job) -> None:
     """Split and decode the images, unless the folder's runs belong to others."""
-    if (job.split / "source.json").exists():
-        before = job.split.read_json("source.json")["data"]
-        if resolve(before) != resolve(space.data):
-            raise DigitError(
-                f"{shown(job.out)} holds runs of {before!r}, not of {space.data!r}: choose another --out."
-            )
-    run = prepare(space.data, job.split.folder, mode="none", **space.split)
+    run = split_once(space.data, job.split, **space.split)
     manifest, first = read_split(run), run.read_json("source.json")["pixels"]
     for name in space.choices["recipe"]:
         for size in space.choices.get("image_size", [None]):

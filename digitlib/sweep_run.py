@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from filecmp import cmp
 from io import StringIO
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Job:
         """Return what a finished run has in its `DONE`: by the split that it was made from, or that all share now."""
         given = {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in settings.changes.items()
+            for name, value in settings.differing.items()
         }
         return {"recipe": settings.recipe, **given, **self.begun(run or self.split)}
 
@@ -120,8 +121,20 @@ def with_threads(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in this process, or in a new one where TensorFlow here has begun with other threads."""
     if has_threads(n):
         return function(*arguments)
-    with ProcessPoolExecutor(1) as fresh:
+    with _with_children(), ProcessPoolExecutor(1) as fresh:
         return fresh.submit(_in_new_process, n, function, *arguments).result()
+
+
+@contextmanager
+def _with_children() -> Iterator[None]:
+    """Let this process start others even as a worker of Dask, which are daemons and may not: loky's end with it as well."""
+    about: dict[str, Any] = current_process()._config  # type: ignore[attr-defined]
+    before = about.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            about["daemon"] = before
 
 
 def _in_new_process(n: int, function: Callable[..., Any], *arguments: Any) -> Any:

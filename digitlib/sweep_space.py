@@ -62,20 +62,28 @@ class Settings:
         return get_recipe(self.recipe, **self.changes)
 
     @property
+    def differing(self) -> dict[str, Any]:
+        """What differs from the recipe as it comes, and the seed."""
+        settings, plain = self.recipe_of(), RECIPES[self.recipe]
+        return {
+            name: getattr(settings, name)
+            for name in FIELDS
+            if name == "seed" or getattr(settings, name) != getattr(plain, name)
+        }
+
+    @property
     def key(self) -> str:
         """Name of the run's folder: readable, with a hash of all that differs from the recipe as it comes.
 
         It depends on this run's settings alone, so that what is finished stays so when a space grows.
         """
-        settings, plain = self.recipe_of(), RECIPES[self.recipe]
-        differing = {
-            name: getattr(settings, name)
-            for name in FIELDS
-            if name == "seed" or getattr(settings, name) != getattr(plain, name)
-        }
+        settings, differing = self.recipe_of(), self.differing
         text = json.dumps({"recipe": self.recipe, **differing}, sort_keys=True, default=list)
         words = [self.recipe, f"seed{settings.seed}"]
-        words += [f"{name}{_word(value)}" for name, value in sorted(self.changes.items()) if name != "seed"]
+        for name in sorted(self.changes.keys() - {"seed"}):
+            others = {other: value for other, value in self.changes.items() if other != name}
+            if get_recipe(self.recipe, **others) != settings:  # else it is the recipe's own value
+                words.append(f"{name}{_word(getattr(settings, name))}")
         return f"{'-'.join(words)[:60].rstrip('-.')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -223,10 +231,14 @@ def _lines_of(path: Path) -> dict[str, Any]:
         raise DigitError(
             f"{shown(path)} can't be read: {error.strerror or error}. Write a file with lines such as `recipe: [tiny, fast]`."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "it is no text in UTF-8"
+        reason = (
+            "it is no text in UTF-8"
+            if isinstance(error, UnicodeDecodeError)
+            else getattr(error, "problem", None) or str(error)
+        )
         raise DigitError(
             f"{shown(path)}{place} is no YAML ({reason}): write lines such as `recipe: [tiny, fast]`."
         ) from error
@@ -256,9 +268,10 @@ def _values(name: str, value: Any, what: str) -> list[Any]:
     value = value if isinstance(value, list) else [value]
     if not value:
         raise DigitError(f"{what}: {name} is an empty list: give at least one value, or leave the line out.")
-    if any(one is None or isinstance(one, dict) for one in value):
+    inner = [each for one in value for each in (one if isinstance(one, list) else [one])]
+    if any(one is None or isinstance(one, (dict, list)) for one in inner):
         raise DigitError(
-            f"{what}: {name} has a value that is empty or a mapping: give values, or leave the line out."
+            f"{what}: {name} has a value that is empty, a mapping, or a list too deep: give values, or leave the line out."
         )
     return [tuple(one) if isinstance(one, list) else one for one in value]
 
@@ -297,6 +310,10 @@ def _range(name: str, value: dict[str, Any], what: str) -> dict[str, Any]:
     low, high = value["low"], value["high"]
     if not (is_number(low) and is_number(high)) or low >= high or (value.get("log") and low <= 0):
         raise DigitError(f"{what}: {name} goes from {low!r} to {high!r}: write a range such as {example}.")
+    if not isinstance(value.get("log", False), bool):
+        raise DigitError(f"{what}: log of {name} is {value['log']!r}: give true or false.")
+    if not (is_number(value.get("step", 1)) and value.get("step", 1) > 0):
+        raise DigitError(f"{what}: step of {name} is {value['step']!r}: give a number above 0.")
     if value.get("log") and "step" in value:
         raise DigitError(f"{what}: {name} can't have both log and step: leave one out.")
     return value
@@ -323,7 +340,7 @@ def _check_all(space: Space, what: str) -> None:
 def _word(value: Any) -> str:
     """Return a value as part of a file name."""
     text = (
-        "x".join(map(str, value))
+        "x".join(map(str, dict.fromkeys(value)))  # one side of a square
         if isinstance(value, (list, tuple))
         else f"{value:g}"
         if isinstance(value, float)

@@ -10,11 +10,14 @@ import numpy as np
 from digitlib.comparing import wilson_interval
 from digitlib.cross_validation import cross_validate
 from digitlib.errors import DigitError
+from digitlib.folders import holds_files
 from digitlib.held_out import fold_spread
 from digitlib.labels import find_label_issues, label_recipe, save_label_issues
 from digitlib.locking import alone
 from digitlib.recipes import Recipe, get_recipe, load_recipe
 from digitlib.runs import Run, open_run, resolve, shown, write_table
+from digitlib.samples import as_folder
+from digitlib.sources import find_images
 from digitlib.split import class_names_of, prepare, read_split
 
 
@@ -56,12 +59,16 @@ def crossval_lines(
         If there is no such data or recipe, or it can't be divided so.
     """
     has_split = (resolve(run_or_data) / "split.csv").exists()
-    run = open_run(run_or_data) if has_split else prepare(run_or_data, run_dir, mode="none")
-    settings = _recipe(run, recipe, seed, labels)
-    manifest, class_names = read_split(run), class_names_of(run)
-    if without_test:
-        manifest = manifest[manifest["part"] != "test"].reset_index(drop=True)
+    run = open_run(run_or_data if has_split else run_dir)
+    settings = _recipe(run if has_split else None, recipe, seed, labels)
+    if not has_split:
+        _check_place(run, run_or_data)
     with alone(run):
+        if not has_split:
+            prepare(run_or_data, run.folder, mode="none")
+        manifest, class_names = read_split(run), class_names_of(run)
+        if without_test:
+            manifest = manifest[manifest["part"] != "test"].reset_index(drop=True)
         done = cross_validate(
             run, settings, manifest if without_test else None, folds=folds, repeats=repeats, scheduler=scheduler,
             workers=workers,
@@ -91,9 +98,23 @@ def crossval_lines(
         yield f"Labels that are likely wrong: {len(issues)}, in {shown(run / 'label_issues.csv')}"
 
 
-def _recipe(run: Run, name: str | None, seed: int, labels: bool) -> Recipe:
+def _check_place(run: Run, data: str) -> None:
+    """Refuse data that there is not, and a run that would lose its split."""
+    find_images(as_folder(data))
+    if (run / "recipe.json").exists() or holds_files(run):
+        raise DigitError(
+            f"{run} is a run with a split of its own: give it in place of {data!r}, or choose another --out."
+        )
+
+
+def _recipe(run: Run | None, name: str | None, seed: int, labels: bool) -> Recipe:
     """Return the recipe by name, or the run's own, with this seed; for labels as `label_recipe` makes it."""
-    own = load_recipe(run) if name is None and (run / "recipe.json").exists() else get_recipe(name or "fast")
+    seed = get_recipe("fast", seed=seed).seed  # refuses what is none
+    own = (
+        load_recipe(run)
+        if run and name is None and (run / "recipe.json").exists()
+        else get_recipe(name or "fast")
+    )
     if own.model == "ensemble":
         raise DigitError(
             f"{run} is an ensemble, which is not trained itself: say what to train with --recipe."

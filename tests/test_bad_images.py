@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,3 +300,17 @@ def test_files_are_not_read_far_ahead_of_whoever_takes_them(
     assert len(sent) == 2 * decoding.AHEAD + 1
     assert len(list(results)) == 99
     assert len(sent) == 100
+
+
+def die(paths: list[str], *settings: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_ended_from_outside_gets_one_sentence(
+    scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(decoding, "_read_chunk", die)
+    with pytest.raises(d.DigitError, match="a process that decodes images was ended from outside"):
+        list(decoding.read_files([str(scans / "a")] * 3))

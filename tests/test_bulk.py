@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -19,11 +20,12 @@ import pytest
 from click.testing import CliRunner
 
 import digitlib as d
-from digitlib import ingest, locking
+from digitlib import ingest, jobs, locking, parts
 from digitlib.cli import main
+from digitlib.partitions import _rows_at_once
 from digitlib.parts import predict_partition
 from digitlib.runs import Run
-from digitlib.stores import goes_in_parts, open_store
+from digitlib.stores import _of_one_file, goes_in_parts, open_store
 from tests.training import trained
 
 pytestmark = pytest.mark.slow  # a network is trained
@@ -315,6 +317,173 @@ def test_data_at_an_address_is_copied_once(place: Path, bucket: str) -> None:
     assert not (folder / "0" / "gone.png").exists()
     store.rm("digits/train", recursive=True)
     assert d.as_folder(f"{bucket}/train") == folder  # also without a network
+
+
+def test_a_source_that_is_away_is_not_taken_for_damaged_files(
+    place: Path, run: Run, images: Path, whole: pd.DataFrame
+) -> None:
+    source, out = place / "mounted", place / "of_mounted"
+    shutil.copytree(images, source)
+    d.predict_in_parts(run.folder, source, out, partition_size=SIZE)
+    (out / "part-00001.parquet").unlink()
+    source.rename(place / "away")
+    with pytest.raises(d.DigitError, match=r"1 of 3 partitions are not done \(mounted can't be reached now"):
+        d.predict_in_parts(run.folder, source, out, partition_size=SIZE)
+    source.mkdir()  # as where something was mounted
+    with pytest.raises(d.DigitError, match=r"none of 25 images, from .* on, can be read in mounted"):
+        d.predict_in_parts(run.folder, source, out, partition_size=SIZE)
+    source.rmdir()
+    (place / "away").rename(source)
+    assert d.predict_in_parts(run.folder, source, out, partition_size=SIZE)["found"] == 2
+    assert_same(out, whole)
+
+
+def test_a_job_begun_meanwhile_by_another_command_is_not_mixed_with_it(
+    place: Path, run: Run, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, find = place / "two", jobs.find_partitioned
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            jobs, "find_partitioned", lambda source: (begin(images / "b"), find(source))[1]
+        )  # while the source is listed
+
+        def begin(source: Path) -> None:
+            patch.setattr(jobs, "find_partitioned", find)
+            d.predict_in_parts(run.folder, source, out)
+
+        with pytest.raises(d.DigitError, match=r"two holds the parts of another SOURCE \(.*images/b\)"):
+            d.predict_in_parts(run.folder, images / "a", out)
+    assert pd.read_parquet(out)["filename"].tolist() == d.list_images(images / "b")
+    with pytest.raises(d.DigitError, match="holds the parts of another job"):
+        predict_partition(str(out), "key", 0)
+
+
+def test_another_list_of_the_same_name_is_another_source(place: Path, run: Run, images: Path) -> None:
+    (images.parent / "list.txt").write_text("images/a/img_0.png\n")
+    assert d.predict_in_parts(run.folder, "@list.txt", place / "listed")["images"] == 1
+    assert d.predict_in_parts(run.folder, "list.txt", place / "listed")["found"] == 1
+    (images.parent / "list.txt").write_text("images/b/img_1.png\n")
+    with pytest.raises(d.DigitError, match="another SOURCE"):
+        d.predict_in_parts(run.folder, "@list.txt", place / "listed")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("job.json", b"{"), ("recipe.json", None), ("manifest.parquet", b"x")]
+)
+def test_a_damaged_job_gets_one_sentence(
+    place: Path, run: Run, images: Path, name: str, content: bytes | None
+) -> None:
+    out = place / f"damaged_{name}"
+    d.predict_in_parts(run.folder, images / "a", out)
+    (out / "part-00000.parquet").unlink()
+    (out / ".tmp-notes").write_text("a user's")
+    os.utime(out / ".tmp-notes", (0, 0))
+    (out / "_job" / name).unlink()
+    if content is not None:
+        (out / "_job" / name).write_bytes(content)
+    parts._opened.cache_clear()
+    parts._network.cache_clear()
+    with pytest.raises(d.DigitError, match=f"_job/{name} is damaged or gone.*choose a new --out"):
+        d.predict_in_parts(run.folder, images / "a", out)
+    assert (out / ".tmp-notes").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.dictionary(pa.int32(), pa.binary()), pa.large_binary(), pa.binary_view()]
+)
+def test_other_columns_of_bytes_are_read_as_well(
+    place: Path, run: Run, images: Path, kind: pa.DataType
+) -> None:
+    folder = place / f"kind_{str(kind)[:8]}"
+    folder.mkdir()
+    contents = pa.array([(images / "a" / f"img_{n}.png").read_bytes() for n in (0, 2)], pa.binary())
+    names = pa.array([b"zero", "zw\u00f6lf".encode()], pa.binary())
+    pq.write_table(pa.table({"image": contents.cast(kind), "filename": names}), folder / "r.parquet")
+    if kind == pa.large_binary():
+        (folder / "r.parquet").rename(folder / os.fsdecode(b"r\xff.parquet"))
+    assert d.predict_in_parts(run.folder, folder, f"{folder}_out")["unreadable"] == 0
+    assert pd.read_parquet(f"{folder}_out")["filename"].tolist() == ["zero", "zw\u00f6lf"]
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ({"image": [{"bytes": b"x", "path": "y"}]}, "2.parquet has struct<.*> in its column 'image'"),
+        ({"image": ["text"]}, "2.parquet has string in its column 'image', and the first file binary"),
+    ],
+)
+def test_parquet_files_that_keep_images_otherwise_are_refused_before_any_work(
+    root: Path, run: Run, second: dict, said: str
+) -> None:
+    (root / "rows").mkdir()
+    pq.write_table(pa.table({"image": [b"x"]}), root / "rows" / "1.parquet")
+    pq.write_table(pa.table(second), root / "rows" / "2.parquet")
+    with pytest.raises(d.DigitError, match=said):
+        d.predict_in_parts(run.folder, root / "rows", root / "out/")
+    twice = pa.Table.from_arrays([pa.array([b"x"]), pa.array([b"y"])], names=["image", "image"])
+    pq.write_table(twice, root / "rows" / "1.parquet")
+    with pytest.raises(d.DigitError, match=r"1\.parquet has two columns 'image'"):
+        d.predict_in_parts(run.folder, root / "rows", root / "out/")
+
+
+def test_large_rows_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).bytes(4_000_000)
+    pq.write_table(pa.table({"image": [noise] * 40}), tmp_path / "large.parquet", use_dictionary=False)
+    pq.write_table(pa.table({"image": [b"small"] * 40}), tmp_path / "small.parquet")
+    rows = {
+        name: _rows_at_once(pq.read_metadata(tmp_path / f"{name}.parquet").row_group(0))
+        for name in ("large", "small")
+    }
+    assert rows["large"] in range(4, 17)
+    assert rows["small"] == 512
+
+
+def test_tables_are_meant_where_no_picture_is_beside_them_at_any_depth(root: Path) -> None:
+    (root / "hub" / "data").mkdir(parents=True)
+    (root / "hub" / "README.md").touch()
+    (root / "hub" / "data" / "train.parquet").touch()
+    assert goes_in_parts("hub", None)
+    (root / "hub" / "data" / "1.pgm").touch()
+    assert not goes_in_parts("hub", None)
+
+
+def test_folders_that_a_store_keeps_as_empty_files_are_passed_over(place: Path, bucket: str) -> None:
+    store = open_store(f"{bucket}/x")._fs
+    for name in ("marked/", "marked/a/", "marked/a/1.png"):
+        store.pipe_file(f"digits/{name}", b"" if name.endswith("/") else b"one")
+    assert open_store(f"{bucket}/marked").files() == [("a/1.png", 3)]
+    assert [path.name for path in d.as_folder(f"{bucket}/marked").rglob("*.png")] == ["1.png"]
+
+
+def test_what_concerns_all_files_of_a_store_is_no_fault_of_one() -> None:
+    class Answer(Exception):
+        def __init__(self, code: str) -> None:
+            self.response = {"Error": {"Code": code}}
+
+    for code, own in (
+        ("AccessDenied", True),
+        ("NoSuchKey", True),
+        ("ExpiredToken", False),
+        ("NoSuchBucket", False),
+    ):
+        error = PermissionError("no")
+        error.__cause__ = Answer(code)
+        assert _of_one_file(error) == own
+    assert _of_one_file(FileNotFoundError("x"))
+    assert not _of_one_file(TimeoutError("x"))
+
+
+def test_the_inside_of_an_archive_has_an_address_and_an_archive_at_one_is_refused(
+    place: Path, run: Run, images: Path
+) -> None:
+    shutil.make_archive(str(place / "scans"), "zip", images)
+    inside = open_store(f"zip://::file://{place}/scans.zip")
+    names = [name for name, _ in inside.files()]
+    assert names == d.list_images(images)
+    assert next(iter(inside.read(names[:1], [-1]))) == (images / names[0]).read_bytes()
+    open_store("memory://archive").put("scans.zip", b"PK")
+    with pytest.raises(d.DigitError, match=r"scans\.zip is an archive: unpack it there"):
+        d.predict_in_parts(run.folder, "memory://archive/scans.zip", place / "archived")
 
 
 def kill_one_worker(out: Path, over: threading.Event, killed: list[int]) -> None:

@@ -6,13 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from multiprocessing import current_process, get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
+from joblib.externals.loky import ProcessPoolExecutor
 
 import digitlib as d
 from digitlib import cluster
-from digitlib.cluster import AHEAD, Here, open_workers
+from digitlib.cluster import AHEAD, Here, Outcome, open_workers
+from digitlib.sweep_run import _with_children
 
 
 def half(n: int) -> float:
@@ -77,3 +83,37 @@ def test_a_script_without_a_main_part_gets_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "workers can't be started (" in done.stderr.splitlines()[-1]
     assert 'it has to do so below `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
+
+
+def test_what_speaks_otherwise_than_a_scheduler_gets_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the dashboard, whose port is next to the scheduler's."""
+    monkeypatch.setattr(cluster, "ANSWERS_WITHIN", 2)
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.server_port}"
+        with pytest.raises(d.DigitError, match=f"no scheduler answers at '{address}'"), open_workers(address):
+            pass
+        server.shutdown()
+
+
+def in_a_worker_of_dask(told: Any) -> None:
+    with _with_children(), ProcessPoolExecutor(1) as fresh:
+        told.put(fresh.submit(abs, -5).result())
+    told.put(current_process().daemon)
+
+
+def test_a_run_may_have_a_process_of_its_own_on_a_worker() -> None:
+    """Dask's workers are daemons, which multiprocessing forbids to start processes."""
+    start = get_context("spawn")
+    told = start.Queue()
+    worker = start.Process(target=in_a_worker_of_dask, args=(told,), daemon=True)
+    worker.start()
+    assert [told.get(timeout=60) for _ in range(2)] == [5, True]
+    worker.join(60)
+
+
+def test_the_end_of_the_scheduler_is_told_in_one_sentence() -> None:
+    from distributed.client import FutureCancelledError
+
+    with pytest.raises(d.DigitError, match="a is not done, since the scheduler ended: start it again"):
+        Outcome("a", error=FutureCancelledError("a", "scheduler-connection-lost")).result()

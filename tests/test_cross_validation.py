@@ -20,6 +20,7 @@ from digitlib import cross_validation
 from digitlib.cli import main
 from digitlib.cross_validation import _folds
 from digitlib.held_out import HeldOut, load_held_out, save_held_out
+from digitlib.locking import alone
 from digitlib.recipes import RECIPES
 from digitlib.validating import _recipe, crossval_lines
 
@@ -153,3 +154,49 @@ def test_a_stopped_cross_validation_goes_on(digits: Path, monkeypatch: pytest.Mo
     refused = CliRunner().invoke(main, [*command, "--folds", "1"])
     assert refused.exit_code == 1
     assert "folds is 1" in refused.output
+
+
+def test_a_run_in_the_way_of_data_stays_as_it_is(digits: Path) -> None:
+    run = d.prepare(digits, "runs/a")
+    before = sorted(path.relative_to(run.folder) for path in run.folder.rglob("*"))
+    with pytest.raises(d.DigitError, match="runs/a is a run with a split of its own"):
+        list(crossval_lines(str(digits), "runs/a", recipe="tiny", folds=2))
+    assert sorted(path.relative_to(run.folder) for path in run.folder.rglob("*")) == before
+
+
+def test_what_is_at_work_in_a_folder_keeps_its_split(digits: Path) -> None:
+    run = d.prepare(digits, "runs/a", mode="none")
+    shutil.copytree(digits / "trainingSet" / "1", digits.parent / "two" / "1")
+    shutil.copytree(digits / "trainingSet" / "7", digits.parent / "two" / "7")
+    before = (run / "split.csv").read_bytes()
+    with alone(run), pytest.raises(d.DigitError, match="is in use by another digitlib"):
+        list(crossval_lines(str(digits.parent / "two"), "runs/a", recipe="tiny", folds=2))
+    assert (run / "split.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"recipe": "nope"}, "there is no recipe 'nope'"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_options_leave_nothing(digits: Path, options: dict, said: str) -> None:
+    with pytest.raises(d.DigitError, match=said):
+        list(crossval_lines(str(digits), "runs/new", **options))
+    assert not (digits.parent / "runs").exists()
+    run = d.prepare(digits, "runs/a", mode="none")
+    with pytest.raises(d.DigitError, match="with 2 repeats, give a whole number up to"):
+        cross_validation.cross_validate(run, d.get_recipe("tiny", seed=2**32 - 1), folds=2, repeats=2)
+
+
+@pytest.mark.slow
+def test_what_is_done_without_the_test_images_is_kept_too(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, recipe = d.prepare(digits, "runs/a", mode="none"), d.get_recipe("tiny", epochs=1)
+    rest = d.read_split(run).query("part != 'test'").reset_index(drop=True)
+    first = cross_validation.cross_validate(run, recipe, rest, folds=2, repeats=1)
+    monkeypatch.setattr(cross_validation, "_trained", None)
+    again = cross_validation.cross_validate(run, recipe, rest, folds=2, repeats=1)
+    np.testing.assert_array_equal(first.said, again.said)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -106,7 +107,7 @@ def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path
     assert (
         judged["predicted"].tolist() == judged["true"].where(judged["correct"], judged["predicted"]).tolist()
     )
-    with pytest.raises(d.DigitError, match="not one layer after another"):
+    with pytest.raises(d.DigitError, match="both is an ensemble itself: name the runs"):
         d.make_ensemble([both, members[0]], tmp_path / "nested")
 
 
@@ -153,7 +154,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(
     assert (coloured / "best_model.keras").read_bytes() == before
     seen = members[0].read_json("recipe.json") | {"train_on": ["train", "validation"]}
     write_json(coloured / "recipe.json", seen)
-    with pytest.raises(d.DigitError, match="coloured was trained on the validation images too"):
+    with pytest.raises(d.DigitError, match="coloured is trained on the validation images too"):
         d.make_ensemble([members[0], coloured], out)
     assert not out.exists()
 
@@ -266,3 +267,48 @@ def test_members_that_take_turns_hold_out_every_image_once(members: list[d.Run])
     held = np.stack([(one["part"] == "validation").to_numpy() for one in turns[:number]])
     assert (held.sum(axis=0) == rest).all()
     assert turns[number].equals(turns[0])
+
+
+def test_copies_are_held_out_together() -> None:
+    sha256 = [f"{number % 50:02d}" for number in range(100)]
+    split = pd.DataFrame({"sha256": sha256, "class": [str(number % 50 % 2) for number in range(100)]})
+    split["part"] = np.where(
+        split["sha256"] < "05", "test", np.where(split["sha256"] < "12", "validation", "train")
+    )
+    for turn in range(3):
+        parts = d.rotated(split, turn)
+        known = set(parts.loc[parts["part"] == "train", "sha256"])
+        assert not known & set(parts.loc[parts["part"] == "validation", "sha256"])
+
+
+def test_members_of_other_data_stay_what_they_are(members: list[d.Run], top: Path) -> None:
+    shutil.copytree(top / "scans" / "1", top / "two" / "1")
+    shutil.copytree(top / "scans" / "7", top / "two" / "7")
+    before = [path.stat().st_mtime_ns for path in (top / "runs").rglob("*") if path.is_file()]
+    recipe = d.get_recipe("tiny", epochs=1)
+    d.share_split(members[0], d.open_run("runs/o/split"))
+    with pytest.raises(d.DigitError, match=r"runs/o holds runs of .*scans.*, not of .*two"):
+        d.gather_members([], "runs/o", [recipe, replace(recipe, seed=2)], str(top / "two"))
+    assert not list((top / "runs/o").rglob("*.keras"))
+    assert set(before) <= {path.stat().st_mtime_ns for path in (top / "runs").rglob("*") if path.is_file()}
+    both = [*members[:2], *d.find_members([members[0].folder])]
+    assert d.gather_members([run.folder for run in both], "runs/o") == members[:2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "out", "said"),
+    [
+        ({"train_on": ("train", "validation")}, "runs/new", "is trained on the validation images too"),
+        ({}, "runs/members/tiny-1", "tiny-1 holds a network of its own"),
+        ({}, "runs/copies", "copies holds TRAIN/ and TEST/"),
+    ],
+)
+def test_what_can_be_no_ensemble_is_said_before_the_training(
+    members: list[d.Run], top: Path, changes: dict, out: str, said: str
+) -> None:
+    if out == "runs/copies":
+        d.prepare(top / "scans", out)
+    recipes = [d.get_recipe("tiny", epochs=1, seed=seed, **changes) for seed in (8, 9)]
+    with pytest.raises(d.DigitError, match=said):
+        d.gather_members([], out, recipes, str(top / "scans"))
+    assert not (top / out / "members").exists()

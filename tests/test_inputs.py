@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import digitlib as d
+from digitlib.decoding import read_files
+from digitlib.stores import open_store
 
 
 @pytest.fixture
@@ -125,3 +127,25 @@ def test_an_empty_archive_is_named(root: Path) -> None:
     zipfile.ZipFile(root / "x.zip", "w").close()
     with pytest.raises(d.DigitError, match=r"x\.zip holds no files"):
         d.find_inputs("x.zip")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_no_file_to_wait_for(scans: Path) -> None:
+    os.mkfifo(scans / "pipe.png")
+    folder, names = d.find_inputs(scans)
+    assert "pipe.png" in names
+    (read,) = read_files([str(folder / "pipe.png")])
+    assert read.reason == "can't be read: not a file"
+    (said,) = open_store(scans).read(["pipe.png"], [-1])
+    assert isinstance(said, OSError)
+
+
+def test_a_pattern_follows_no_links_in_circles_or_away(scans: Path, root: Path) -> None:
+    before = d.find_inputs("scans/**/*")[1]
+    (scans / "up").symlink_to(scans, target_is_directory=True)
+    (root / "far").mkdir()
+    (root / "far" / "away.png").touch()
+    (scans / "linked").symlink_to(root / "far", target_is_directory=True)
+    (scans / "one.png").symlink_to(root / "far" / "away.png")
+    assert d.find_inputs("scans/**/*")[1] == sorted([*before, "one.png"])
+    assert d.find_inputs("scans/linked/*")[1] == ["away.png"]

@@ -107,3 +107,27 @@ def test_a_number_without_a_point_is_a_number(root: Path) -> None:
 def test_a_file_that_is_not_there_gets_one_sentence(root: Path) -> None:
     with pytest.raises(d.DigitError, match=r"nowhere\.yml can't be read"):
         d.read_space("nowhere.yml")
+
+
+def test_a_recipes_own_value_makes_no_other_run(root: Path) -> None:
+    plain = space_of("recipe: tiny\nseed: 1", root).combinations()
+    more = space_of("recipe: tiny\nseed: 1\nlearning_rate: [0.01, 0.02]\nimage_size: [28, [28, 28]]", root)
+    keys = [one.key for one in more.combinations()]
+    assert len(keys) == 2
+    assert plain[0].key == keys[0]
+    assert plain[0].differing == more.combinations()[0].differing
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("learning_rate: {low: 0.001, high: 0.01, step: 0}", "step of learning_rate is 0"),
+        ("learning_rate: {low: 0.001, high: 0.01, step: abc}", "step of learning_rate is 'abc'"),
+        ("learning_rate: {low: 0.001, high: 0.01, log: maybe}", "log of learning_rate is 'maybe'"),
+        ("recipe: [[[tiny]]]", "a list too deep"),
+        ("seed: 2024-02-31", "is no YAML"),
+    ],
+)
+def test_odd_lines_get_one_sentence(root: Path, line: str, said: str) -> None:
+    with pytest.raises(d.DigitError, match=said):
+        space_of(f"sampler: optuna\ntrials: 2\n{line}", root, notebooks=False)
