@@ -103,7 +103,7 @@ _HOME = {
     "shipped": ["copy_notebooks"],
     "showing": ["alt_text", "describe", "show"],
     "series": ["run_series"],
-    "strokes": ["ink_of", "read_strokes"],
+    "strokes": ["ink_of", "read_strokes", "stored_drawing"],
     "naming": ["dark_ink", "name_pictures"],
     "pad": ["DrawingPad"],
     "exporting": ["export_model"],

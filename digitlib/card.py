@@ -145,12 +145,13 @@ def _data(run: Run) -> str:
 
 
 def _recipe(recipe: Recipe) -> str:
+    kept = "the last" if recipe.keep == "last" else f"the best on {', '.join(recipe.validate_on)}"
     shown = {
         "recipe": recipe.name, "network": recipe.model,
         "input": f"{recipe.image_size[0]} × {recipe.image_size[1]}, {recipe.color_mode}", "epochs": recipe.epochs,
         "batch size": recipe.batch_size, "learning rate": f"{recipe.learning_rate:g}, {recipe.schedule}",
         "weight decay": f"{recipe.weight_decay:g}", "label smoothing": f"{recipe.label_smoothing:g}", "seed": recipe.seed,
-        "trained on": ", ".join(recipe.train_on), "best epoch chosen on": ", ".join(recipe.validate_on),
+        "trained on": ", ".join(recipe.train_on), "epoch that is kept": kept,
         "augmentation": ", ".join(f"{name} {_short(value)}" for name, value in recipe.augmentation.items()),
     }  # fmt: skip
     return "## Recipe\n\n" + _table(shown, ("Setting", "Value"))
@@ -169,12 +170,13 @@ def _results(run: Run) -> str:
         "not measured: no image outside the test part is new to all members",
     )
     if metrics["validation_accuracy"] is not None:
-        what = "the best epoch was chosen by it" if best else "the members' best epochs were chosen by it"
-        validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}; {what})"
+        what = "; the best epoch was chosen by it" if best else "; the members' best epochs were chosen by it"
+        what = "" if load_recipe(run).keep == "last" else what
+        validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}{what})"
     shown = {
         "Test accuracy": _warned(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
         "Validation accuracy": validation, "Parameters": f"{metrics['parameters']:,}",
-        "Best epoch": f"{best} of {metrics['epochs']}" if best else f"each member's own; {metrics['epochs']} in all",
+        "Epoch kept": f"{best} of {metrics['epochs']}" if best else f"each member's own; {metrics['epochs']} in all",
     }  # fmt: skip
     return (
         "## Results\n\n"

@@ -66,17 +66,15 @@ def main() -> None:
 @main.command()
 @click.option(
     "--data",
-    default="sample",
+    default=None,
     shell_complete=complete_data,
-    show_default=True,
-    help="sample, mnist, a folder of class folders, or a zip of one.",
+    help="sample, mnist, a folder of class folders, or a zip of one; sample by default, with --resume or --only the run's.",
 )
 @click.option(
     "--recipe",
-    default="fast",
+    default=None,
     shell_complete=complete_recipe,
-    show_default=True,
-    help=f"One of {', '.join(RECIPES)}.",
+    help=f"One of {', '.join(RECIPES)}; fast by default, with --resume or --only the run's.",
 )
 @click.option(
     "--out",
@@ -92,10 +90,17 @@ def main() -> None:
     "-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Another parameter of the notebooks."
 )
 def run(
-    data: str, recipe: str, run_dir: str, only: str, resume: bool, pairs: tuple[tuple[str, str], ...]
+    data: str | None,
+    recipe: str | None,
+    run_dir: str,
+    only: str,
+    resume: bool,
+    pairs: tuple[tuple[str, str], ...],
 ) -> None:
     """Execute the notebooks in order and write a report."""
     extra = {name: _value(text) for name, text in pairs}
+    before = _settings_of(run_dir) if only or resume else {}
+    data, recipe = data or before.get("data", "sample"), recipe or before.get("recipe", "fast")
     click.echo(f"digitlib run: {data}, recipe {recipe}, into {run_dir}")
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
@@ -130,6 +135,16 @@ def run(
             "\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in table.itertuples(index=False))
         )
     click.echo(f"\nReport: {shown(this / 'report.html')}")
+
+
+def _settings_of(run_dir: str) -> dict[str, str]:
+    """Return the data and the recipe of a run that has begun, by their parameters' names."""
+    from digitlib.runs import open_run
+
+    this = open_run(run_dir)
+    known = {"data": ("source.json", "data"), "recipe": ("recipe.json", "name")}
+    found = {what: this.read_json(file)[key] for what, (file, key) in known.items() if (this / file).exists()}
+    return {what: value for what, value in found.items() if what == "data" or value in RECIPES}
 
 
 @main.command()

@@ -162,8 +162,8 @@ def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Fi
     return figure
 
 
-def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
-    """Draw accuracy and loss by epoch, the best epoch marked.
+def plot_history(history: pd.DataFrame, best: int, title: str = "", part: str = "validation") -> Figure:
+    """Draw accuracy and loss by epoch, the one that was kept marked.
 
     Parameters
     ----------
@@ -173,6 +173,8 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
         The epoch whose weights were kept.
     title : str
         Stands above both.
+    part : str
+        Which images the epochs were judged on.
 
     Returns
     -------
@@ -191,11 +193,11 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
             "s--",
             color=ORANGE,
             markersize=4,
-            label="validation",
+            label=part,
         )
         axes.axvline(best, color=GREY, linestyle=":")
         axes.plot(
-            best, chosen[f"val_{quantity}"], "*", color=RED, markersize=13, label=f"best epoch ({best})"
+            best, chosen[f"val_{quantity}"], "*", color=RED, markersize=13, label=f"epoch kept ({best})"
         )
         axes.set(xlabel="epoch", ylabel=quantity, title=f"Model {quantity}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -205,9 +207,9 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "") -> Figure:
         figure.suptitle(title)
     describe(
         figure,
-        f"Accuracy and loss in {len(history)} epochs, of training and validation images: validation accuracy goes from "
-        f"{history['val_accuracy'].iloc[0]:.1%} to {chosen['val_accuracy']:.1%} in the best epoch, {best}; "
-        f"validation loss from {history['val_loss'].iloc[0]:.2f} to {chosen['val_loss']:.2f}.",
+        f"Accuracy and loss in {len(history)} epochs, of training and {part} images: {part} accuracy goes from "
+        f"{history['val_accuracy'].iloc[0]:.1%} to {chosen['val_accuracy']:.1%} in epoch {best}, which was kept; "
+        f"{part} loss from {history['val_loss'].iloc[0]:.2f} to {chosen['val_loss']:.2f}.",
     )
     return figure
 

@@ -23,7 +23,7 @@ LABELS = {
     "n_test": "Test images",
     "parameters": "Parameters of the network",
     "epochs": "Epochs",
-    "best_epoch": "Best epoch",
+    "best_epoch": "Epoch kept",
     "fit_seconds": "Time to fit",
     "validation_accuracy": "Validation accuracy",
     "test_accuracy": "Test accuracy",

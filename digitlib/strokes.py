@@ -91,6 +91,34 @@ def _points(stroke: Sequence[Sequence[float]]) -> np.ndarray:
     return points
 
 
+def stored_drawing(style: str, character: str | int) -> Strokes:
+    """Return one of the drawings that come along.
+
+    Parameters
+    ----------
+    style : str
+        "school", "quick" or "continental".
+    character : str or int
+        What was written, "0" to "9".
+
+    Returns
+    -------
+    list
+        Strokes as `ink_of` takes them.
+
+    Raises
+    ------
+    DigitError
+        If there is no such drawing.
+    """
+    drawings = read_strokes()
+    if style not in drawings:
+        raise DigitError(f"style is {style!r}: choose one of {', '.join(map(repr, drawings))}.")
+    if str(character) not in drawings[style]:
+        raise DigitError(f"digit is {character!r}: choose one of {', '.join(drawings[style])}.")
+    return drawings[style][str(character)]
+
+
 def read_strokes(path: str | os.PathLike[str] | None = None) -> dict[str, dict[str, Strokes]]:
     """Return drawings kept in a JSON file: strokes by style, then by what was written.
 

@@ -68,6 +68,10 @@ def run_sweep(
     them, wherever it is. Without workers it is this process whose TensorFlow keeps to that number from then on.
     """
     folder = open_run(out)
+    if (folder / "split.csv").exists():
+        raise DigitError(
+            f"{folder} is a run with files of its own: give the sweep another folder with --out."
+        )
     find_images(as_folder(space.data))  # what can't work is refused before anything is made
     with open_workers(scheduler, workers) as crew, _nothing_left(folder), alone(folder):
         job = Job(str(folder.folder), space.threads, notebooks, dict(parameters or {}))

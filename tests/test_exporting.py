@@ -176,6 +176,11 @@ def test_the_card_tells_the_data_by_name_the_results_and_the_limits(run: Run, di
     assert str(digits.parent) not in text
     assert "95.00% (95 % interval 87.84% to 98.04%, n = 80); too high" in text
     assert "| all | 280 | 40 | 80 |" in text or re.search(r"\| all \| \d+ \| \d+ \| 80 \|", text)
+    assert "the best epoch was chosen by it" in text
+    d.save_recipe(run, d.get_recipe("fast", keep="last"))
+    text = d.model_card(run).read_text(encoding="utf-8")
+    assert "| epoch that is kept | the last |" in text
+    assert "chosen by it" not in text
     for heading in ("What it is for", "Data", "Recipe", "Results", "Limits", "Versions"):
         assert f"## {heading}" in text
 

@@ -147,5 +147,5 @@ def test_a_pattern_follows_no_links_in_circles_or_away(scans: Path, root: Path) 
     (root / "far" / "away.png").touch()
     (scans / "linked").symlink_to(root / "far", target_is_directory=True)
     (scans / "one.png").symlink_to(root / "far" / "away.png")
-    assert d.find_inputs("scans/**/*")[1] == sorted([*before, "one.png"])
+    assert set(d.find_inputs("scans/**/*")[1]) == {*before, "one.png"}
     assert d.find_inputs("scans/linked/*")[1] == ["away.png"]

@@ -53,8 +53,10 @@ def test_letters_go_through_the_whole_series(letters: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64") >= 8
     assert 'src="http' not in page
-    again = run_command("digitlib", "run", "--data", "letters", "--recipe", "tiny", "--out", "runs/letters",
-        "-p", "epochs", "12", "--resume", root=letters)  # fmt: skip
+    again = run_command(
+        "digitlib", "run", "--out", "runs/letters", "-p", "epochs", "12", "--resume", root=letters
+    )
+    assert "digitlib run: letters, recipe tiny, into runs/letters" in again.stdout
     assert again.stdout.count("done before") == 7
 
 

@@ -134,3 +134,11 @@ def test_dark_ink_is_told_from_the_images(digits: Path, inverted: bool) -> None:
             ImageOps.invert(Image.open(path)).save(path)
     run = d.prepare(digits, "runs/a", mode="none")
     assert d.dark_ink(run) is inverted
+
+
+def test_a_drawing_that_there_is_not_gets_one_sentence() -> None:
+    assert d.stored_drawing("school", 7) == DRAWINGS["school"]["7"]
+    with pytest.raises(d.DigitError, match="style is 'cursive': choose one of 'school'"):
+        d.stored_drawing("cursive", 7)
+    with pytest.raises(d.DigitError, match="digit is 10: choose one of 0, 1"):
+        d.stored_drawing("school", 10)

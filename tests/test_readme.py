@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import digitlib as d
+
 TOP = Path(__file__).parents[1]
 README = (TOP / "README.md").read_text(encoding="utf-8")
 ELSEWHERE = {"make test", "make lab", "make docs", "make bench DATA=FOLDER"}
@@ -81,6 +83,7 @@ def test_the_notebook_of_ones_own_trains(place: Path) -> None:
     for block in blocks("python"):
         exec(block.replace('get_recipe("fast")', 'get_recipe("fast", epochs=1)'), {})
     assert (place / "runs/mine/best_model.keras").stat().st_size > 0
+    assert 0 <= d.evaluate_run(d.open_run("runs/mine"))["test_accuracy"] <= 1
 
 
 def test_setting_up_without_make_is_what_make_does() -> None:

@@ -188,6 +188,8 @@ def test_pictures_show_what_is_in_the_tables(run: Run) -> None:
     history = d.read_history(run)
     accuracy, loss = d.plot_history(history, 2).axes
     assert accuracy.get_xlabel() == "epoch"
-    assert [text.get_text() for text in loss.get_legend().get_texts()][-1] == "best epoch (2)"
+    assert [text.get_text() for text in loss.get_legend().get_texts()][-1] == "epoch kept (2)"
+    of_test, _ = d.plot_history(history, 2, part="test").axes
+    assert [text.get_text() for text in of_test.get_legend().get_texts()][1] == "test"
     confusion = pd.DataFrame([[5, 1], [0, 4]], index=["a", "b"], columns=["a", "b"])
     assert [text.get_text() for text in d.plot_confusion(confusion).texts] == ["5", "1", "4"]

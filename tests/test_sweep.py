@@ -117,6 +117,13 @@ def test_other_images_mean_other_runs(digits: Path, trainer: Trainer) -> None:
         sweep(Path("sample"), 1)
 
 
+def test_a_sweep_does_not_go_into_a_run(digits: Path, trainer: Trainer) -> None:
+    d.prepare(digits, "runs/sweep", mode="none")
+    with pytest.raises(d.DigitError, match="runs/sweep is a run with files of its own"):
+        sweep(digits, 1)
+    assert trainer.asked() == []
+
+
 def test_what_was_made_from_other_images_is_no_run(digits: Path, trainer: Trainer) -> None:
     run = Run(digits.parent / "runs/sweep" / sweep(digits, 1)["run"][0])
     (run / "best_model.keras").write_bytes(b"a network")
