@@ -1,0 +1,44 @@
+"""Make docs/report.png, README's picture, from the pictures that notebooks 5 and 6 keep."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+from PIL import Image
+
+TOP = Path(__file__).parents[1]
+WIDTH, GAP = 1100, 16
+
+
+def kept(notebook: str, call: str) -> Image.Image:
+    """Return the picture below the cell of a notebook that has `call` in it."""
+    content = json.loads((TOP / "notebooks" / notebook).read_text(encoding="utf-8"))
+    (cell,) = [cell for cell in content["cells"] if call in "".join(cell["source"])]
+    (encoded,) = re.findall(r"data:image/png;base64,([^\"\\]+)", json.dumps(cell["outputs"]))[:1]
+    return Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+
+
+def narrowed(picture: Image.Image, width: int) -> Image.Image:
+    """Return a picture of a width."""
+    return picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+
+
+def main() -> None:
+    """Put the history above, the confusion matrix and the surest mistakes below."""
+    history = narrowed(kept("05_training_history.ipynb", "plot_history"), WIDTH)
+    confusion = narrowed(kept("06_evaluation.ipynb", "plot_confusion(confusion)"), WIDTH * 9 // 20)
+    mistakes = narrowed(kept("06_evaluation.ipynb", "plot_mistakes"), WIDTH - GAP - confusion.width)
+    below = history.height + GAP
+    page = Image.new("RGB", (WIDTH, below + max(confusion.height, mistakes.height)), "white")
+    page.paste(history, (0, 0))
+    page.paste(confusion, (0, below))
+    page.paste(mistakes, (confusion.width + GAP, below))
+    page.quantize(256, Image.Quantize.FASTOCTREE).save(TOP / "docs/report.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
