@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import shlex
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -176,11 +176,8 @@ def sweep(
     from digitlib.sweep_table import summary
 
     space = read_space(space_file, {name: _value(text) for name, text in pairs}, not no_notebooks)
-    try:
+    with _goes_on():
         table = run_sweep(space, out, scheduler=scheduler, workers=workers, notebooks=not no_notebooks)
-    except KeyboardInterrupt:
-        click.echo(f"\nStopped. What is finished stays; go on with: {_again()}", err=True)
-        sys.exit(130)
     click.echo(summary(table, out))
     sys.exit(int((table["state"] == "failed").any()))
 
@@ -246,9 +243,10 @@ def predict(
             "partition_size": partition_size,
             "trust": trust,
         }
-        click.echo(
-            predict_to_parts(run_or_model, source, out, (submission, gallery), tell=click.echo, **options)
-        )
+        with _goes_on():
+            click.echo(
+                predict_to_parts(run_or_model, source, out, (submission, gallery), tell=click.echo, **options)
+            )
         return
     out = out or "predictions.csv"
     form_of(out)  # what can't work is refused before TensorFlow is loaded
@@ -362,7 +360,8 @@ def ensemble(
     from digitlib.ensembles import ensemble_lines, make_ensemble
     from digitlib.members import gather_members
 
-    members = gather_members(runs, out, recipes, data, rotate=rotate, **where)
+    with _goes_on():
+        members = gather_members(runs, out, recipes, data, rotate=rotate, **where)
     click.echo("\n".join(ensemble_lines(make_ensemble(members, out, views=views))))
     click.echo(f"\n{shown(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
 
@@ -389,8 +388,9 @@ def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
     """
     from digitlib.validating import crossval_lines
 
-    for line in crossval_lines(run_or_data, run_dir, **options):
-        click.echo(line)
+    with _goes_on():
+        for line in crossval_lines(run_or_data, run_dir, **options):
+            click.echo(line)
 
 
 @main.command()
@@ -422,9 +422,15 @@ def undo(run_dir: str) -> None:
     click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
 
 
-def _again() -> str:
-    """Return the command that was given, for somebody who wants to go on with it."""
-    return shlex.join(["digitlib", *sys.argv[1:]])
+@contextmanager
+def _goes_on() -> Iterator[None]:
+    """Say after Ctrl-C how to go on with a command that does nothing twice."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = shlex.join(["digitlib", *sys.argv[1:]])
+        click.echo(f"\nStopped. What is finished stays; go on with: {again}", err=True)
+        sys.exit(130)
 
 
 @main.command()

@@ -99,6 +99,31 @@ def test_an_interrupted_run_says_how_to_go_on(digits: Path, monkeypatch: pytest.
     assert again[again.index("--out") + 1] == "runs/it's"
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("digitlib.bulk.predict_to_parts", ["predict", "runs/a", "scans", "--out", "out/"]),
+        ("digitlib.members.gather_members", ["ensemble", "--train", "2", "--recipe", "tiny"]),
+        ("digitlib.validating.crossval_lines", ["crossval", "sample"]),
+        ("digitlib.sweep.run_sweep", ["sweep", "space.yml"]),
+    ],
+)
+def test_what_does_nothing_twice_says_how_to_go_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch, place: str, words: list[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    (root / "space.yml").write_text("recipe: tiny\n", encoding="utf-8")
+    monkeypatch.setattr(place, interrupted)
+    monkeypatch.setattr(sys, "argv", ["digitlib", *words])
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 130
+    assert result.output.endswith(
+        f"Stopped. What is finished stays; go on with: {shlex.join(['digitlib', *words])}\n"
+    )
+
+
 def test_a_run_does_not_write_over_the_notebooks_themselves(
     digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
