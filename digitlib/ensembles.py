@@ -199,6 +199,7 @@ def check_kinds(out: Run, recipes: Mapping[str, Recipe]) -> None:
         raise DigitError(f"{out} holds a network of its own: give the ensemble another folder with --out.")
     if holds_files(out):
         raise DigitError(f"{out} holds TRAIN/ and TEST/: give the ensemble another folder with --out.")
+    first, one = next(iter(recipes.items()))
     for name, recipe in recipes.items():
         if recipe.model == "ensemble":
             raise DigitError(f"{name} is an ensemble itself: name the runs that it was made of.")
@@ -207,6 +208,14 @@ def check_kinds(out: Run, recipes: Mapping[str, Recipe]) -> None:
                 f"{name} is trained on the validation images too, by which members are compared: train members with "
                 "another recipe."
             )
+        for what, a, b in (
+            ("color_mode", one.color_mode, recipe.color_mode),
+            ("rescale", one.augmentation["rescale"], recipe.augmentation["rescale"]),
+        ):
+            if a != b:
+                raise DigitError(
+                    f"{name} is trained with {what} {b!r}, {first} with {a!r}: an ensemble needs the same."
+                )
 
 
 def _check(members: Sequence[Run], out: Run) -> None:
@@ -215,9 +224,25 @@ def _check(members: Sequence[Run], out: Run) -> None:
         raise DigitError(f"{out} is a member itself: give the ensemble another folder with --out.")
     recipes = [load_recipe(member) for member in members]
     check_kinds(out, dict(zip(map(str, members), recipes, strict=True)))
-    first, one = members[0], recipes[0]
+    check_same_test(members)
+
+
+def check_same_test(members: Sequence[Run]) -> None:
+    """Refuse members with other classes or another test part than the first; what will be trained on a split is that split.
+
+    Parameters
+    ----------
+    members : sequence of Run
+        Each has its split.
+
+    Raises
+    ------
+    DigitError
+        Naming the member, and the way out.
+    """
+    first = members[0]
     test, names = _part(first, ("test",)), class_names_of(first)
-    for member, other in zip(members[1:], recipes[1:], strict=True):
+    for member in members[1:]:
         if class_names_of(member) != names:
             raise DigitError(f"{member} has other classes than {first}: an ensemble's members need the same.")
         if not _part(member, ("test",)).equals(test):
@@ -225,14 +250,6 @@ def _check(members: Sequence[Run], out: Run) -> None:
                 f"{member} has another test part than {first}: what one was trained on would be the other's test. Train "
                 "members from one split, as `digitlib ensemble --train` and `digitlib sweep` do."
             )
-        for what, a, b in (
-            ("color_mode", one.color_mode, other.color_mode),
-            ("rescale", one.augmentation["rescale"], other.augmentation["rescale"]),
-        ):
-            if a != b:
-                raise DigitError(
-                    f"{member} was trained with {what} {b!r}, {first} with {a!r}: an ensemble needs the same."
-                )
 
 
 def _part(run: Run, parts: tuple[str, ...]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from natsort import natsorted
 from sklearn.model_selection import StratifiedKFold
 
 from digitlib.cluster import Task, open_workers
-from digitlib.ensembles import check_kinds
+from digitlib.ensembles import check_kinds, check_same_test
 from digitlib.errors import DigitError
 from digitlib.locking import in_turn
 from digitlib.progress import bar
@@ -96,6 +96,7 @@ def gather_members(
     if recipes:
         with in_turn(place):  # what another command trains there is of the same data, or its split would go
             prepared = split_once(data, open_run(Path(out) / "split"))
+            check_same_test([prepared, *members.values()])
             trained = train_members(prepared, place.folder, recipes, **options)
         members |= {run.folder: run for run in trained}
     return list(members.values())

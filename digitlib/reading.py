@@ -48,8 +48,10 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     Raises
     ------
     DigitError
-        If it is no image, damaged or too large.
+        If there is no such file, or it is no image, damaged or too large.
     """
+    if not resolve(path).exists():
+        raise DigitError(f"{resolve(path)} doesn't exist: give a photo, a JPEG or PNG file.")
     decoded = read_file(resolve(path))
     if decoded.image is None:
         raise DigitError(

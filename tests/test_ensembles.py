@@ -290,6 +290,9 @@ def test_members_of_other_data_stay_what_they_are(members: list[d.Run], top: Pat
     with pytest.raises(d.DigitError, match=r"runs/o holds runs of .*scans.*, not of .*two"):
         d.gather_members([], "runs/o", [recipe, replace(recipe, seed=2)], str(top / "two"))
     assert not list((top / "runs/o").rglob("*.keras"))
+    with pytest.raises(d.DigitError, match="has other classes than"):
+        d.gather_members([members[0].folder], "runs/p", [recipe], str(top / "two"))
+    assert not list((top / "runs/p").rglob("*.keras"))
     assert set(before) <= {path.stat().st_mtime_ns for path in (top / "runs").rglob("*") if path.is_file()}
     both = [*members[:2], *d.find_members([members[0].folder])]
     assert d.gather_members([run.folder for run in both], "runs/o") == members[:2]
