@@ -95,7 +95,7 @@ def model_card(run: Run) -> Path:
         _data(run),
         _recipe(recipe),
     ]
-    parts += [_results(run), _limits(run, recipe), _versions(run)]
+    parts += [_results(run, recipe), _limits(run, recipe), _versions(run)]
     with atomic(run / "model_card.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
     return run / "model_card.md"
@@ -145,13 +145,12 @@ def _data(run: Run) -> str:
 
 
 def _recipe(recipe: Recipe) -> str:
-    kept = "the last" if recipe.keep == "last" else f"the best on {', '.join(recipe.validate_on)}"
     shown = {
         "recipe": recipe.name, "network": recipe.model,
         "input": f"{recipe.image_size[0]} × {recipe.image_size[1]}, {recipe.color_mode}", "epochs": recipe.epochs,
         "batch size": recipe.batch_size, "learning rate": f"{recipe.learning_rate:g}, {recipe.schedule}",
         "weight decay": f"{recipe.weight_decay:g}", "label smoothing": f"{recipe.label_smoothing:g}", "seed": recipe.seed,
-        "trained on": ", ".join(recipe.train_on), "epoch that is kept": kept,
+        "trained on": ", ".join(recipe.train_on), "epoch that is kept": recipe.kept_epoch,
         "augmentation": ", ".join(f"{name} {_short(value)}" for name, value in recipe.augmentation.items()),
     }  # fmt: skip
     return "## Recipe\n\n" + _table(shown, ("Setting", "Value"))
@@ -161,7 +160,7 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _results(run: Run) -> str:
+def _results(run: Run, recipe: Recipe) -> str:
     if not (run / "metrics.json").exists():
         return "## Results\n\nNot measured yet: run notebook 06, then write this card again."
     metrics = run.read_json("metrics.json")
@@ -170,8 +169,8 @@ def _results(run: Run) -> str:
         "not measured: no image outside the test part is new to all members",
     )
     if metrics["validation_accuracy"] is not None:
-        what = "; the best epoch was chosen by it" if best else "; the members' best epochs were chosen by it"
-        what = "" if load_recipe(run).keep == "last" else what
+        chosen = "the best epoch was" if best else "the members' best epochs were"
+        what = "" if recipe.keep == "last" else f"; {chosen} chosen by it"
         validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}{what})"
     shown = {
         "Test accuracy": _warned(metrics), "Test loss": f"{metrics['test_loss']:.4f}",

@@ -243,7 +243,7 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
         else:
             client = distributed.Client(opened.enter_context(_start_here(workers)), set_as_default=False)
         connected = Workers(opened.enter_context(client))
-        if not connected.size:
+        if scheduler and not connected.size:
             print(
                 f"No worker has joined {scheduler} yet: start some with `dask worker {scheduler}`.",
                 file=sys.stderr,

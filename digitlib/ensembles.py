@@ -14,14 +14,13 @@ from digitlib.backend import keras
 from digitlib.comparing import mcnemar, wilson_interval
 from digitlib.errors import DigitError
 from digitlib.evaluation import answers_of, load_best_model
-from digitlib.folders import holds_files
 from digitlib.history import note_split, read_history
 from digitlib.joining import join_networks
 from digitlib.locking import in_turn
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe, save_recipe
 from digitlib.runs import Run, atomic, open_run, write_json, write_table
-from digitlib.sharing import share_split
+from digitlib.sharing import refuse_copies, share_split
 from digitlib.split import class_names_of, read_split
 from digitlib.training import plain_generator
 from digitlib.views import views_of
@@ -197,8 +196,7 @@ def check_kinds(out: Run, recipes: Mapping[str, Recipe]) -> None:
         )
     if (out / "recipe.json").exists() and load_recipe(out).model != "ensemble":
         raise DigitError(f"{out} holds a network of its own: give the ensemble another folder with --out.")
-    if holds_files(out):
-        raise DigitError(f"{out} holds TRAIN/ and TEST/: give the ensemble another folder with --out.")
+    refuse_copies(out)
     first, one = next(iter(recipes.items()))
     for name, recipe in recipes.items():
         if recipe.model == "ensemble":

@@ -50,10 +50,10 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
     path = resolve(text)
     if path.is_dir():
         return path, list_images(path)
+    if listing := list_of(text):
+        return _of_list(listing)
     if path.is_file():
         return _of_file(path)
-    if text.startswith("@"):
-        return _of_list(resolve(text[1:]))
     if glob.has_magic(text):
         return _of_pattern(text)
     raise DigitError(
@@ -62,10 +62,16 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
     )
 
 
+def list_of(source: str) -> Path | None:
+    """Return the list of files that a source is, which need not be there after ``@``; None if it is anything else."""
+    path = resolve(source)
+    if path.is_file():
+        return path if path.suffix.lower() in LISTS else None
+    return resolve(source[1:]) if source.startswith("@") and not path.is_dir() else None
+
+
 def _of_file(path: Path) -> tuple[Path, list[str]]:
-    """Return an archive's files, a list's files, or the one image itself."""
-    if path.suffix.lower() in LISTS:
-        return _of_list(path)
+    """Return an archive's files, or the one image itself."""
     if path.suffix.lower() == ".zip":
         folder = as_folder(path)
         try:

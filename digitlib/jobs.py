@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from digitlib.errors import DigitError
 from digitlib.history import check_split
-from digitlib.inputs import LISTS
+from digitlib.inputs import list_of
 from digitlib.locking import in_turn
 from digitlib.partitions import Images, find_partitioned
 from digitlib.recipes import load_recipe
@@ -165,13 +165,10 @@ def _written(source: str | os.PathLike[str]) -> str:
     text = os.fspath(source).removeprefix("file://")
     if is_address(text):
         return text.rstrip("/")
-    path = resolve(text)
-    if text.startswith("@") and not path.exists():
-        path = resolve(text[1:])
-    elif path.suffix.lower() not in LISTS:
-        return str(path)
-    # Another list of the same name is another source.
-    return f"{path}, sha256 {_sha256(path.read_bytes())[:12]}" if path.is_file() else str(path)
+    listing = list_of(text)
+    if listing and listing.is_file():  # another list of the same name is another source
+        return f"{listing}, sha256 {_sha256(listing.read_bytes())[:12]}"
+    return str(listing or resolve(text))
 
 
 def _sha256(content: bytes) -> str:
@@ -184,39 +181,39 @@ def _json(content: dict[str, Any]) -> bytes:
 
 def _same(store: Store, known: bytes, wanted: dict[str, Any]) -> Job:
     """Return the job kept in `store`, unless it is another than the one wanted."""
-    kept = asdict(job_of(store, known))
+    job = job_of(store, known)
     for name, what in (
         ("source", "SOURCE"),
         ("model_sha256", "network"),
         ("partition_size", "--partition-size"),
         ("trust_sha256", "--trust"),
     ):
-        if kept[name] != wanted[name]:
-            was = "" if name.endswith("sha256") else f" ({kept[name]})"
+        if getattr(job, name) != wanted[name]:
+            was = "" if name.endswith("sha256") else f" ({getattr(job, name)})"
             raise DigitError(
                 f"{store} holds the parts of another {what}{was}: choose a new folder, or give the same."
             )
-    return job_of(store, known)
+    return job
 
 
 def job_of(store: Store, content: bytes) -> Job:
     """Return the job in the content of ``job.json``."""
     try:
-        kept = json.loads(content)
-        return Job(**kept | {"columns": tuple(kept["columns"])})
+        fields = json.loads(content)
+        return Job(**fields | {"columns": tuple(fields["columns"])})
     except (ValueError, KeyError, TypeError) as error:
-        raise damaged(store, JOB) from error
+        raise _damaged(store, JOB) from error
 
 
-def kept_whole(store: Store, name: str, sha256: str) -> bytes:
-    """Return what a job keeps, once it is as it was kept."""
+def kept(store: Store, name: str, sha256: str = "") -> bytes:
+    """Return what a job keeps, once it is there and, where its hash is known, as it was kept."""
     content = store.get(name)
-    if content is None or _sha256(content) != sha256:
-        raise damaged(store, name)
+    if content is None or (sha256 and _sha256(content) != sha256):
+        raise _damaged(store, name)
     return content
 
 
-def damaged(store: Store, name: str) -> DigitError:
+def _damaged(store: Store, name: str) -> DigitError:
     """Return the sentence for a file of a job that is gone or another."""
     return DigitError(f"{store}/{name} is damaged or gone, so that the job can't go on: choose a new --out.")
 

@@ -91,7 +91,7 @@ def gather_members(
     """
     members = {run.folder: run for run in find_members(places)}
     place = open_run(Path(out) / "members")
-    wanted = {str(place / f"{one.name}-{one.seed}"): one for one in recipes}
+    wanted = {str(run.folder): one for run, one in zip(_runs_for(recipes, place), recipes, strict=True)}
     check_kinds(open_run(out), {str(run.folder): load_recipe(run) for run in members.values()} | wanted)
     if recipes:
         with in_turn(place):  # what another command trains there is of the same data, or its split would go
@@ -140,11 +140,7 @@ def train_members(
     DigitError
         If a run can't be trained; the others are finished first.
     """
-    names = [f"{recipe.name}-{recipe.seed}" for recipe in recipes]
-    for name in names:
-        if names.count(name) > 1:
-            raise DigitError(f"two members would be called {name}: give each recipe another name or seed.")
-    runs = [open_run(Path(place) / name) for name in names]
+    runs = _runs_for(recipes, open_run(place))
     tasks: list[Task] = []
     for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True)):
         plain = replace(recipe, augmentation=dict(recipe.augmentation))  # a read-only mapping can't be sent
@@ -162,6 +158,15 @@ def train_members(
     for outcome in outcomes:
         outcome.result()
     return runs
+
+
+def _runs_for(recipes: Sequence[Recipe], place: Run) -> list[Run]:
+    """Return the run of each recipe, named after it and its seed."""
+    names = [f"{recipe.name}-{recipe.seed}" for recipe in recipes]
+    for name in names:
+        if names.count(name) > 1:
+            raise DigitError(f"two members would be called {name}: give each recipe another name or seed.")
+    return [open_run(place / name) for name in names]
 
 
 def train_member(prepared: str, folder: str, recipe: Recipe, turn: int | None) -> None:

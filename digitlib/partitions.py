@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -68,7 +69,8 @@ class ImageFiles:
         names = self.names(partition)
         failed: list[OSError] = []
         for name, content in zip(names, self.store.read(names, partition["size"].to_pylist()), strict=True):
-            failed += [content] if isinstance(content, OSError) else []
+            if isinstance(content, OSError):
+                failed.append(content)
             yield name, content
         if len(failed) == len(names) > 1:
             raise DigitError(
@@ -97,9 +99,11 @@ class ImageRows:
         """Yield partitions of at least `size` images, in order; a row group is not divided."""
         pieces: list[dict[str, Any]] = []
         held = 0
-        self._kind = _opened(self.store, self._files[0]).schema_arrow.field(self.columns[0])
+        first = _opened(self.store, self._files[0]).schema_arrow.field(self.columns[0])
         with ThreadPoolExecutor(FOOTERS_AT_ONCE) as together:
-            for name, groups in zip(self._files, together.map(self._groups, self._files), strict=True):
+            for name, groups in zip(
+                self._files, together.map(partial(self._groups, first), self._files), strict=True
+            ):
                 for group, rows in enumerate(groups):
                     start = sum(groups[:group])
                     pieces.append({"file": os.fsencode(name), "group": group, "start": start, "rows": rows})
@@ -166,8 +170,8 @@ class ImageRows:
         given = [os.fsdecode(each) if isinstance(each, bytes) else each for each in given]
         return [f"{file}#{start + row}" if each is None else str(each) for row, each in enumerate(given)]
 
-    def _groups(self, name: str) -> list[int]:
-        """Return the rows of each row group."""
+    def _groups(self, first: Any, name: str) -> list[int]:
+        """Return the rows of each row group of a file that keeps images as the first one does."""
         parquet = _opened(self.store, name)
         for column in filter(None, (text.partition(".")[0] for text in self.columns)):
             if column not in parquet.schema_arrow.names:
@@ -175,7 +179,7 @@ class ImageRows:
                     f"{self.store}/{name} has no column {column!r}, as {self._files[0]} has: write both alike, or name the "
                     "images of each by itself."
                 )
-        _check_same_kind(self.store, name, parquet.schema_arrow.field(self.columns[0]), self._kind)
+        _check_same_kind(self.store, name, parquet.schema_arrow.field(self.columns[0]), first)
         about = parquet.metadata
         return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
 

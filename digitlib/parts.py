@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from digitlib.decoding import decoded, unread
 from digitlib.errors import DigitError
-from digitlib.jobs import JOB, MANIFEST, MODEL, TRUST, Job, damaged, job_of, kept_whole
+from digitlib.jobs import JOB, MANIFEST, MODEL, TRUST, Job, job_of, kept
 from digitlib.partitions import Item, images_at
 from digitlib.recipes import Recipe
 from digitlib.stores import Store, open_store
@@ -136,14 +136,14 @@ def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
 def _opened(out: str, key: str) -> tuple[Store, Job, pq.ParquetFile]:
     """Return a job's folder, the job and its manifest, once a process."""
     store = open_store(out)
-    if (kept := store.get(JOB)) is None:
+    if (content := store.get(JOB)) is None:
         raise DigitError(
             f"{store} as this worker sees it holds no job: give an --out that all workers reach under the same name."
         )
-    job = job_of(store, kept)
+    job = job_of(store, content)
     if job.key != key:
         raise DigitError(f"{store} holds the parts of another job, begun since: choose a new folder.")
-    return store, job, pq.ParquetFile(io.BytesIO(kept_whole(store, MANIFEST, job.manifest_sha256)))
+    return store, job, pq.ParquetFile(io.BytesIO(kept(store, MANIFEST, job.manifest_sha256)))
 
 
 @lru_cache(1)
@@ -154,11 +154,9 @@ def _network(out: str, key: str) -> tuple[keras.Model, Recipe, list[str], Trust 
 
     store, job, _ = _opened(out, key)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "best_model.keras").write_bytes(kept_whole(store, MODEL, job.model_sha256))
+        (Path(folder) / "best_model.keras").write_bytes(kept(store, MODEL, job.model_sha256))
         for name in ("recipe.json", "source.json", *(TRUST if job.trust_sha256 else ())):
-            if (content := store.get(f"_job/{name}")) is None:
-                raise damaged(store, f"_job/{name}")
-            (Path(folder) / name).write_bytes(content)
+            (Path(folder) / name).write_bytes(kept(store, f"_job/{name}"))
         model, recipe, class_names = open_model(folder)
         if not job.trust_sha256:
             return model, recipe, class_names, None

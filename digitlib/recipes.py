@@ -122,6 +122,11 @@ class Recipe:
         """The epoch, counted from 0, from which augmentation is weaker: it is so for a quarter of all, and one, at most."""
         return self.epochs - min(self.calm_epochs, self.epochs // 4 + 1) if self.calm_epochs else None
 
+    @property
+    def kept_epoch(self) -> str:
+        """Which epoch's network is kept, in words."""
+        return "the last" if self.keep == "last" else f"the best on {', '.join(self.validate_on)}"
+
     def for_images(self, samples: int) -> Recipe:
         """Return this recipe with enough steps for a training part of `samples` images.
 

@@ -61,11 +61,7 @@ def share_split(prepared: Run, run: Run) -> None:
         raise DigitError(
             f"{prepared} holds the images itself: split them with mode 'copy' to share the split."
         )
-    if holds_files(run):
-        raise DigitError(
-            f"{run} holds TRAIN/ and TEST/, and its own split says where their images belong: take that back with "
-            f"`digitlib undo {run}`, or choose another folder."
-        )
+    refuse_copies(run)
     make_folder(run.folder)
     for name in (
         "source.json",
@@ -75,3 +71,12 @@ def share_split(prepared: Run, run: Run) -> None:
         if (prepared / name).exists():
             with atomic(run / name) as temporary:
                 shutil.copyfile(prepared / name, temporary)
+
+
+def refuse_copies(run: Run) -> None:
+    """Refuse a run whose own split has put images into it, as another one must not be laid over that."""
+    if holds_files(run):
+        raise DigitError(
+            f"{run} holds TRAIN/ and TEST/, and its own split says where their images belong: take that back with "
+            f"`digitlib undo {run}`, or choose another folder."
+        )

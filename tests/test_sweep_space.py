@@ -92,6 +92,11 @@ def test_what_cannot_be_gets_one_sentence(root: Path, text: str, said: str) -> N
         ("image_size: {low: 14, high: 28}", "image_size can't be a range"),
         ("model: [tiny, huge]", "model is 'huge'"),
         ("label_smoothing: 1", "label_smoothing is 1"),
+        ("learning_rate: {low: 0.001, high: 0.01, step: 0}", "step of learning_rate is 0"),
+        ("learning_rate: {low: 0.001, high: 0.01, step: abc}", "step of learning_rate is 'abc'"),
+        ("learning_rate: {low: 0.001, high: 0.01, log: maybe}", "log of learning_rate is 'maybe'"),
+        ("recipe: [[[tiny]]]", "a list too deep"),
+        ("seed: 2024-02-31", "is no YAML"),
     ],
 )
 def test_ranges_and_fields_are_checked_too(root: Path, line: str, said: str) -> None:
@@ -116,18 +121,3 @@ def test_a_recipes_own_value_makes_no_other_run(root: Path) -> None:
     assert len(keys) == 2
     assert plain[0].key == keys[0]
     assert plain[0].differing == more.combinations()[0].differing
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("learning_rate: {low: 0.001, high: 0.01, step: 0}", "step of learning_rate is 0"),
-        ("learning_rate: {low: 0.001, high: 0.01, step: abc}", "step of learning_rate is 'abc'"),
-        ("learning_rate: {low: 0.001, high: 0.01, log: maybe}", "log of learning_rate is 'maybe'"),
-        ("recipe: [[[tiny]]]", "a list too deep"),
-        ("seed: 2024-02-31", "is no YAML"),
-    ],
-)
-def test_odd_lines_get_one_sentence(root: Path, line: str, said: str) -> None:
-    with pytest.raises(d.DigitError, match=said):
-        space_of(f"sampler: optuna\ntrials: 2\n{line}", root, notebooks=False)
