@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from digitlib.backend import keras
+from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
 from digitlib.models import build_model
 from digitlib.progress import bar
@@ -69,7 +70,7 @@ def train_seeds(run: Run, recipe: str, seeds: Iterable[int], epochs: int) -> lis
     recipe : {"tiny", "fast", "accurate"}
         What to train.
     seeds : iterable of int
-        One training each.
+        One training each; two or more, to be compared.
     epochs : int
         Passes over the training part.
 
@@ -77,8 +78,17 @@ def train_seeds(run: Run, recipe: str, seeds: Iterable[int], epochs: int) -> lis
     -------
     list of Trial
         One a seed, in the given order.
+
+    Raises
+    ------
+    DigitError
+        If there are fewer than two seeds, or the recipe can't be.
     """
     seeds, trials = list(seeds), []
+    if len(seeds) < 2:
+        raise DigitError(
+            f"what chance does shows in two trainings or more, not {len(seeds)}: give more seeds."
+        )
     with bar(len(seeds) * epochs, "Training seeds", unit="epoch") as shown:
         for seed in seeds:
             one = get_recipe(recipe, seed=seed, epochs=epochs)

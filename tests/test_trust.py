@@ -347,6 +347,11 @@ def test_maps_point_to_the_ink(run) -> None:
     assert (ink > pictures.mean(axis=(1, 2, 3))).all()
 
 
+def test_one_seed_is_refused_before_it_is_trained(run) -> None:
+    with pytest.raises(d.DigitError, match="give more seeds"):
+        d.train_seeds(run, "tiny", range(1), 10**6)
+
+
 @pytest.mark.slow
 def test_seeds_are_trained_without_touching_the_run(run) -> None:
     before = sorted((path.name, path.stat().st_mtime_ns) for path in run.folder.iterdir())
