@@ -136,9 +136,9 @@ def crop(page: Page, found: pd.DataFrame, row: Any) -> Image.Image:
     picture.paste(Image.fromarray(page.image).crop([round(side) for side in box]).resize((104, 104)), (0, 20))
     if row.found >= 0:
         label, sure = found["label"].iloc[row.found], found["confidence"].iloc[row.found]
-        text = f"is {row.label}, read {label} {sure:.0%}"
+        text = f"{row.label} → {label} ({sure:.0%})"
     else:
-        text = f"is {row.label}, no box"
+        text = f"{row.label}: not found"
     ImageDraw.Draw(picture).text((3, 2), text, fill="black", font=ImageFont.load_default(12))
     return picture
 

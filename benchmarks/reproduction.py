@@ -99,7 +99,7 @@ def main(run_dir: str) -> None:
         ORIGINAL,
         "s--",
         color=ORANGE,
-        label="classic notebook, as it printed them",
+        label="classic notebook, as printed",
     )
     axes.plot(history["epoch"], history["val_accuracy"], "o-", color=BLUE, label="recipe seed")
     axes.set(xlabel="epoch", ylabel="accuracy on the test images", title="The classic result, repeated")

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import psutil
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
 from scipy.optimize import nnls
 
 import digitlib as d
@@ -156,10 +156,8 @@ def plot_scale(measured: pd.DataFrame, told: pd.DataFrame) -> plt.Axes:
             xlabel="images",
             title={"files": "a file each", "rows": "rows of Parquet"}[kind],
         )
-        # Powers of ten would be formulas, which the style leaves as they are.
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        axes.tick_params(axis="x", rotation=30)
     both[0].set_ylabel("seconds")
     both[0].legend(title="dots: measured, lines: fit")
     return both[0]

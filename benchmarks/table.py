@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pandas as pd
 
 from benchmarks.common import RESULTS
@@ -14,47 +15,49 @@ from benchmarks.scale_table import bulk_table, cost_table, reach_table
 
 TOP = Path(__file__).parents[1]
 Figures = dict[str, Any]
+WRITTEN = "`make bench DATA=FOLDER` writes them in quick form, `make bench-full DATA=FOLDER` with all seeds and sizes."
 
 ROWS: list[tuple[str, str, str, str, str]] = [
-    # program, figure, what it says, at least, hoped for
-    ("training", "target times faster than classic", "folder to 95.24 % on the test images, times faster", "300", "1,000"),
-    ("training", "fast test_accuracy mean", "`fast`: mean test accuracy", "99.4 %", "99.6 %"),
-    ("training", "fast times faster than classic", "`fast`: times faster, folder to result", "25", ""),
-    ("training", "accurate test_accuracy mean", "`accurate`: mean test accuracy", "99.6 %", "99.75 %"),
-    ("training", "accurate times faster than classic", "`accurate`: times faster, folder to result", "5", ""),
-    ("generators", "28x28x1 ours_batch_1024 ratio", "images a second at 28×28×1, times ImageDataGenerator's", "150", "300"),
+    # program, figure, what it says, aim, hoped for
+    ("training", "target times faster than classic", "folder to 95.24 % on the test images: times faster", "≥ 300", "≥ 1,000"),
+    ("training", "fast test_accuracy mean", "`fast`: mean test accuracy", "≥ 99.4 %", "≥ 99.6 %"),
+    ("training", "fast times faster than classic", "`fast`: times faster, folder to result", "≥ 25", ""),
+    ("training", "accurate test_accuracy mean", "`accurate`: mean test accuracy", "≥ 99.6 %", "≥ 99.75 %"),
+    ("training", "accurate times faster than classic", "`accurate`: times faster, folder to result", "≥ 5", ""),
+    ("generators", "28x28x1 ours_batch_1024 ratio", "images a second at 28×28×1, times ImageDataGenerator's", "≥ 150", "≥ 300"),
     ("generators", "28x28x1 ours_batch_32 ratio", "the same in batches of 32", "", ""),
     ("generators", "28x28x1 preprocessing_layers ratio", "the same by Keras's preprocessing layers", "", ""),
-    ("generators", "128x128x3 ours_batch_256 ratio", "images a second at 128×128×3, times ImageDataGenerator's", "15", "40"),
-    ("steps", "ours share of classic", "a step of `seed`, share of the classic pipeline's", "0.5", ""),
+    ("generators", "128x128x3 ours_batch_256 ratio", "images a second at 128×128×3, times ImageDataGenerator's", "≥ 15", "≥ 40"),
+    ("steps", "ours share of classic", "a step of `seed`, share of the classic pipeline's", "≤ 0.5", ""),
     ("steps", "ours_float32 share of classic", "the same in float32, on processors without bfloat16", "", ""),
     ("steps", "net_alone share of classic", "the same without making any images: the net alone", "", ""),
-    ("steps", "ours share of net_alone", "a step of `seed`, share of the net's own", "", "1"),
-    ("prediction", "times faster", "files to predictions.csv, times one at a time", "300", "1,000"),
-    ("keras_example", "times faster", "time to the Keras example's accuracy, times faster", "3", "10"),
-    ("growth", "decode time an image, largest to the one before", "decode: time an image, larger to smaller folder", "1.2", "1"),
-    ("growth", "epoch time an image, largest to the one before", "epoch: time an image, larger to smaller folder", "1.2", "1"),
-    ("growth", "predict time an image, largest to the one before", "predict: time an image, larger to smaller folder", "1.2", "1"),
-    ("growth", "epoch peak bytes a further image", "train: bytes of memory a further image", "1,000", "100"),
-    ("growth", "predict peak bytes a further image", "predict: bytes of memory a further image", "1,000", "100"),
-    ("overhead", "import digitlib", "`import digitlib`, seconds", "0.5", "0.1"),
-    ("overhead", "series against imports and fit", "series on `sample` against its imports and fit", "1.5", "1.2"),
-    ("trust", "calibration error after", "calibration error after temperature", "0.5 %", ""),
-    ("trust", "coverage", "answered, at the threshold for 99.9 % right", "97 %", ""),
-    ("trust", "accuracy of answers", "right among these", "99.9 %", ""),
-    ("trust", "blanks declined", "blanks declined", "95 %", ""),
-    ("trust", "noise declined", "noise declined", "95 %", ""),
-    ("trust", "letters declined", "letters declined", "95 %", ""),
-    ("labels", "recall", "planted wrong labels: found", "90 %", ""),
-    ("labels", "precision", "planted wrong labels: share of those named", "80 %", ""),
-    ("pages", "digits read right", "composed photos: digits read right", "97 %", ""),
-    ("ensemble", "test_accuracy", "five members of `accurate` joined: test accuracy", "99.7 %", "99.8 %"),
-    ("bulk", "two workers times one", "a million images named: two workers, times one", "1.7", ""),
+    ("steps", "ours share of net_alone", "a step of `seed`, share of the net's own", "", "≤ 1"),
+    ("prediction", "times faster", "files to predictions.csv: times the classic way's speed", "≥ 300", "≥ 1,000"),
+    ("keras_example", "times faster", "to the Keras example's accuracy, on MNIST's own split: times faster", "≥ 3", "≥ 10"),
+    ("growth", "decode time an image, largest to the one before", "decode: time an image, larger to smaller folder", "≤ 1.2", "≤ 1"),
+    ("growth", "epoch time an image, largest to the one before", "epoch: time an image, larger to smaller one", "≤ 1.2", "≤ 1"),
+    ("growth", "predict time an image, largest to the one before", "predict: time an image, larger to smaller one", "≤ 1.2", "≤ 1"),
+    ("growth", "epoch peak bytes a further image", "train: bytes of memory a further image", "≤ 1,000", "≤ 100"),
+    ("growth", "predict peak bytes a further image", "predict: bytes of memory a further image", "≤ 1,000", "≤ 100"),
+    ("overhead", "import digitlib", "`import digitlib`, seconds", "≤ 0.5", "≤ 0.1"),
+    ("overhead", "series against imports and fit", "series on `sample` against its imports and fit", "≤ 1.5", "≤ 1.2"),
+    ("trust", "calibration error after", "calibration error after temperature", "≤ 0.5 %", ""),
+    ("trust", "coverage", "answered, at the threshold for 99.9 % right", "≥ 97 %", ""),
+    ("trust", "accuracy of answers", "right among these", "≥ 99.9 %", ""),
+    ("trust", "blanks declined", "blanks declined", "≥ 95 %", ""),
+    ("trust", "noise declined", "noise declined", "≥ 95 %", ""),
+    ("trust", "letters declined", "letters declined", "≥ 95 %", ""),
+    ("trust", "drawn digits declined", "digits drawn in a font, which it has not learnt: declined", "", ""),
+    ("labels", "recall", "planted wrong labels: found", "≥ 90 %", ""),
+    ("labels", "precision", "planted wrong labels: share of those named", "≥ 80 %", ""),
+    ("pages", "digits read right", "composed photos: digits read right", "≥ 97 %", ""),
+    ("ensemble", "test_accuracy", "five members of `accurate` joined: test accuracy", "≥ 99.7 %", "≥ 99.8 %"),
+    ("bulk", "two workers times one", "a million images named: two workers, times one", "≥ 1.7", ""),
     ("pages", "boxes right", "composed photos: digits found", "", ""),
-    ("threads", "tiny trainings_a_minute ratio", "`tiny`: trainings by two one-thread workers, times one process's", "1", ""),
-    ("threads", "tiny images_predicted_a_second ratio", "`tiny`: images named by two such workers, times one process's", "1", ""),
-    ("threads", "fast trainings_a_minute ratio", "`fast`: trainings by two one-thread workers, times one process's", "1", ""),
-    ("threads", "fast images_predicted_a_second ratio", "`fast`: images named by two such workers, times one process's", "1", ""),
+    ("threads", "tiny trainings_a_minute ratio", "`tiny`: trainings by two one-thread workers, times one process's", "≥ 1", ""),
+    ("threads", "tiny images_predicted_a_second ratio", "`tiny`: images named by two such workers, times one process's", "≥ 1", ""),
+    ("threads", "fast trainings_a_minute ratio", "`fast`: trainings by two one-thread workers, times one process's", "≥ 1", ""),
+    ("threads", "fast images_predicted_a_second ratio", "`fast`: images named by two such workers, times one process's", "≥ 1", ""),
 ]  # fmt: skip
 
 
@@ -79,8 +82,17 @@ def load() -> dict[str, Figures]:
 def text(figure: str, value: float) -> str:
     """Return a figure as people write it."""
     if any(word in figure for word in SHARES):
-        return f"{value:.2%}"
+        return f"{100 * value:.2f} %"
     return f"{value:,.0f}" if value >= 20 else f"{value:.3g}"
+
+
+def missed(figure: str, value: float, aim: str) -> str:
+    """Return a word behind a figure that is not what was aimed at, such as ``≥ 99.7 %``; nothing behind others."""
+    if not aim:
+        return ""
+    sign, bound = aim.split()[:2]
+    least = float(bound.replace(",", "")) / (100 if aim.endswith("%") else 1)
+    return "" if (value >= least if sign == "≥" else value <= least) else " (missed)"
 
 
 def header(about: Figures) -> str:
@@ -99,10 +111,12 @@ def machine(about: Figures) -> str:
 
 def table(results: dict[str, Figures]) -> str:
     """Return all figures with their aims as Markdown, and each program's circumstances below."""
-    lines = ["| What | Figure | At least | Hoped for | Program |", "|:---|---:|---:|---:|:---|"]
-    for program, figure, what, least, hoped in ROWS:
+    lines = ["| What | Figure | Aim | Hoped for | Program |", "|:---|---:|---:|---:|:---|"]
+    for program, figure, what, aim, hoped in ROWS:
         if (value := results.get(program, {}).get(figure)) is not None:
-            lines.append(f"| {what} | {text(figure, value)} | {least} | {hoped} | `{program}` |")
+            lines.append(
+                f"| {what} | {text(figure, value)}{missed(figure, value, aim)} | {aim} | {hoped} | `{program}` |"
+            )
     lines += ["", "A row that names no unit is a ratio of two times of one run on one machine.", ""]
     lines += [
         '"Times faster": than the classic pipeline\'s ten epochs on the same machine, reckoned from some hundred of its steps.',
@@ -118,14 +132,18 @@ def short_table(results: dict[str, Figures]) -> str:
     for program, figure, what, *_ in ROWS:
         if figure in IN_README and (value := results.get(program, {}).get(figure)) is not None:
             lines.append(f"| {what[0].upper() + what[1:]} | {text(figure, value)} |")
-    about = results.get("training")
+    about = results["training"]
+    seconds = {name: about[f"{name} seconds"] for name in ("fast", "accurate")}
     said = (
         '"Times faster" is against the classic pipeline\'s ten epochs on the same machine, reckoned from some hundred of its '
-        "steps; the first row's network is that of `fast`, trained for it in 90 steps on images as they are. Accuracies are of "
-        "the 42,000 images of Kaggle's archive: the mean of three seeds on its 8,405 test images, and for answers, letters and "
-        "photos of one network. On the 5,000 of the sample they are lower. Taken on: "
+        "steps; the first row's network is that of `fast`, trained for it in 90 steps on images as they are. The "
+        "classic way to predictions.csv loads and names one image at a time, with the classic network. Accuracies are of "
+        "42,000 images of MNIST in the form and class counts of Kaggle's archive, on its 8,405 test images: the mean of three "
+        "seeds, and for answers, letters and photos of one network. On the 5,000 of the sample they are lower. From the folder "
+        f"to the result `fast` took {seconds['fast']:.0f} s there and `accurate` {seconds['accurate'] / 60:.0f} minutes. "
+        f"Taken on: {machine(about)}."
     )
-    return "\n".join([*lines, "", f"{said}{machine(about)}." if about else ""]).rstrip()
+    return "\n".join([*lines, "", said])
 
 
 def notebooks_table(results: dict[str, Figures]) -> str:
@@ -154,8 +172,8 @@ def profile_table(results: dict[str, Figures]) -> str:
         ("batch", "images a step", "{:,.0f}"),
         ("multiply_adds_an_image", "multiply-adds an image, forward", "{:,.0f}"),
         ("multiply_adds_per_second", "multiply-adds a second, forward and backward", "{:.3g}"),
-        ("matmul_peak", "the machine's own in a 2048 × 2048 matrix product", "{:.3g}"),
-        ("share_of_peak", "share of it reached", "{:.0%}"),
+        ("matmul_peak", "the machine's own in a float32 product of 2048 × 2048", "{:.3g}"),
+        ("share_of_peak", "of it, with what precision the recipe computes in here", "{:.0%}"),
     ):
         cells = [form.format(about[f"{name} {figure}"]) if about else "" for name in ("fast", "accurate")]
         lines.append(f"| {what} | {cells[0]} | {cells[1]} |")
@@ -255,16 +273,17 @@ def pages(results: dict[str, Figures]) -> dict[Path, str]:
         ),
         TOP / "docs" / "performance.md": performance,
         TOP / "docs" / "scale.md": scale,
-        RESULTS / "README.md": f"# Results\n\nWritten by `make bench`.\n\n{table(results)}\n",
+        RESULTS / "README.md": f"# Results\n\n{WRITTEN}\n\n{table(results)}\n",
     }
 
 
+@click.command()
 def main() -> None:
-    """Print the table, and bring all pages that hold figures up to date."""
+    """Print the table of all results, and bring the pages that hold figures up to date: README and some in docs/."""
     results = load()
     for path, content in pages(results).items():
         path.write_text(content, encoding="utf-8")
-    print(table(results))
+    click.echo(table(results))
 
 
 if __name__ == "__main__":

@@ -153,7 +153,11 @@ def test_the_pad_reads_drawings_in_jupyterlab(lab: str, tmp_path: Path) -> None:
         wait_for(lambda: run_all_cells(driver), 60)
         # JupyterLab shows the last cell that was run; a cell far away from what is shown may be taken out of the page.
         wait_for(
-            lambda: "of 30 drawings of its classes were named right." in _scrolled(driver, "'.jp-Cell:last-child'"), 240
+            lambda: (
+                "of 30 drawings of its classes were named right."
+                in _scrolled(driver, "'.jp-Cell:last-child'")
+            ),
+            240,
         )
         wait_for(
             lambda: _scrolled(driver, "'.digitpad-canvas'") is not None and shown_answer(driver) == "7", 60

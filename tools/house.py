@@ -108,7 +108,7 @@ def draw(edges: dict[str, set[str]], picture: Path = PICTURE) -> None:
 
     rooms = rooms_of(edges)
     texts = {
-        room: wrap(" · ".join(sorted(name for name, its in rooms.items() if its == room)), 68)
+        room: wrap("\u00a0· ".join(sorted(name for name, its in rooms.items() if its == room)), 68)
         for room in ROOMS
     }
     figure, axes = plt.subplots(figsize=(8.6, 0.32 * sum(map(len, texts.values())) + 0.33 * len(ROOMS) + 0.3))
