@@ -34,7 +34,7 @@ ROWS: list[tuple[str, str, str, str, str]] = [
     ("steps", "ours share of net_alone", "a step of `seed`, share of the net's own", "", "≤ 1"),
     ("prediction", "times faster", "files to predictions.csv: times the classic way's speed", "≥ 300", "≥ 1,000"),
     ("keras_example", "times faster", "to the Keras example's accuracy, on MNIST's own split: times faster", "≥ 3", "≥ 10"),
-    ("growth", "decode time an image, largest to the one before", "decode: time an image, larger to smaller folder", "≤ 1.2", "≤ 1"),
+    ("growth", "decode time an image, largest to the one before", "decode: time an image, larger to smaller one", "≤ 1.2", "≤ 1"),
     ("growth", "epoch time an image, largest to the one before", "epoch: time an image, larger to smaller one", "≤ 1.2", "≤ 1"),
     ("growth", "predict time an image, largest to the one before", "predict: time an image, larger to smaller one", "≤ 1.2", "≤ 1"),
     ("growth", "epoch peak bytes a further image", "train: bytes of memory a further image", "≤ 1,000", "≤ 100"),

@@ -16,12 +16,12 @@ from benchmarks.common import RESULTS
 from benchmarks.keras_example import load
 from digitlib.backend import keras
 from digitlib.decoding import read_files
+from digitlib.files import write_table
 from digitlib.models import MODELS, layers
 from digitlib.models import _answer as answer
 from digitlib.models import _block as block
 from digitlib.models import _dropouts as dropouts
 from digitlib.recipes import HAND_AUGMENTATION, MILD_AUGMENTATION, Recipe, get_recipe
-from digitlib.runs import write_table
 
 TABLE = RESULTS / "trials.csv"
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, meant
 from digitlib.resampling import FILL_MODES, FillMode
+from digitlib.values import is_number
 
 Range = float | int | Sequence[float]
 
@@ -62,6 +62,14 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.fill_mode not in FILL_MODES:
             raise DigitError(f"fill_mode is {self.fill_mode!r}: choose one of {', '.join(FILL_MODES)}.")
+        for name in ("rescale", "rotation_range", "shear_range", "cval"):
+            value = getattr(self, name)
+            if not is_number(value) and not (name == "rescale" and value is None):
+                raise DigitError(f"{name} is {value!r}: give a number.")
+        for name in ("width_shift_range", "height_shift_range", "zoom_range"):
+            value = getattr(self, name)
+            if not is_number(value) and not _are_numbers(value):
+                raise DigitError(f"{name} is {value!r}: give a number, or several.")
         bounds = _zoom_bounds(self.zoom_range)
         if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
             raise DigitError(
@@ -80,9 +88,7 @@ class Augmentation:
         known = [item.name for item in fields(cls)]
         for name in options:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}."
-                raise DigitError(f"the generator has no setting {name!r}: {hint}")
+                raise DigitError(f"the generator has no setting {name!r}: {meant(name, known)}")
         return cls(**options)
 
     def moves(self) -> bool:
@@ -189,4 +195,11 @@ def _draw_shift(limit: Range, side: int, n: int, rng: np.random.Generator) -> np
 
 
 def _zoom_bounds(zoom_range: Range) -> tuple[float, ...]:
-    return (1 - zoom_range, 1 + zoom_range) if isinstance(zoom_range, (int, float)) else tuple(zoom_range)
+    if isinstance(zoom_range, (Sequence, np.ndarray)):
+        return tuple(zoom_range)
+    return 1 - zoom_range, 1 + zoom_range
+
+
+def _are_numbers(values: Any) -> bool:
+    """Say whether a value is a sequence of one number or more."""
+    return isinstance(values, (Sequence, np.ndarray)) and len(values) > 0 and all(map(is_number, values))

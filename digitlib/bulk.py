@@ -17,7 +17,7 @@ from digitlib.jobs import Job, settle
 from digitlib.parts import predict_partition
 from digitlib.progress import bar
 from digitlib.stores import LocalFolder, Store, is_address, open_store
-from digitlib.writing import told
+from digitlib.writing import summary_of
 
 PARTITION_SIZE = 20_000
 """Images a task: some seconds of work, so that what a scheduler does for it costs nothing."""
@@ -131,7 +131,7 @@ def predict_to_parts(
         )
     done = predict_in_parts(run_or_model, source, out, **options)
     found = f", {done['found']:,} of them found done" if done["found"] else ""
-    return f"{told(done)}; {done['partitions']:,} partitions{found}: {open_store(out)}"
+    return f"{summary_of(done)}; {done['partitions']:,} partitions{found}: {open_store(out)}"
 
 
 def _clear(store: Store) -> None:

@@ -42,8 +42,8 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     To be fitted on validation images (C. Guo et al., 2017, "On calibration of modern neural networks",
     https://arxiv.org/abs/1706.04599). A network trained with label smoothing is less sure than it could be: its
-    temperature is below 1. Where all labels are named right, the likelihood alone would have it 0: so its logarithm is
-    expected to be within half of 0, as much as one image can say.
+    temperature is below 1. Where all labels are named right, the likelihood alone would have it 0. So its logarithm has a
+    normal prior, mean 0 and standard deviation a half, which weighs about as much as one image.
 
     Parameters
     ----------

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from digitlib.files import atomic
 from digitlib.recipes import Recipe, load_recipe
-from digitlib.runs import Run, atomic
+from digitlib.runs import Run
 from digitlib.split import PARTS, class_names_of, read_split
 
 LIBRARIES = ("digitlib", "keras", "tensorflow", "numpy")
@@ -50,9 +52,9 @@ def data_name(run: Run) -> str:
 
 
 def trained_on(run: Run) -> str:
-    """Return the day on which the network of a run was written, such as ``2026-03-01``."""
+    """Return the day on which the network of a run was written, here, such as ``2026-03-01``."""
     run.require("best_model.keras")
-    return f"{pd.Timestamp((run / 'best_model.keras').stat().st_mtime, unit='s'):%Y-%m-%d}"
+    return f"{datetime.fromtimestamp((run / 'best_model.keras').stat().st_mtime):%Y-%m-%d}"
 
 
 def with_interval(metrics: dict[str, Any]) -> str:
@@ -62,7 +64,7 @@ def with_interval(metrics: dict[str, Any]) -> str:
 
 
 def _warned(metrics: dict[str, Any]) -> str:
-    """Return the same with a warning where it leaked."""
+    """Return the test accuracy as text, with a warning where the test images chose the epoch."""
     chosen = "; too high, since the best epoch was chosen on these images"
     return with_interval(metrics) + (chosen if metrics["test_chose_the_epoch"] else "")
 
@@ -200,5 +202,5 @@ def _limits(run: Run, recipe: Recipe) -> str:
 
 def _versions(run: Run) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    today = f"{pd.Timestamp.now():%Y-%m-%d}"
+    today = f"{datetime.now():%Y-%m-%d}"
     return f"## Versions\n\nTrained on {trained_on(run)}; this card was written on {today} with {libraries}."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import click
@@ -104,8 +104,9 @@ def run(
     click.echo(f"digitlib run: {data}, recipe {recipe}, into {run_dir}")
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
+    from digitlib.files import shown
     from digitlib.folders import holds_moved
-    from digitlib.runs import open_run, shown
+    from digitlib.runs import open_run
     from digitlib.samples import as_folder
     from digitlib.sources import find_images
 
@@ -126,7 +127,7 @@ def run(
         again = ["digitlib", "run", "--resume", "--data", data, "--recipe", recipe, "--out", str(this)]
         again += ["--only", only] if only else []
         again += [word for name, value in pairs for word in ("-p", name, value)]
-        click.echo(f"\nStopped. Go on with: {shlex.join(again)}", err=True)
+        click.echo(f"\nStopped. Go on with: {_typed(again)}", err=True)
         sys.exit(130)
     if (this / "metrics.json").exists():
         table = results_table(this)
@@ -229,10 +230,11 @@ def predict(
     An address such as s3://bucket/folder, a Parquet file with images, --workers, --scheduler or an --out that ends in /
     is predicted partition by partition; the same command again goes on where it was stopped.
     """
+    from digitlib.files import shown
     from digitlib.inputs import find_inputs
-    from digitlib.runs import resolve, shown
+    from digitlib.runs import run_and_model
     from digitlib.stores import goes_in_parts
-    from digitlib.writing import form_of, told
+    from digitlib.writing import form_of, summary_of
 
     if scheduler or workers or goes_in_parts(source, out):
         from digitlib.bulk import predict_to_parts
@@ -251,16 +253,13 @@ def predict(
     out = out or "predictions.csv"
     form_of(out)  # what can't work is refused before TensorFlow is loaded
     files = find_inputs(source)
-    if not Path(resolve(run_or_model)).exists():
-        raise DigitError(
-            f"{run_or_model} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
-        )
+    run_and_model(run_or_model)
     from digitlib.prediction import predict_to_files
 
     done = predict_to_files(
         run_or_model, *files, out, submission=submission, gallery=gallery, limit=limit, trust=trust
     )
-    click.echo(f"{told(done)}: {shown(out)}{f' and {shown(gallery)}' if gallery else ''}")
+    click.echo(f"{summary_of(done)}: {shown(out)}{f' and {shown(gallery)}' if gallery else ''}")
 
 
 @main.command()
@@ -347,7 +346,7 @@ def ensemble(
     RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
     members that are missing are trained, in OUT/members.
     """
-    from digitlib.runs import shown
+    from digitlib.files import shown
     from digitlib.samples import as_folder
     from digitlib.sources import find_images
 
@@ -386,31 +385,32 @@ def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
     RUN_OR_DATA is a run's folder, or a folder of class folders. What each
     image was named by networks that had not seen it is kept in held_out.npz.
     """
-    from digitlib.validating import crossval_lines
+    from digitlib.validating import summary_lines, validate
 
     with _goes_on():
-        for line in crossval_lines(run_or_data, run_dir, **options):
-            click.echo(line)
+        found = validate(run_or_data, run_dir, **options)
+    click.echo("\n".join(summary_lines(found)))
 
 
 @main.command()
 @click.argument("folder", default="notebooks")
 def notebooks(folder: str) -> None:
     """Copy the notebooks to FOLDER, notebooks/ by default, to step through and change."""
-    from digitlib.runs import shown
+    from digitlib.files import shown
     from digitlib.shipped import copy_notebooks
 
     copied = copy_notebooks(folder)
-    click.echo(f"{len(copied)} notebooks. Open them with: jupyter lab {shlex.quote(shown(copied[0].parent))}")
+    click.echo(f"{len(copied)} notebooks. Open them with: jupyter lab {_typed([shown(copied[0].parent)])}")
 
 
 @main.command()
 @click.argument("run_dir", shell_complete=complete_run)
 def undo(run_dir: str) -> None:
     """Take back the split of RUN_DIR: moved images return to where they were."""
+    from digitlib.files import shown
     from digitlib.folders import undo as undo_split
     from digitlib.locking import alone
-    from digitlib.runs import open_run, shown
+    from digitlib.runs import open_run
 
     this = open_run(run_dir)
     with alone(this) if this.folder.is_dir() else nullcontext():
@@ -422,13 +422,18 @@ def undo(run_dir: str) -> None:
     click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
 
 
+def _typed(words: list[str]) -> str:
+    """Return a command as one would type it here."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
 @contextmanager
 def _goes_on() -> Iterator[None]:
     """Say after Ctrl-C how to go on with a command that does nothing twice."""
     try:
         yield
     except KeyboardInterrupt:
-        again = shlex.join(["digitlib", *sys.argv[1:]])
+        again = _typed(["digitlib", *sys.argv[1:]])
         click.echo(f"\nStopped. What is finished stays; go on with: {again}", err=True)
         sys.exit(130)
 

@@ -6,26 +6,26 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
 
 from digitlib.backend import keras
 from digitlib.cluster import Task, open_workers
 from digitlib.errors import DigitError
 from digitlib.evaluation import answers_of
+from digitlib.files import atomic, read_table, shown, write_table
 from digitlib.generators import ImageBatches
 from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.models import build_model
 from digitlib.pixels import pixels_for
 from digitlib.progress import bar
 from digitlib.recipes import Recipe
-from digitlib.runs import Run, atomic, read_table, shown, write_table
-from digitlib.split import class_names_of, paths_of, read_split
+from digitlib.runs import Run
+from digitlib.split import class_names_of, paths_of, read_split, stratified_folds
 from digitlib.training import EpochBar, make_loss, make_optimizer
 from digitlib.values import is_whole
 
@@ -118,9 +118,8 @@ def cross_validate(
         return kept
     place = run / "held_out" / key
     write_table(place / "manifest.csv", manifest)
-    plain = replace(recipe, augmentation=dict(recipe.augmentation))  # a read-only mapping can't be sent
     tasks: list[Task] = [
-        (f"{place}-{repeat}-{fold}", (str(run.folder), str(place), plain, folds, repeat, fold))
+        (f"{place}-{repeat}-{fold}", (str(run.folder), str(place), recipe, folds, repeat, fold))
         for repeat in range(repeats)
         for fold in range(folds)
     ]
@@ -170,8 +169,7 @@ def _file(place: str | Path, repeat: int, fold: int) -> Path:
 
 def _key(recipe: Recipe, manifest: pd.DataFrame, folds: int, repeats: int) -> str:
     """Return what stands for all that the result depends on."""
-    settings = asdict(replace(recipe, augmentation=dict(recipe.augmentation)))
-    digest = hashlib.sha256(json.dumps([VERSION, settings, folds, repeats], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, recipe.as_dict(), folds, repeats], sort_keys=True).encode())
     for name in ("filename", "class", "sha256"):
         digest.update("\n".join(manifest[name]).encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
@@ -195,11 +193,9 @@ def _joined(
 
 
 def _folds(manifest: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the rows to train on and those to judge; copies go together, or a network would know what it judges."""
-    content, classes = pd.factorize(manifest["sha256"])[0], manifest.drop_duplicates("sha256")["class"]
-    for _, held in StratifiedKFold(folds, shuffle=True, random_state=seed).split(classes, classes):
-        judged = np.isin(content, held)
-        yield np.flatnonzero(~judged), np.flatnonzero(judged)
+    """Yield the rows to train on and those to judge."""
+    for held in stratified_folds(manifest, folds, seed):
+        yield np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def _trained(

@@ -14,12 +14,13 @@ from digitlib.backend import keras
 from digitlib.comparing import mcnemar, wilson_interval
 from digitlib.errors import DigitError
 from digitlib.evaluation import answers_of, load_best_model
+from digitlib.files import atomic, write_json, write_table
 from digitlib.history import note_split, read_history
 from digitlib.joining import join_networks
 from digitlib.locking import in_turn
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe, save_recipe
-from digitlib.runs import Run, atomic, open_run, write_json, write_table
+from digitlib.runs import Run, open_run
 from digitlib.sharing import refuse_copies, share_split
 from digitlib.split import class_names_of, read_split
 from digitlib.training import plain_generator
@@ -91,6 +92,8 @@ def _make(members: Sequence[Run], run: Run, views: bool) -> dict[str, Any]:
         )  # fmt: skip
         answers.append(test)
     joined, recipe = _joined(networks, recipes, run, shared, views)
+    for measured in ("metrics.json", "ensemble.json"):  # of the network that was here before
+        (run / measured).unlink(missing_ok=True)
     with atomic(run / "best_model.keras") as temporary:
         joined.save(temporary)
     note_split(run)
@@ -226,7 +229,7 @@ def _check(members: Sequence[Run], out: Run) -> None:
 
 
 def check_same_test(members: Sequence[Run]) -> None:
-    """Refuse members with other classes or another test part than the first; what will be trained on a split is that split.
+    """Refuse members with other classes or another test part than the first; a prepared run stands for those to be trained on it.
 
     Parameters
     ----------

@@ -14,17 +14,18 @@ import digitlib.views  # noqa: F401 - own layers are then known to Keras when it
 from digitlib.backend import keras
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
+from digitlib.files import shown, write_json
 from digitlib.generators import ImageBatches
 from digitlib.history import best_epoch, check_split, read_history
 from digitlib.progress import progress
 from digitlib.recipes import Recipe
-from digitlib.runs import Run, shown, write_json
+from digitlib.runs import Run
 from digitlib.split import read_split
 from digitlib.training import generators_for, plain_generator
 
 
 def load_best_model(run: Run) -> keras.Model:
-    """Return the network of a run's best epoch.
+    """Return the network that a run has kept: of its best epoch, or of its last, as its recipe says.
 
     Parameters
     ----------
@@ -263,7 +264,8 @@ def save_metrics(
         "test_loss": float(test["loss"]),
         "test_accuracy_low": low,
         "test_accuracy_high": high,
-        "test_chose_the_epoch": "test" in recipe.validate_on,
+        "test_chose_the_epoch": "test" in recipe.validate_on
+        and (recipe.keep == "best" or recipe.patience > 0),
     }
     write_json(run / "metrics.json", metrics)
     return metrics

@@ -17,11 +17,12 @@ from digitlib.backend import held_back, keras
 from digitlib.card import model_card
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model
+from digitlib.files import atomic, resolve, shown
 from digitlib.page import write_page
 from digitlib.precision import in_float32
 from digitlib.progress import progress
 from digitlib.recipes import load_recipe
-from digitlib.runs import Run, atomic, resolve, shown
+from digitlib.runs import Run
 from digitlib.training import plain_generator
 
 FORMATS = {"onnx": "model.onnx", "litert": "model.tflite", "html": "page.html"}

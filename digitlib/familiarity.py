@@ -157,7 +157,7 @@ def fit_familiarity(
 
 
 def with_limits(familiarity: Familiarity, features: np.ndarray, predicted: np.ndarray) -> Familiarity:
-    """Return it with limits that each decline the share `UNFAMILIAR` of these validation images, and none of too few.
+    """Return it with limits that each decline the share `UNFAMILIAR` of these validation images; of a few, none.
 
     Parameters
     ----------

@@ -16,9 +16,10 @@ from typing import Any
 import pandas as pd
 
 from digitlib.errors import DigitError
+from digitlib.files import make_folder, read_table, shown, told, write_json, write_table
 from digitlib.placing import TEMPORARY, Mode, file_hash, is_spare, move_file, place_file
 from digitlib.progress import progress
-from digitlib.runs import Run, make_folder, read_table, shown, told, write_json, write_table
+from digitlib.runs import Run
 from digitlib.sources import VALIDATION_NAMES, is_litter
 
 FOLDER_OF = {"train": "TRAIN", "validation": "TRAIN", "test": "TEST"}

@@ -38,8 +38,8 @@ def expected_seconds(outputs: Sequence[Path], parameters: Sequence[Mapping[str, 
         What each will be given.
     """
     known = [seconds_before(path, given) for path, given in zip(outputs, parameters, strict=True)]
-    if all(known):
-        return [float(seconds or 0) for seconds in known]
+    if None not in known:
+        return [float(seconds) for seconds in known if seconds is not None]
     together = {name: value for given in parameters for name, value in given.items()}
     if (together.get("data"), together.get("recipe")) == ("sample", "fast") and not set(together) - PLAIN:
         return [MEASURED.get(path.name[:2], 0.0) for path in outputs]

@@ -11,9 +11,10 @@ import pandas as pd
 from digitlib.affine import Augmentation, draw, maps_of, weaken
 from digitlib.backend import keras
 from digitlib.errors import DigitError
+from digitlib.files import shown
 from digitlib.pixels import pixels_for, read_images
 from digitlib.resampling import resample
-from digitlib.runs import Run, shown
+from digitlib.runs import Run
 from digitlib.sources import find_images
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.values import as_size, is_whole

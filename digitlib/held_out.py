@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import t
 
 from digitlib.comparing import spread
-from digitlib.runs import atomic
+from digitlib.files import atomic
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Literal
 import pandas as pd
 
 from digitlib.errors import DigitError
+from digitlib.files import write_json
 from digitlib.placing import file_hash
-from digitlib.runs import Run, write_json
+from digitlib.runs import Run
 
 TRAINED_ON = "trained_on.json"
 
@@ -26,8 +27,16 @@ def read_history(run: Run) -> pd.DataFrame:
     pandas.DataFrame
         ``epoch`` (int, from 1), ``accuracy``, ``loss``, ``val_accuracy``,
         ``val_loss``, ``learning_rate``, ``seconds`` (since the start, float).
+
+    Raises
+    ------
+    DigitError
+        If there is none, or it is damaged.
     """
-    return run.read_table("history.csv").astype(float).astype({"epoch": int})
+    try:
+        return run.read_table("history.csv").astype(float).astype({"epoch": int})
+    except (ValueError, KeyError) as error:
+        raise run.damaged("history.csv", error) from error
 
 
 def best_epoch(history: pd.DataFrame, keep: Literal["best", "last"] = "best") -> int:

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from digitlib.decoding import read_file
 from digitlib.errors import DigitError
+from digitlib.files import shown
 from digitlib.gallery import guess_titles
 from digitlib.generators import ImageBatches
 from digitlib.plots import plot_images
 from digitlib.recipes import Recipe
-from digitlib.runs import shown
 
 
 def plot_mistakes(wrong: pd.DataFrame, generator: ImageBatches, columns: int = 6) -> Figure:

@@ -6,10 +6,11 @@ import hashlib
 from pathlib import Path
 
 from digitlib.errors import DigitError
+from digitlib.files import atomic, shown, told
 from digitlib.locking import in_turn
 from digitlib.progress import bar
 from digitlib.project import project_root
-from digitlib.runs import Run, atomic, shown, told
+from digitlib.runs import Run
 from digitlib.stores import RemoteFolder, open_store
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from natsort import natsorted
 
 from digitlib.errors import DigitError
-from digitlib.runs import read_table, resolve, shown
+from digitlib.files import read_table, resolve, shown
 from digitlib.samples import as_folder
 from digitlib.sources import is_litter, list_images
 

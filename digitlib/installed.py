@@ -107,7 +107,9 @@ def check_packages() -> Iterator[Finding]:
 def check_tensorflow(python: str = sys.executable, within: float = TENSORFLOW_WITHIN) -> Iterator[Finding]:
     """Load TensorFlow in a process of its own: on a processor that it does not support, it kills its process."""
     try:
-        done = subprocess.run([python, "-c", LOAD], capture_output=True, text=True, timeout=within)
+        done = subprocess.run(
+            [python, "-c", LOAD], capture_output=True, text=True, errors="replace", timeout=within
+        )
     except subprocess.TimeoutExpired:
         said = f"did not load within {within:.0f} s: is the machine busy, or the disk slow? Try again."
         yield Finding("problem", "TensorFlow", said)
@@ -142,7 +144,11 @@ def check_kernel() -> Finding:
     python = sys.executable if command[0] in bare else command[0]
     try:
         done = subprocess.run(
-            [python, "-c", "import ipykernel, digitlib"], capture_output=True, text=True, timeout=60
+            [python, "-c", "import ipykernel, digitlib"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired):
         return Finding("problem", "kernel", f"python3 would start {python}, which does not run: {mend}")

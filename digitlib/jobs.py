@@ -8,27 +8,27 @@ import json
 import os
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from digitlib.errors import DigitError
+from digitlib.files import resolve
 from digitlib.history import check_split
 from digitlib.inputs import list_of
 from digitlib.locking import in_turn
 from digitlib.partitions import Images, find_partitioned
 from digitlib.recipes import load_recipe
-from digitlib.runs import Run, resolve, shown
+from digitlib.runs import Run, run_and_model
 from digitlib.split import class_names_of
-from digitlib.stores import LocalFolder, Store, is_address
+from digitlib.stores import LocalFolder, Store, is_address, without_scheme
 
 JOB, MANIFEST, MODEL = "_job/job.json", "_job/manifest.parquet", "_job/best_model.keras"
 """What a job keeps beside its parts; readers of Parquet pass over names that begin with ``_``."""
 
 
 TRUST = ("trust.json", "trust.npz")
-"""What it keeps of them besides if answers are judged."""
+"""What it keeps besides if answers are to be judged."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def settle(
     DigitError
         If the folder holds anything else, even the parts of another job, or an argument can't be used.
     """
-    run, model = _run_and_model(resolve(run_or_model))
+    run, model = run_and_model(run_or_model)
     if model.name == "best_model.keras":
         check_split(run)
     network = model.read_bytes()
@@ -140,18 +140,6 @@ def settle(
     return job
 
 
-def _run_and_model(path: Path) -> tuple[Run, Path]:
-    """Return a run and its model file, from the path of either."""
-    if path.is_dir():
-        Run(path).require("best_model.keras")
-        return Run(path), path / "best_model.keras"
-    if not path.is_file():
-        raise DigitError(
-            f"{shown(path)} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
-        )
-    return Run(path.parent), path
-
-
 def _judging(run_or_model: str | os.PathLike[str], run: Run) -> dict[str, bytes]:
     """Return what a run knows of when to believe its network, by the names under which a job keeps it."""
     from digitlib.prediction import open_trust
@@ -162,7 +150,7 @@ def _judging(run_or_model: str | os.PathLike[str], run: Run) -> dict[str, bytes]
 
 def _written(source: str | os.PathLike[str]) -> str:
     """Return a source as it is written from anywhere."""
-    text = os.fspath(source).removeprefix("file://")
+    text = without_scheme(os.fspath(source))
     if is_address(text):
         return text.rstrip("/")
     listing = list_of(text)

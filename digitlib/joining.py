@@ -74,6 +74,19 @@ def join_networks(
     return joined
 
 
+def as_graph(network: keras.Sequential) -> keras.Model:
+    """Return a copy of a network of one layer after another in which a layer's `input` is that of this network.
+
+    The layers of a `keras.Sequential` stand in a graph for each step of building it, and name the first of these.
+    """
+    image = keras.Input(network.input_shape[1:])
+    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+    graph = keras.Model(image, _beside(network, 1, image, copies), name=network.name)
+    for layer, copy in copies:
+        copy.set_weights(layer.get_weights())
+    return graph
+
+
 def _beside(
     network: keras.Model,
     number: int,

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from digitlib.decoding import read_file
 from digitlib.errors import DigitError
+from digitlib.files import shown
 from digitlib.plots import RED, plot_images
-from digitlib.runs import Run, shown
+from digitlib.runs import Run
 from digitlib.split import paths_of, read_split
 
 

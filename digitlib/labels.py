@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from digitlib.errors import DigitError
+from digitlib.files import write_table
 from digitlib.recipes import Recipe, get_recipe
-from digitlib.runs import Run, write_table
+from digitlib.runs import Run
 
 EPOCHS, STEPS = 6, 450
 """Who judges labels has to train at least so long: the recipe `tiny` by itself stops far earlier."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from digitlib.errors import DigitError
-from digitlib.runs import Run, make_folder, shown
+from digitlib.files import make_folder, shown
+from digitlib.runs import Run
 
 AGAIN_AFTER = 2
 """Seconds between two looks at whether a folder has become free."""
@@ -37,16 +38,17 @@ def alone(run: Run) -> Iterator[None]:
     """
     make_folder(run.folder)
     path = run / ".lock"
-    with _locked(run, path) as file:
+    with ExitStack() as ended:
+        if sys.platform == "win32":  # where a file can't be removed before it is closed
+            ended.callback(_remove, path)
+        file = ended.enter_context(_locked(run, path))
+        if sys.platform != "win32":  # where it can, and must be while nobody else can have locked it
+            ended.callback(_remove, path)
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                path.unlink()
+        yield
 
 
 @contextmanager
@@ -94,6 +96,11 @@ def _locked(run: Run, path: Path) -> Iterator[TextIO]:
             if _same(file, path):
                 yield file
                 return
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def _same(file: TextIO, path: Path) -> bool:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from natsort import natsorted
-from sklearn.model_selection import StratifiedKFold
 
 from digitlib.cluster import Task, open_workers
 from digitlib.ensembles import check_kinds, check_same_test
 from digitlib.errors import DigitError
+from digitlib.files import make_folder, write_table
 from digitlib.locking import in_turn
 from digitlib.progress import bar
 from digitlib.recipes import Recipe, load_recipe
-from digitlib.runs import Run, make_folder, open_run, write_table
+from digitlib.runs import Run, open_run
 from digitlib.sharing import share_split, split_once
-from digitlib.split import read_split
+from digitlib.split import read_split, stratified_folds
 from digitlib.unattended import evaluate_run, train_run
 
 
@@ -143,9 +142,8 @@ def train_members(
     runs = _runs_for(recipes, open_run(place))
     tasks: list[Task] = []
     for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True)):
-        plain = replace(recipe, augmentation=dict(recipe.augmentation))  # a read-only mapping can't be sent
         turn = number if rotate else None
-        tasks.append((str(run.folder), (str(prepared.folder), str(run.folder), plain, turn)))
+        tasks.append((str(run.folder), (str(prepared.folder), str(run.folder), recipe, turn)))
     make_folder(open_run(place).folder)
     with (
         open_workers(scheduler, workers) as connected,
@@ -195,7 +193,7 @@ def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
         As from `digitlib.split.read_split`.
     turn : int
         Which part, from 0: the images outside the test part are cut into stratified parts
-        (`sklearn.model_selection.StratifiedKFold`), as many as there are of the validation part's size. After the last
+        (`digitlib.split.stratified_folds`), as many as there are of the validation part's size. After the last
         comes the first again.
 
     Returns
@@ -205,11 +203,9 @@ def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
     """
     rest = split[split["part"] != "test"]
     number = max(2, round(len(rest) / max(1, int((rest["part"] == "validation").sum()))))
-    content, classes = pd.factorize(rest["sha256"])[0], rest.drop_duplicates("sha256")["class"]
-    cuts = StratifiedKFold(number, shuffle=True, random_state=0).split(classes, classes)
-    _, held = list(cuts)[turn % number]  # copies go together, or a network would be judged on what it knows
+    held = list(stratified_folds(rest, number, seed=0))[turn % number]
     parts = split["part"].copy()
-    parts[rest.index] = np.where(np.isin(content, held), "validation", "train")
+    parts[rest.index] = np.where(held, "validation", "train")
     return split.assign(part=parts)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from digitlib.errors import DigitError
+from digitlib.values import is_whole
 
 
 def confused_pairs(predictions: pd.DataFrame, n: int = 4) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def accuracy_by_confidence(predictions: pd.DataFrame, parts: int = 10) -> pd.Dat
     DigitError
         If `parts` is no whole number from 1 on.
     """
-    if not isinstance(parts, int) or parts < 1:
+    if not is_whole(parts) or parts < 1:
         raise DigitError(f"parts is {parts!r}: give a whole number from 1 on.")
     ordered = predictions.sort_values("confidence", kind="stable").reset_index(drop=True)
     part = np.arange(len(ordered)) * parts // max(1, len(ordered))

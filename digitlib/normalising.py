@@ -12,7 +12,7 @@ MOST_SLANT = 1.0
 """Pixels aside for a pixel down that a digit is set upright by, at most: 45 degrees."""
 
 SCALES = (0.6, 1.6)
-"""Least and most that a digit is made narrower and wider by: a one is no nought, however wide it could be drawn."""
+"""Least and most that a digit is made narrower and wider by: with more, a 1 would become as wide as a 0."""
 
 
 @keras.saving.register_keras_serializable("digitlib")

@@ -14,10 +14,11 @@ import numpy as np
 
 from digitlib.backend import keras
 from digitlib.card import facts
+from digitlib.files import atomic
 from digitlib.naming import dark_ink
 from digitlib.pad import web_file
 from digitlib.recipes import Recipe, load_recipe
-from digitlib.runs import Run, atomic
+from digitlib.runs import Run
 from digitlib.split import class_names_of
 from digitlib.webnet import plain_net
 

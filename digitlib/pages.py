@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from digitlib.decoding import read_file
-from digitlib.runs import atomic
+from digitlib.files import atomic
 
 LONGEST = 112
 """Pixels of a picture's longer side on a page; larger ones are made smaller, so that the page stays light."""

@@ -16,9 +16,9 @@ import numpy as np
 
 from digitlib.decoding import Decoded, hash_files, read_files
 from digitlib.errors import DigitError
+from digitlib.files import remove_stale, shown
 from digitlib.progress import progress
 from digitlib.project import project_root
-from digitlib.runs import shown, sweep
 
 VERSION = 1
 """Raised whenever decoding changes, so that older entries are not used."""
@@ -230,7 +230,7 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
     shape, hashes = first[0].shape, []
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        sweep(cache_folder())
+        remove_stale(cache_folder())
         temporary = Path(tempfile.mkdtemp(dir=cache_folder(), prefix=".tmp-"))
         try:
             with (temporary / "images.bin").open("wb") as file:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from digitlib.errors import DigitError
+from digitlib.files import shown
 from digitlib.placing import Mode
-from digitlib.runs import Run, shown
+from digitlib.runs import Run
 from digitlib.sources import Source, is_litter
 
 SIGNS = ("source.json", "recipe.json")

@@ -47,7 +47,7 @@ def link_file(source: Path, target: Path) -> None:
     try:
         os.link(source.resolve(), target)
     except OSError as error:
-        if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP):
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EINVAL):
             raise OSError(
                 error.errno, "hard links don't work between these two folders, use mode='copy'"
             ) from error

@@ -15,10 +15,11 @@ from digitlib.decoding import Decoded, read_files
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model, load_model
 from digitlib.familiarity import observer_of
+from digitlib.files import resolve, shown
 from digitlib.gallery import LIMIT, LeastSure, write_gallery
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe
-from digitlib.runs import Run, resolve, run_of, shown
+from digitlib.runs import Run, run_and_model
 from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import as_batches
@@ -147,7 +148,7 @@ def name_batch(
     batch: list[Decoded],
     trust: Trust | None = None,
 ) -> pd.DataFrame:
-    """Return labels, confidences and reason of some decoded files, the likeliest class before the reason.
+    """Return labels, confidences and reason of some decoded files; columns in the order of the table of predictions.
 
     With `trust`, the network is an observer, see `digitlib.familiarity.observer_of`.
     """
@@ -216,14 +217,8 @@ def open_model(run_or_model: str | os.PathLike[str]) -> tuple[keras.Model, Recip
     DigitError
         If there is no such run or model.
     """
-    path = resolve(run_or_model)
-    if not path.exists():
-        raise DigitError(
-            f"{shown(path)} doesn't exist: give a run's folder, such as runs/default, or its best_model.keras."
-        )
-    run = run_of(path)
-    own = path.is_dir() or path.name == "best_model.keras"
-    model = load_best_model(run) if own else load_model(path)
+    run, path = run_and_model(run_or_model)
+    model = load_best_model(run) if path.name == "best_model.keras" else load_model(path)
     return model, load_recipe(run), class_names_of(run)
 
 
@@ -245,10 +240,10 @@ def open_trust(run_or_model: str | os.PathLike[str]) -> Trust:
     DigitError
         As from `digitlib.trust.load_trust`, and if the model is not the run's own.
     """
-    path = resolve(run_or_model)
-    if path.is_file() and path.name != "best_model.keras":
+    run, path = run_and_model(run_or_model)
+    if path.name != "best_model.keras":
         raise DigitError(f"nothing is known of when to trust {shown(path)}: give a run's folder.")
-    return load_trust(run_of(path))
+    return load_trust(run)
 
 
 def predict_to_files(

@@ -12,11 +12,11 @@ from skimage.morphology import disk, skeletonize
 
 from digitlib.decoding import read_file
 from digitlib.errors import DigitError
+from digitlib.files import resolve, shown
 from digitlib.forms import mnist_form
 from digitlib.inking import Ink, find_inks
 from digitlib.naming import name_pictures
 from digitlib.recipes import Recipe
-from digitlib.runs import resolve, shown
 from digitlib.segmentation import Piece, halves, segment, table_of
 from digitlib.writing_lines import reading_order
 

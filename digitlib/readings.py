@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from digitlib.errors import DigitError
+from digitlib.files import atomic, resolve, shown, write_json
 from digitlib.naming import dark_ink
 from digitlib.plots import BLUE, RED, WIDTH, drawable
 from digitlib.progress import progress
 from digitlib.reading import read_image, read_photo, text_lines
-from digitlib.runs import atomic, resolve, run_of, shown, write_json
+from digitlib.runs import run_and_model
 from digitlib.shipped import notebooks_folder
 from digitlib.showing import describe
 
@@ -90,7 +91,7 @@ def read_photos(
             raise DigitError(f"{shown(photo)} is no file: give a photo or scan, such as a JPEG or PNG.")
     from digitlib.prediction import open_model
 
-    network, dark = open_model(run_or_model), dark_ink(run_of(run_or_model))
+    network, dark = open_model(run_or_model), dark_ink(run_and_model(run_or_model)[0])
     tables: dict[str, pd.DataFrame] = {}
     for photo in progress(photos, len(photos), "Reading photos", "photo"):
         tables[photo] = read_photo(*network, photo, dark_ink=dark)

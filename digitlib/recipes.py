@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -10,7 +9,7 @@ from itertools import cycle
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, meant
 from digitlib.values import as_size, is_number, is_whole
 
 if TYPE_CHECKING:
@@ -117,9 +116,17 @@ class Recipe:
     augmentation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType(MILD_AUGMENTATION))
     seed: int = 42
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all fields by name, as JSON can hold them."""
+        return asdict(replace(self, augmentation=dict(self.augmentation)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say what is sent to a worker: the fields, since a read-only mapping can't be sent as it is."""
+        return _from_dict, (self.as_dict(),)
+
     @property
     def calm_from(self) -> int | None:
-        """The epoch, counted from 0, from which augmentation is weaker: it is so for a quarter of all, and one, at most."""
+        """The epoch, counted from 0, from which augmentation is weaker: for at most a quarter of all epochs, plus one."""
         return self.epochs - min(self.calm_epochs, self.epochs // 4 + 1) if self.calm_epochs else None
 
     @property
@@ -137,6 +144,10 @@ class Recipe:
         """
         steps_per_epoch = -(-samples // self.batch_size)
         return replace(self, epochs=max(self.epochs, -(-self.min_steps // steps_per_epoch)))
+
+
+def _from_dict(fields: dict[str, Any]) -> Recipe:
+    return Recipe(**fields)
 
 
 RECIPES = {
@@ -220,9 +231,7 @@ def get_recipe(name: str, /, **changes: Any) -> Recipe:
     3
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(RECIPES)}."
-        raise DigitError(f"there is no recipe {name!r}: {hint}")
+        raise DigitError(f"there is no recipe {name!r}: {meant(name, RECIPES)}")
     changes = {key: value for key, value in changes.items() if value is not None}
     known = [item.name for item in fields(Recipe)]
     for key, value in changes.items():
@@ -303,11 +312,11 @@ def save_recipe(run: Run, recipe: Recipe) -> None:
     DigitError
         If the run is an ensemble, whose network a training would write over.
     """
-    from digitlib.runs import write_json  # with pandas; the names of the recipes should cost next to nothing
+    from digitlib.files import write_json  # with pandas; the names of the recipes should cost next to nothing
 
     if recipe.model != "ensemble" and (run / "recipe.json").exists() and load_recipe(run).model == "ensemble":
         raise DigitError(f"{run} is an ensemble, which a training would write over: choose another run_dir.")
-    write_json(run / "recipe.json", asdict(replace(recipe, augmentation=dict(recipe.augmentation))))
+    write_json(run / "recipe.json", recipe.as_dict())
 
 
 def load_recipe(run: Run) -> Recipe:

@@ -12,7 +12,8 @@ from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from digitlib.card import markdown_text, with_interval
-from digitlib.runs import Run, atomic
+from digitlib.files import atomic
+from digitlib.runs import Run
 
 LABELS = {
     "data": "Data",

@@ -102,7 +102,8 @@ def _folded(position, side, fill):  # type: ignore[no-untyped-def]
 def _slack(side, shown, fill):  # type: ignore[no-untyped-def]
     """Return how far beyond the outermost pixels' centres a position still counts as inside.
 
-    Positions are float32: a hair is. Of an enlarged picture, so is all that its own outermost pixels cover.
+    A thousandth of a pixel always does, since positions are float32; of an enlarged picture, all that its outermost pixels
+    cover does.
     """
     if fill != CONSTANT:
         return f32(np.inf)

@@ -7,16 +7,16 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
+from digitlib.files import shown, told
 from digitlib.history import note_split, read_history
 from digitlib.precision import in_float32
 from digitlib.recipes import Recipe
-from digitlib.runs import Run, shown, told
+from digitlib.runs import Run
 
 DIGITS = 16
 """Of the hash that a backup's folder is named by."""
@@ -26,8 +26,7 @@ MAKE_ROOM = "Make room and train again: it goes on after the last epoch."
 
 def backup_folder(run: Run, recipe: Recipe) -> Path:
     """Return where a run's unfinished training is kept; another recipe or split means another folder."""
-    settings = asdict(replace(recipe, augmentation=dict(recipe.augmentation)))
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(recipe.as_dict(), sort_keys=True).encode())
     if (run / "split.csv").exists():
         digest.update((run / "split.csv").read_bytes())
     return run / "backup" / digest.hexdigest()[:DIGITS]

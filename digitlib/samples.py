@@ -8,16 +8,17 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
 from digitlib.errors import DigitError
+from digitlib.files import remove_stale, resolve, shown
 from digitlib.ingest import copy_here
 from digitlib.progress import progress
 from digitlib.project import project_root
-from digitlib.runs import resolve, shown, sweep
 from digitlib.stores import is_address
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
@@ -76,25 +77,25 @@ def _extracted_name(archive: Path) -> Path:
     return project_root() / "data" / f"{archive.stem}-{status.st_size:x}-{status.st_mtime_ns // 1_000_000:x}"
 
 
-def _once(folder: Path, write) -> Path:  # type: ignore[no-untyped-def]
+def _once(folder: Path, write: Callable[[Path], None]) -> Path:
     """Return `folder`, having `write` fill it under a temporary name if it is not there yet."""
     if folder.is_dir():
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent)
+        remove_stale(folder.parent)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
     except OSError as error:
         raise DigitError(f"Can't write to {shown(folder.parent)}: {error.strerror}.") from error
     try:
         write(temporary)
         temporary.chmod(0o755)
-        if not folder.is_dir():  # somebody else may have been faster
-            temporary.rename(folder)
+        temporary.rename(folder)
     except OSError as error:
-        raise DigitError(
-            f"Can't write {shown(folder)}: {error.strerror or error}. Make room and try again."
-        ) from error
+        if not folder.is_dir():  # else another process was faster
+            raise DigitError(
+                f"Can't write {shown(folder)}: {error.strerror or error}. Make room and try again."
+            ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -175,12 +176,29 @@ def _extract(archive: Path, folder: Path) -> None:
                     f"{shown(archive)} would unpack to {len(members):,} files of {unpacked:,} bytes, which looks like "
                     "a zip bomb: unpack it by hand if you trust it and give the folder."
                 )
+            _check_case(archive, [member.filename for member in members], folder)
             for member in progress(members, len(members), "Unpacking"):
                 packed.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DigitError(
             f"{shown(archive)} is no zip archive that can be unpacked ({error}): fetch it again."
         ) from error
+
+
+def _check_case(archive: Path, names: list[str], folder: Path) -> None:
+    """Refuse names that are one on a disk that does not tell upper from lower case: classes would become one."""
+    probe = folder / "Case"
+    probe.touch()
+    blind = (folder / "cASE").exists()
+    probe.unlink()
+    known: dict[str, str] = {}
+    for name in names if blind else ():
+        for path in (PurePosixPath(name), *PurePosixPath(name).parents):
+            if (first := known.setdefault(str(path).casefold(), str(path))) != str(path):
+                raise DigitError(
+                    f"{shown(archive)} holds {first!r} and {str(path)!r}, which are one on this disk: unpack it on one that tells "
+                    "upper from lower case, or rename one of them."
+                )
 
 
 def _check_member(archive: Path, member: zipfile.ZipInfo, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 import sys
@@ -20,14 +19,15 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, meant
+from digitlib.files import make_folder, shown
 from digitlib.forecast import Forecast, expected_seconds, seconds_before
 from digitlib.kernels import READY_WITHIN, STARTS, Kernel, Kernels, start_kernel
 from digitlib.locking import alone
 from digitlib.progress import bar, watched
 from digitlib.project import project_root
 from digitlib.report import write_report
-from digitlib.runs import Run, make_folder, shown
+from digitlib.runs import Run
 from digitlib.shipped import SERIES, notebooks_folder
 
 BAR = "{desc} |{bar}| {elapsed}{postfix}"
@@ -163,9 +163,7 @@ def check_parameters(every: list[Notebook], chosen: list[Notebook], parameters: 
     used = set().union(*(notebook.parameters for notebook in chosen))
     for name in parameters:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}."
-            raise DigitError(f"no notebook has a parameter {name!r}: {hint}")
+            raise DigitError(f"no notebook has a parameter {name!r}: {meant(name, known)}")
         if name not in used and name not in ("data", "recipe"):
             click.echo(
                 f"Warning: none of the chosen notebooks has a parameter {name!r}; it is not used.", err=True

@@ -6,8 +6,9 @@ import shutil
 from typing import Any
 
 from digitlib.errors import DigitError
+from digitlib.files import atomic, make_folder, resolve, shown
 from digitlib.folders import holds_files
-from digitlib.runs import Run, atomic, make_folder, resolve, shown
+from digitlib.runs import Run
 from digitlib.split import prepare
 
 

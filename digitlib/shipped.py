@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from digitlib.errors import DigitError
+from digitlib.files import atomic, resolve, shown
 from digitlib.project import project_root
-from digitlib.runs import atomic, resolve, shown
 
 SERIES = "0[1-9]_*.ipynb"
 """Names of the notebooks that hand on to each other."""

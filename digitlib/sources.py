@@ -11,7 +11,7 @@ import pandas as pd
 from natsort import natsorted
 
 from digitlib.errors import DigitError
-from digitlib.runs import FORMULA, resolve, shown
+from digitlib.files import FORMULA, resolve, shown
 
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 """Files and folders that systems leave behind; hidden ones are passed over as well."""
@@ -61,7 +61,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     Parameters
     ----------
     data : str or path-like
-        The folder; a relative path starts from `digitlib.runs.project_root`.
+        The folder; a relative path starts from `digitlib.project.project_root`.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     Parameters
     ----------
     folder : str or path-like
-        The folder; a relative path starts from `digitlib.runs.project_root`.
+        The folder; a relative path starts from `digitlib.project.project_root`.
 
     Returns
     -------

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from natsort import natsorted
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from digitlib.errors import DigitError
+from digitlib.files import resolve, shown
 from digitlib.folders import fill_folders, moved_already, place_of
 from digitlib.pixels import Reading, key_of, read_images
 from digitlib.places import check_places
 from digitlib.placing import Mode
-from digitlib.runs import Run, open_run, resolve, shown
+from digitlib.runs import Run, open_run
 from digitlib.samples import as_folder
 from digitlib.sources import Source, find_images
 from digitlib.values import is_number, is_whole
@@ -251,6 +253,28 @@ def class_names_of(run: Run) -> list[str]:
         Numbers by their value (2 before 10).
     """
     return list(run.read_json("source.json")["class_names"])
+
+
+def stratified_folds(manifest: pd.DataFrame, number: int, seed: int) -> Iterator[np.ndarray]:
+    """Cut images into parts with the classes in equal shares; copies go together, or a network would know what it judges.
+
+    Parameters
+    ----------
+    manifest : pandas.DataFrame
+        As from `read_split`: ``class`` and ``sha256`` are used.
+    number : int
+        How many parts, from 2 (`sklearn.model_selection.StratifiedKFold`).
+    seed : int
+        Of the cuts.
+
+    Yields
+    ------
+    numpy.ndarray
+        bool, shape (n,): the images of one part.
+    """
+    content, classes = pd.factorize(manifest["sha256"])[0], manifest.drop_duplicates("sha256")["class"]
+    for _, held in StratifiedKFold(number, shuffle=True, random_state=seed).split(classes, classes):
+        yield np.isin(content, held)
 
 
 def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -18,7 +18,7 @@ from natsort import natsorted
 
 from digitlib.decoding import read_bytes
 from digitlib.errors import DigitError
-from digitlib.runs import atomic, resolve, shown
+from digitlib.files import atomic, resolve, shown
 from digitlib.sources import is_litter, list_images, walk
 
 DRIVERS = {"s3": '"digitlib[cluster]"', "s3a": '"digitlib[cluster]"', "gs": "gcsfs", "gcs": "gcsfs"}
@@ -87,9 +87,15 @@ def open_store(address: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:
     text = os.fspath(address)
     if not is_address(text):
         return LocalFolder(resolve(text))
-    if text.startswith("file://"):
-        return LocalFolder(resolve(text.removeprefix("file://")))
+    if (path := without_scheme(text)) != text:
+        return LocalFolder(resolve(path))
     return RemoteFolder(text)
+
+
+def without_scheme(address: str) -> str:
+    """Return the path that ``file:///data/x`` or, on Windows, ``file:///C:/x`` stands for; others stay as they are."""
+    path = address.removeprefix("file://")
+    return path[1:] if path != address and re.match(r"/[A-Za-z]:", path) else path
 
 
 class LocalFolder:

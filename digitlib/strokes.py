@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from digitlib.errors import DigitError
-from digitlib.runs import resolve, shown
+from digitlib.files import resolve, shown
 
 Strokes = Sequence[Sequence[Sequence[float]]]
 """Strokes of points ``[x, y]``: from 0 to 1, x to the right and y downwards."""

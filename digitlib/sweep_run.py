@@ -18,10 +18,11 @@ from joblib.externals.loky import ProcessPoolExecutor
 from digitlib.cluster import limit_threads
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
+from digitlib.files import write_json
 from digitlib.history import best_epoch, read_history
 from digitlib.locking import InUse, alone
 from digitlib.placing import file_hash
-from digitlib.runs import Run, write_json
+from digitlib.runs import Run
 from digitlib.sharing import share_split
 from digitlib.sweep_space import Settings
 

@@ -15,9 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from digitlib.cluster import Here, Workers
 from digitlib.errors import DigitError
+from digitlib.files import shown, write_json
 from digitlib.locking import InUse, alone, in_turn
 from digitlib.recipes import Recipe
-from digitlib.runs import Run, shown, write_json
+from digitlib.runs import Run
 from digitlib.sweep_progress import follow, tell
 from digitlib.sweep_run import (
     DONE,
@@ -104,7 +105,7 @@ def do_trial(job: Job, space: Space, number: int) -> None:
 
 
 def _hold_and_do(run: Run, job: Job, space: Space, number: int) -> None:
-    from digitlib.sweep_report import train_reporting
+    from digitlib.sweep_pruning import train_reporting
 
     study = open_study(job, number)
     last = trial_of(study, number)
@@ -192,13 +193,13 @@ def _ended(space: Space, run: Run, trial: FrozenTrial, number: int) -> dict[str,
 def _check_same(study: optuna.Study, space: Space, job: Job) -> None:
     """Refuse to go on with a search of other settings: what was learned from those says nothing of these."""
     text = json.dumps([space.choices, space.ranges, space.threads], sort_keys=True)
-    if study.user_attrs.setdefault("space", text) != text:
+    if study.user_attrs.get("space", text) != text:
         raise DigitError(
             f"{shown(job.out)} holds a search among other settings: choose another --out, or change nothing but trials."
         )
     study.set_user_attr("space", text)
     split = job.begun(job.split)["split"]
-    if study.user_attrs.setdefault("split", split) != split:
+    if study.user_attrs.get("split", split) != split:
         raise DigitError(
             f"{shown(job.out)} holds a search on other images or another split, which these can't be compared with: choose "
             "another --out."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -14,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, meant
+from digitlib.files import resolve, shown
 from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe
-from digitlib.runs import resolve, shown
 from digitlib.values import is_number, is_whole
 
 FIELDS = tuple(
@@ -189,13 +188,9 @@ def check_space(lines: Mapping[str, Any], what: str = "the space", notebooks: bo
     """
     for name in lines:
         if name not in ("recipe", *FIELDS, *ONCE):
-            near = difflib.get_close_matches(str(name), ("recipe", *FIELDS, *ONCE), 1)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else f"choose from recipe, {', '.join((*ONCE, *FIELDS))}."
+            raise DigitError(
+                f"{what} has a line {name!r}, which is no field of a recipe: {meant(name, ('recipe', *ONCE, *FIELDS))}"
             )
-            raise DigitError(f"{what} has a line {name!r}, which is no field of a recipe: {hint}")
         if notebooks and name in FIELDS and name not in RECIPE_PARAMETERS:
             raise DigitError(
                 f"{what}: {name} can't be given to the notebooks: add --no-notebooks, or try {', '.join(RECIPE_PARAMETERS)}."

@@ -12,9 +12,10 @@ import pandas as pd
 
 from digitlib.cluster import Outcome
 from digitlib.errors import DigitError
+from digitlib.files import read_table, resolve, shown, write_table
 from digitlib.history import read_history
 from digitlib.recipes import Recipe, get_recipe, load_recipe
-from digitlib.runs import Run, open_run, read_table, resolve, shown, write_table
+from digitlib.runs import Run, open_run
 from digitlib.sweep_space import Settings, Space
 
 RESULTS = (

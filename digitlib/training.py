@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from digitlib.backend import keras
+from digitlib.files import write_table
 from digitlib.generators import ImageBatches, generator_from_split
 from digitlib.progress import bar
 from digitlib.recipes import Recipe
 from digitlib.resuming import Backup, BestModel, Patience, backup_folder, past_epochs
-from digitlib.runs import Run, write_table
+from digitlib.runs import Run
 
 
 def generators_for(run: Run, recipe: Recipe) -> tuple[ImageBatches, ImageBatches]:

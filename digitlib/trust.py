@@ -16,11 +16,12 @@ from digitlib.drawing import matplotlib_font, write_glyphs
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model
 from digitlib.familiarity import Familiarity, fit_familiarity, observe, observer_of, with_limits
+from digitlib.files import atomic, write_json
 from digitlib.generators import ImageBatches
 from digitlib.placing import file_hash
 from digitlib.recipes import Recipe
 from digitlib.rejecting import threshold_for
-from digitlib.runs import Run, atomic, write_json
+from digitlib.runs import Run
 from digitlib.split import class_names_of
 from digitlib.training import as_batches, plain_generator
 

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from digitlib.drawing import SIDE, default_font, write_glyphs
 from digitlib.errors import DigitError
+from digitlib.values import is_whole
 
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwx"
 """Those of the Latin alphabet, large and small, that a reader would not take for a digit."""
@@ -49,7 +50,7 @@ def make_unknowns(kind: str, n: int, seed: int = 0) -> np.ndarray:
     """
     if kind not in KINDS:
         raise DigitError(f"kind is {kind!r}: choose one of {', '.join(KINDS)}.")
-    if n < 1:
+    if not is_whole(n) or n < 1:
         raise DigitError(f"n is {n!r}: give a whole number from 1 on.")
     return KINDS[kind](n, np.random.default_rng((seed, list(KINDS).index(kind))))
 

@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from digitlib.comparing import wilson_interval
 from digitlib.cross_validation import cross_validate
 from digitlib.errors import DigitError
+from digitlib.files import resolve, shown, write_table
 from digitlib.folders import holds_files
 from digitlib.held_out import fold_spread
 from digitlib.labels import find_label_issues, label_recipe, save_label_issues
 from digitlib.locking import alone
 from digitlib.recipes import Recipe, get_recipe, load_recipe
-from digitlib.runs import Run, open_run, resolve, shown, write_table
+from digitlib.runs import Run, open_run
 from digitlib.samples import as_folder
 from digitlib.sources import find_images
 from digitlib.split import class_names_of, prepare, read_split
 
 
-def crossval_lines(
+@dataclass(frozen=True)
+class Validated:
+    """What a cross-validation found.
+
+    Attributes
+    ----------
+    run : Run
+        Where its files are.
+    recipe : Recipe
+        What was trained.
+    folds : pandas.DataFrame
+        As from `digitlib.held_out.HeldOut.fold_table`.
+    right, images : int
+        How many of how many images all repeats together named right.
+    issues : int or None
+        Labels that are likely wrong, if they were asked for.
+    """
+
+    run: Run
+    recipe: Recipe
+    folds: pd.DataFrame
+    right: int
+    images: int
+    issues: int | None = None
+
+
+def validate(
     run_or_data: str,
     run_dir: str = "runs/crossval",
     *,
@@ -33,8 +60,8 @@ def crossval_lines(
     labels: bool = False,
     scheduler: str | None = None,
     workers: int = 0,
-) -> Iterator[str]:
-    """Cross-validate a recipe and yield the lines that tell of it; writes ``folds.csv``.
+) -> Validated:
+    """Cross-validate a recipe on a run's images, or on data that a run is made for; writes ``folds.csv``.
 
     Parameters
     ----------
@@ -52,6 +79,11 @@ def crossval_lines(
         Leave the test images out: recipes chosen by what is left may still be tested.
     labels : bool
         Train as `digitlib.labels.label_recipe` says and write ``label_issues.csv``.
+
+    Returns
+    -------
+    Validated
+        What was found; `summary_lines` tells of it.
 
     Raises
     ------
@@ -73,29 +105,37 @@ def crossval_lines(
             run, settings, manifest if without_test else None, folds=folds, repeats=repeats, scheduler=scheduler,
             workers=workers,
         )  # fmt: skip
-    given = manifest["class"].map(class_names.index).to_numpy()
-    table = done.fold_table(given)
-    write_table(run / "folds.csv", table.round({"accuracy": 6}))
-    yield f"{'repeat':>6}  {'fold':>4}  {'images':>9}  accuracy"
-    for row in table.itertuples():
-        yield f"{row.repeat:>6}  {row.fold:>4}  {row.images:>9,}  {row.accuracy:>8.2%}"
-    known = fold_spread(table)
+        given = manifest["class"].map(class_names.index).to_numpy()
+        table = done.fold_table(given)
+        write_table(run / "folds.csv", table.round({"accuracy": 6}))
+        issues = find_label_issues(manifest, done.probabilities, class_names) if labels else None
+        if issues is not None:
+            save_label_issues(run, issues)
     right = int(np.sum(done.probabilities.argmax(axis=1) == given))
-    low, high = wilson_interval(right, len(manifest))
-    yield ""
-    yield f"Mean accuracy of {len(table)} networks of recipe {settings.name!r}, each on images it had not seen: {known['mean']:.2%}"
-    yield (
+    return Validated(run, settings, table, right, len(manifest), None if issues is None else len(issues))
+
+
+def summary_lines(found: Validated) -> list[str]:
+    """Return what a cross-validation found, as lines for a terminal: each fold, their spread, all verdicts together."""
+    lines = [f"{'repeat':>6}  {'fold':>4}  {'images':>9}  accuracy"]
+    for row in found.folds.itertuples():
+        lines.append(f"{row.repeat:>6}  {row.fold:>4}  {row.images:>9,}  {row.accuracy:>8.2%}")
+    known = fold_spread(found.folds)
+    low, high = wilson_interval(found.right, found.images)
+    lines += [
+        "",
+        f"Mean accuracy of {len(found.folds)} networks of recipe {found.recipe.name!r}, each on images it had not seen: "
+        f"{known['mean']:.2%}",
         f"  between folds: standard deviation {known['sd']:.2%}, from {known['lowest']:.2%} to {known['highest']:.2%}; "
-        f"95 % interval of the mean {known['mean_low']:.2%} to {known['mean_high']:.2%}"
-    )
-    yield (
-        f"The {repeats} verdicts on each image together: {right / len(manifest):.2%} "
-        f"(95 % interval {low:.2%} to {high:.2%}, n = {len(manifest):,})"
-    )
-    if labels:
-        issues = find_label_issues(manifest, done.probabilities, class_names)
-        save_label_issues(run, issues)
-        yield f"Labels that are likely wrong: {len(issues)}, in {shown(run / 'label_issues.csv')}"
+        f"95 % interval of the mean {known['mean_low']:.2%} to {known['mean_high']:.2%}",
+        f"The {found.folds['repeat'].max()} verdicts on each image together: {found.right / found.images:.2%} "
+        f"(95 % interval {low:.2%} to {high:.2%}, n = {found.images:,})",
+    ]
+    if found.issues is not None:
+        lines.append(
+            f"Labels that are likely wrong: {found.issues}, in {shown(found.run / 'label_issues.csv')}"
+        )
+    return lines
 
 
 def _check_place(run: Run, data: str) -> None:

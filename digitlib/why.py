@@ -6,6 +6,8 @@ import numpy as np
 
 from digitlib.backend import keras, tensorflow
 from digitlib.errors import DigitError
+from digitlib.joining import as_graph
+from digitlib.views import Views
 
 
 def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -13,12 +15,12 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
     Grad-CAM (R. Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391): the channels behind the last convolution,
     weighted by how much each moves the class's logarithmic probability. It is as coarse as that layer: 4 x 4 places
-    for the recipes `fast` and `accurate`.
+    for the recipes `fast` and `accurate`. Of an ensemble, the maps of all members are added.
 
     Parameters
     ----------
     model : keras.Model
-        A network in one row of layers, as those of `digitlib.models`.
+        A network of `digitlib.models`, or an ensemble of them.
     images : numpy.ndarray
         float, shape (n, height, width, channels), as the network takes them.
 
@@ -30,26 +32,28 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     Raises
     ------
     DigitError
-        If the network has no convolution.
+        If the network has no convolution, or names several views of each image.
     """
     if not any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers):
         raise DigitError("this network has no convolution, which Grad-CAM looks at: use occlusion instead.")
-    # In two halves, so that the tape can watch what passes from one to the other.
-    last = max(place for place, layer in enumerate(model.layers) if len(layer.output.shape) == 4)
-    seen = tensorflow.constant(images, tensorflow.float32)
-    for layer in model.layers[: last + 1]:
-        seen = layer(seen, training=False) if _knows_training(layer) else layer(seen)
+    if any(isinstance(layer, Views) for layer in model.layers):
+        raise DigitError("this ensemble looks at moved copies of an image as well: use occlusion instead.")
+    graph = as_graph(model) if isinstance(model, keras.Sequential) else model
+    ends = [layer.input for layer in graph.layers if _leaves_the_picture(layer)]
+    inner = keras.Model(graph.inputs, [*ends, graph.outputs[0]])
+    shown = tensorflow.constant(images, tensorflow.float32)
     with tensorflow.GradientTape() as tape:
-        tape.watch(seen)
-        answer = seen
-        for layer in model.layers[last + 1 :]:
-            answer = layer(answer, training=False) if _knows_training(layer) else layer(answer)
+        tape.watch(shown)
+        *seen, answer = inner(shown, training=False)
         loss = tensorflow.math.log(tensorflow.reduce_max(answer, axis=1) + 1e-12)
-    slopes = tape.gradient(loss, seen)
-    weights = tensorflow.reduce_mean(slopes, axis=(1, 2), keepdims=True)
-    heat = tensorflow.nn.relu(tensorflow.reduce_sum(weights * seen, axis=3, keepdims=True))
-    heat = tensorflow.image.resize(tensorflow.cast(heat, tensorflow.float32), images.shape[1:3])
-    return _to_one(np.asarray(heat)[..., 0])
+    heat = np.zeros(images.shape[:3])
+    for channels, slopes in zip(seen, tape.gradient(loss, seen), strict=True):
+        weights = tensorflow.reduce_mean(slopes, axis=(1, 2), keepdims=True)
+        coarse = tensorflow.nn.relu(tensorflow.reduce_sum(weights * channels, axis=3, keepdims=True))
+        heat += tensorflow.image.resize(
+            tensorflow.cast(coarse, tensorflow.float32), images.shape[1:3]
+        ).numpy()[..., 0]
+    return _to_one(heat)
 
 
 def occlusion(model: keras.Model, images: np.ndarray, patch: int = 5, stride: int = 2) -> np.ndarray:
@@ -94,9 +98,10 @@ def occlusion(model: keras.Model, images: np.ndarray, patch: int = 5, stride: in
     return _to_one(heat / times)
 
 
-def _knows_training(layer: keras.layers.Layer) -> bool:
-    """Say whether a layer behaves otherwise in training."""
-    return isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Dropout))
+def _leaves_the_picture(layer: keras.layers.Layer) -> bool:
+    """Say whether a layer takes channels of a picture, and gives something that has no height and width any more."""
+    taken = layer.input
+    return not isinstance(taken, list) and len(taken.shape) == 4 > len(layer.output.shape)
 
 
 def _to_one(heat: np.ndarray) -> np.ndarray:

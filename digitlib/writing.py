@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from digitlib.errors import DigitError
-from digitlib.runs import atomic, csv_options, inert, shown
+from digitlib.files import atomic, csv_options, inert, shown
 
 if TYPE_CHECKING:
     import pyarrow
@@ -53,7 +53,7 @@ def write_predictions(
     """Write predictions in the form that the name of `path` says, and Kaggle's ``ImageId,Label`` if wanted, atomically.
 
     In CSV, a file name that a spreadsheet would take for a formula begins with
-    ``./``; see `digitlib.runs.inert`. Parquet holds names as they are, but for
+    ``./``; see `digitlib.files.inert`. Parquet holds names as they are, but for
     bytes that are no UTF-8, which stand as numbers.
 
     Parameters
@@ -99,7 +99,7 @@ def counted(part: pd.DataFrame) -> dict[str, int]:
     return {"images": len(part), "unreadable": int(unreadable.sum()), "declined": int(declined.sum())}
 
 
-def told(done: dict[str, int]) -> str:
+def summary_of(done: dict[str, int]) -> str:
     """Return in words how many images were named, unreadable and declined."""
     bad = f", {done['unreadable']:,} of them unreadable (see the column reason)" if done["unreadable"] else ""
     declined = (

@@ -72,6 +72,6 @@ def _cost(middle: np.ndarray, angle: float) -> float:
     """Return how badly a slope fits, in squared digit heights."""
     _, across = _turned(middle, angle)
     lines = pd.Series(across).groupby(_lines(across))
-    # What several lines at once stand in one another's way costs more than a further line.
+    # Digits that lie far from the middle of their line cost more than a further line would.
     within = float((across - lines.transform("mean")).pow(2).sum())
     return within + 0.15 * lines.ngroups + 0.0004 * angle**2 * len(across) ** 0.5

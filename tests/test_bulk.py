@@ -25,7 +25,7 @@ from digitlib.cli import main
 from digitlib.partitions import _rows_at_once
 from digitlib.parts import predict_partition
 from digitlib.runs import Run
-from digitlib.stores import _of_one_file, goes_in_parts, open_store
+from digitlib.stores import _of_one_file, goes_in_parts, open_store, without_scheme
 from tests.training import trained
 
 pytestmark = pytest.mark.slow  # a network is trained
@@ -195,6 +195,14 @@ def test_a_folder_of_parquet_files_goes_in_parts(root: Path) -> None:
     (root / "rows" / "train-00000.parquet").touch()
     assert goes_in_parts("rows", None)
     assert not goes_in_parts("nowhere", None)
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [("file:///data/x", "/data/x"), ("file:///C:/x", "C:/x"), ("s3://a/b", "s3://a/b"), ("scans", "scans")],
+)
+def test_an_address_of_this_machine_is_a_path_on_windows_too(address: str, path: str) -> None:
+    assert without_scheme(address) == path
 
 
 def test_one_file_at_an_address(place: Path, run: Run, images: Path, whole: pd.DataFrame) -> None:

@@ -22,7 +22,7 @@ from digitlib.cross_validation import _folds
 from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.locking import alone
 from digitlib.recipes import RECIPES
-from digitlib.validating import _recipe, crossval_lines
+from digitlib.validating import _recipe, validate
 
 SERIAL = """
 import sys
@@ -100,7 +100,7 @@ def test_copies_are_judged_together() -> None:
 def test_data_may_be_an_archive(digits: Path) -> None:
     archive = shutil.make_archive(str(digits.parent / "scans"), "zip", digits / "trainingSet")
     with pytest.raises(d.DigitError, match="folds is 99"):
-        list(crossval_lines(archive, "runs/zip", recipe="tiny", folds=99))
+        validate(archive, "runs/zip", recipe="tiny", folds=99)
     assert len(d.read_split(d.open_run("runs/zip"))) == 400
 
 
@@ -160,7 +160,7 @@ def test_a_run_in_the_way_of_data_stays_as_it_is(digits: Path) -> None:
     run = d.prepare(digits, "runs/a")
     before = sorted(path.relative_to(run.folder) for path in run.folder.rglob("*"))
     with pytest.raises(d.DigitError, match="runs/a is a run with a split of its own"):
-        list(crossval_lines(str(digits), "runs/a", recipe="tiny", folds=2))
+        validate(str(digits), "runs/a", recipe="tiny", folds=2)
     assert sorted(path.relative_to(run.folder) for path in run.folder.rglob("*")) == before
 
 
@@ -170,7 +170,7 @@ def test_what_is_at_work_in_a_folder_keeps_its_split(digits: Path) -> None:
     shutil.copytree(digits / "trainingSet" / "7", digits.parent / "two" / "7")
     before = (run / "split.csv").read_bytes()
     with alone(run), pytest.raises(d.DigitError, match="is in use by another digitlib"):
-        list(crossval_lines(str(digits.parent / "two"), "runs/a", recipe="tiny", folds=2))
+        validate(str(digits.parent / "two"), "runs/a", recipe="tiny", folds=2)
     assert (run / "split.csv").read_bytes() == before
 
 
@@ -183,7 +183,7 @@ def test_what_is_at_work_in_a_folder_keeps_its_split(digits: Path) -> None:
 )
 def test_bad_options_leave_nothing(digits: Path, options: dict, said: str) -> None:
     with pytest.raises(d.DigitError, match=said):
-        list(crossval_lines(str(digits), "runs/new", **options))
+        validate(str(digits), "runs/new", **options)
     assert not (digits.parent / "runs").exists()
     run = d.prepare(digits, "runs/a", mode="none")
     with pytest.raises(d.DigitError, match="with 2 repeats, give a whole number up to"):

@@ -204,6 +204,23 @@ def test_an_archive_of_a_packer_for_windows(digits: Path) -> None:
     assert len(d.find_images(as_folder(archive)).files) == 400
 
 
+def test_an_archive_of_classes_that_differ_by_case_is_refused_where_they_would_be_one(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = digits.parent / "letters.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for digit, name in enumerate("Aa"):
+            for path in (digits / "trainingSet" / str(digit)).iterdir():
+                packed.write(path, f"{name}/{path.name}")
+    with monkeypatch.context() as patched:
+        # A disk that ignores case has "cASE" where "Case" was written.
+        exists = Path.exists
+        patched.setattr(Path, "exists", lambda path: exists(path) or path.name == "cASE")
+        with pytest.raises(d.DigitError, match="'A' and 'a', which are one on this disk"):
+            as_folder(archive)
+    assert d.find_images(as_folder(archive)).class_names == ["A", "a"]
+
+
 def test_classes_that_differ_by_case_do_not_make_a_class_of_the_unlabelled(digits: Path) -> None:
     plain = digits / "trainingSet"
     for digit, name in enumerate(("A", "a")):
@@ -218,6 +235,17 @@ def test_an_empty_folder_of_unlabelled_images_is_none(digits: Path) -> None:
     folder, names = d.unlabelled_files(d.prepare(digits, "runs/a"))
     assert len(names) == 80
     assert (folder / names[0]).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [("history.csv", "run 05_training_history again"), ("folders.json", "remove it and make it again")],
+)
+def test_other_damaged_files_are_named_too(digits: Path, name: str, again: str) -> None:
+    run = d.prepare(digits, "runs/a", mode="none")
+    (run / name).write_text("epoch,loss\n1,much\n" if name.endswith("csv") else "{", encoding="utf-8")
+    with pytest.raises(d.DigitError, match=f"runs/a/{name} is damaged .*: {again}"):
+        d.read_history(run) if name.endswith("csv") else run.read_json(name)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 
 import digitlib as d
 from digitlib.cli import main
+from digitlib.files import write_json
 from digitlib.locking import alone
 from digitlib.members import train_member
 from digitlib.recipes import RECIPES
-from digitlib.runs import write_json
 
 pytestmark = pytest.mark.slow
 
@@ -103,10 +103,11 @@ def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path
         d.train_run(both, d.get_recipe("tiny"))
     trust = d.fit_trust(both, d.load_recipe(both), d.load_best_model(both), 0.9)
     d.save_trust(both, trust)
+    test = d.plain_generator(both, d.load_recipe(both), "test")
     judged = d.open_judge(both).part(both, d.load_recipe(both), "test")
-    assert (
-        judged["predicted"].tolist() == judged["true"].where(judged["correct"], judged["predicted"]).tolist()
-    )
+    named = d.predict_generator(d.load_best_model(both), test)
+    assert judged["predicted"].tolist() == named["predicted"].tolist()
+    assert judged["correct"].mean() == pytest.approx(result["test_accuracy"])
     with pytest.raises(d.DigitError, match="both is an ensemble itself: name the runs"):
         d.make_ensemble([both, members[0]], tmp_path / "nested")
 

@@ -19,8 +19,9 @@ from PIL import Image
 
 import digitlib as d
 from digitlib import samples
+from digitlib.files import read_table, write_table
 from digitlib.report import write_report
-from digitlib.runs import Run, read_table, write_table
+from digitlib.runs import Run
 
 TOP = Path(__file__).parents[1]
 CODE = [

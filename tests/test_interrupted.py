@@ -104,7 +104,7 @@ def test_an_interrupted_run_says_how_to_go_on(digits: Path, monkeypatch: pytest.
     [
         ("digitlib.bulk.predict_to_parts", ["predict", "runs/a", "scans", "--out", "out/"]),
         ("digitlib.members.gather_members", ["ensemble", "--train", "2", "--recipe", "tiny"]),
-        ("digitlib.validating.crossval_lines", ["crossval", "sample"]),
+        ("digitlib.validating.validate", ["crossval", "sample"]),
         ("digitlib.sweep.run_sweep", ["sweep", "space.yml"]),
     ],
 )

@@ -18,7 +18,7 @@ from PIL import Image
 
 import digitlib as d
 from digitlib.decoding import _read_chunk
-from digitlib.runs import read_table, write_table
+from digitlib.files import read_table, write_table
 
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP")
 FUZZED = 3_000 if SOAK else 300

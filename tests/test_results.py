@@ -62,7 +62,7 @@ def test_the_test_images_are_named_well_and_the_figures_agree(run: Run) -> None:
 
 def test_training_accuracy_is_lower_on_augmented_images(run: Run) -> None:
     table = d.training_accuracy(d.load_best_model(run), run, d.load_recipe(run))
-    assert table.loc["augmented", "accuracy"] < table.loc["as they are", "accuracy"] + 0.01
+    assert table.loc["augmented", "accuracy"] < table.loc["as they are", "accuracy"]
 
 
 def test_files_are_named_as_the_generator_would(run: Run) -> None:

@@ -18,8 +18,9 @@ from training import run_command
 import digitlib as d
 from digitlib import sweep_run
 from digitlib.cli import main
+from digitlib.files import write_json, write_table
 from digitlib.locking import alone
-from digitlib.runs import Run, write_json, write_table
+from digitlib.runs import Run
 from digitlib.sweep_run import DONE, Job, do_run, is_done, results_so_far
 from digitlib.sweep_space import Settings, settings_of
 from digitlib.sweep_table import labels_of, summary
@@ -346,7 +347,7 @@ def test_optuna_tries_stops_and_goes_on(digits: Path) -> None:
 
 @pytest.mark.slow
 def test_the_last_epoch_is_never_too_late_to_be_stopped(digits: Path) -> None:
-    from digitlib.sweep_report import Report
+    from digitlib.sweep_pruning import Report
 
     class Trial:
         reported: ClassVar[list[int]] = []

@@ -18,7 +18,7 @@ TOP = Path(__file__).parents[1]
 PICTURE = TOP / "docs" / "house.svg"
 
 ROOMS = {
-    "ground": "errors project progress showing runs shipped locking cluster backend precision recipes",
+    "ground": "errors project files progress showing runs shipped locking cluster backend precision recipes",
     "sources": "stores ingest samples sources inputs decoding pixels partitions",
     "split": "placing places folders split sharing counts duplicates",
     "generators": "resampling affine generators",
@@ -35,7 +35,7 @@ ROOMS = {
     "series": "report kernels forecast series",
     "many runs": (
         "unattended members ensembles validating jobs parts bulk sweep_space sweep_table sweep_plots sweep_progress "
-        "sweep_report sweep_run sweep_search sweep"
+        "sweep_pruning sweep_run sweep_search sweep"
     ),
     "command": "completing installed doctor cli __main__",
 }
