@@ -6,6 +6,7 @@ level is read; in a notebook that would stand as a red box under the first cell.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -36,5 +37,8 @@ with held_back():
     import tensorflow
 
     tensorflow.config.list_physical_devices()  # the search for a GPU has something to say as well
+
+# Who trains several networks in one process is told to make one function for all; each network is a function of its own.
+logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 __all__ = ["held_back", "keras", "tensorflow"]

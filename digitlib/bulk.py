@@ -63,7 +63,8 @@ def predict_in_parts(
     Returns
     -------
     dict
-        ``images``, ``unreadable``, ``declined`` and ``partitions`` (all of the job), ``found`` (partitions that were done already),
+        ``images``, ``unreadable``, ``declined`` and ``partitions`` (all of the job), ``listed`` (when its images were
+        listed), ``found`` (partitions that were done already),
         ``tasks`` (a dict for each partition, see `digitlib.parts.predict_partition`), ``settling`` and ``naming`` (seconds).
 
     Raises
@@ -86,7 +87,7 @@ def predict_in_parts(
     sums = pd.DataFrame(done)[["images", "unreadable", "declined", "found"]].sum()
     seconds = {"settling": settled - begin, "naming": time.perf_counter() - settled}
     counts = {name: int(value) for name, value in sums.items()} | {"partitions": job.partitions}
-    return counts | {"tasks": sorted(done, key=lambda one: one["number"])} | seconds
+    return {"listed": job.begun} | counts | {"tasks": sorted(done, key=lambda one: one["number"])} | seconds
 
 
 def _all(outcomes: Generator[Outcome, None, None], job: Job) -> list[dict[str, Any]]:
@@ -130,7 +131,9 @@ def predict_to_parts(
             "without --submission and --gallery."
         )
     done = predict_in_parts(run_or_model, source, out, **options)
-    found = f", {done['found']:,} of them found done" if done["found"] else ""
+    found = (
+        f", {done['found']:,} of them found done (images as listed {done['listed']})" if done["found"] else ""
+    )
     return f"{summary_of(done)}; {done['partitions']:,} partitions{found}: {open_store(out)}"
 
 

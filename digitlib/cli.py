@@ -171,7 +171,23 @@ def sweep(
     no_notebooks: bool,
     pairs: tuple[tuple[str, str], ...],
 ) -> None:
-    """Train every combination of the recipes, seeds and other settings in SPACE.yml; what is finished is not done again."""
+    """Train every combination of the recipes, seeds and other settings in SPACE.yml; what is finished is not done again.
+
+    SPACE.yml is a text file with a line for each setting:
+
+    \b
+      recipe: [tiny, fast]
+      seed: [1, 2, 3]
+      learning_rate: [0.005, 0.01]
+
+    Settings are the fields of a recipe and, with --no-notebooks, those of its augmentation (rotation_range: [5, 15]). data,
+    test_size, validation_size, assign and threads are the same for all runs. With --no-notebooks, Optuna can choose:
+
+    \b
+      sampler: optuna
+      trials: 20
+      learning_rate: {low: 0.0001, high: 0.01, log: true}
+    """  # noqa: D301 - click knows a block that is not to be filled by this character
     from digitlib.sweep import run_sweep
     from digitlib.sweep_space import read_space
     from digitlib.sweep_table import summary
@@ -215,7 +231,7 @@ def sweep(
     "--partition-size",
     default=20_000,
     show_default=True,
-    help="Images a partition.",
+    help="Images a partition, where it is done partition by partition.",
     type=click.IntRange(1, 10**6),
 )
 def predict(
@@ -250,6 +266,10 @@ def predict(
                 predict_to_parts(run_or_model, source, out, (submission, gallery), tell=click.echo, **options)
             )
         return
+    _refuse_given(
+        "is for predictions partition by partition: add --workers, or an --out that ends in /",
+        "partition_size",
+    )
     out = out or "predictions.csv"
     form_of(out)  # what can't work is refused before TensorFlow is loaded
     files = find_inputs(source)
@@ -341,7 +361,7 @@ def ensemble(
     views: bool,
     **where: Any,
 ) -> None:
-    """Join trained runs to one network that is right more often than each.
+    """Join trained runs to one network, which is mostly right more often than each.
 
     RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
     members that are missing are trained, in OUT/members.
@@ -350,6 +370,15 @@ def ensemble(
     from digitlib.samples import as_folder
     from digitlib.sources import find_images
 
+    if n == 0:
+        _refuse_given(
+            "is for members to be trained: say how many with --train",
+            "rotate",
+            "recipe",
+            "models",
+            "pairs",
+            "data",
+        )
     changes = {name: _value(text) for name, text in pairs}
     recipes = recipes_in_turn(recipe, range(1, n + 1), models, **changes)
     if n:
@@ -370,8 +399,20 @@ def ensemble(
 @click.option(
     "--recipe", default=None, help="What to train; by default what RUN was trained with, else fast."
 )
-@click.option("--folds", default=5, show_default=True, help="Parts that the images are divided into.")
-@click.option("--repeats", default=2, show_default=True, help="Times that all is done, with other parts.")
+@click.option(
+    "--folds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(2),
+    help="Parts that the images are divided into.",
+)
+@click.option(
+    "--repeats",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Times that all is done, with other parts.",
+)
 @click.option("--seed", default=42, show_default=True, help="Of the parts and the networks.")
 @click.option("--without-test", is_flag=True, help="Leave the test images out, to choose between recipes.")
 @click.option("--labels", is_flag=True, help="Judge the labels as notebook 10 does: label_issues.csv.")
@@ -383,7 +424,8 @@ def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
     """Train without each part of the images in turn: accuracy of each, and spread.
 
     RUN_OR_DATA is a run's folder, or a folder of class folders. What each
-    image was named by networks that had not seen it is kept in held_out.npz.
+    image was named by networks that had not seen it is kept in held_out.npz,
+    or in held_out_given.npz with --without-test.
     """
     from digitlib.validating import summary_lines, validate
 
@@ -420,6 +462,15 @@ def undo(run_dir: str) -> None:
             f"kept {shown(path)}: it is not what the split put there, or its original is gone", err=True
         )
     click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
+
+
+def _refuse_given(why: str, *names: str) -> None:
+    """Refuse options that were given and would do nothing."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if option.name in names and given:
+            raise DigitError(f"{option.opts[-1]} {why}.")
 
 
 def _typed(words: list[str]) -> str:

@@ -208,7 +208,7 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
     scheduler : str, optional
         Address of a running scheduler, such as ``tcp://10.0.0.1:8786``.
     workers : int
-        Without a scheduler: processes to start on this machine, one thread each; 0 or 1 starts none.
+        Without a scheduler: processes to start on this machine, one thread each; 0 starts none.
 
     Yields
     ------
@@ -221,7 +221,7 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
         If Dask is not installed, nobody answers at that address, it is encrypted and no certificate is set, or workers
         can't be started.
     """
-    if not scheduler and workers < 2:
+    if not scheduler and workers < 1:
         yield Here()
         return
     try:
@@ -267,7 +267,7 @@ def _start_here(workers: int) -> Any:
 
     try:
         return distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=40
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40
         )
     except RuntimeError as error:
         raise DigitError(

@@ -8,6 +8,8 @@ import json
 import os
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -23,9 +25,12 @@ from digitlib.runs import Run, run_and_model
 from digitlib.split import class_names_of
 from digitlib.stores import LocalFolder, Store, is_address, without_scheme
 
-JOB, MANIFEST, MODEL = "_job/job.json", "_job/manifest.parquet", "_job/best_model.keras"
+JOB, MODEL = "_job/job.json", "_job/best_model.keras"
 """What a job keeps beside its parts; readers of Parquet pass over names that begin with ``_``."""
 
+
+LISTED = 100
+"""Partitions in one file of the list: what a worker holds of the list does not grow with the job."""
 
 TRUST = ("trust.json", "trust.npz")
 """What it keeps besides if answers are to be judged."""
@@ -49,8 +54,10 @@ class Job:
         See `digitlib.partitions.ImageRows`; empty for files.
     images, partitions : int
         How many there are.
-    manifest_sha256 : str
-        Hash of the list of all images.
+    listing : tuple of str
+        Hash of each file of the list of all images; see `listed_in`.
+    begun : str
+        When the images were listed, to the minute, by the clock there.
     trust_sha256 : str
         Hash of what says when the network is believed; empty if that is not asked.
     """
@@ -62,7 +69,8 @@ class Job:
     columns: tuple[str, str]
     images: int
     partitions: int
-    manifest_sha256: str
+    listing: tuple[str, ...]
+    begun: str
     trust_sha256: str = ""
 
     @property
@@ -119,16 +127,16 @@ def settle(
     recipe["augmentation"] = {"rescale": load_recipe(run).augmentation["rescale"]}
     classes = {"class_names": class_names_of(run)}
     images = find_partitioned(source)
-    total, partitions, manifest = _manifest(images, size)
+    total, partitions, listing = _list(images, size)
     job = Job(
         **wanted, folder=images.store.address, columns=images.columns, images=total, partitions=partitions,
-        manifest_sha256=_sha256(manifest),
+        listing=tuple(map(_sha256, listing.values())), begun=f"{datetime.now():%Y-%m-%d %H:%M}",
     )  # fmt: skip
     contents = {
         MODEL: network,
         "_job/recipe.json": _json(recipe),
         "_job/source.json": _json(classes),
-        MANIFEST: manifest,
+        **listing,
         **judging,
     }
     with in_turn(Run(store.folder)) if isinstance(store, LocalFolder) else nullcontext():
@@ -188,7 +196,7 @@ def job_of(store: Store, content: bytes) -> Job:
     """Return the job in the content of ``job.json``."""
     try:
         fields = json.loads(content)
-        return Job(**fields | {"columns": tuple(fields["columns"])})
+        return Job(**fields | {name: tuple(fields[name]) for name in ("columns", "listing")})
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(store, JOB) from error
 
@@ -206,14 +214,23 @@ def _damaged(store: Store, name: str) -> DigitError:
     return DigitError(f"{store}/{name} is damaged or gone, so that the job can't go on: choose a new --out.")
 
 
-def _manifest(images: Images, size: int) -> tuple[int, int, bytes]:
-    """Return how many images and partitions there are, and a Parquet file with a row group for each partition."""
-    total, partitions, content, writer = 0, 0, io.BytesIO(), None
-    for partition in images.cut(size):
-        writer = writer or pq.ParquetWriter(content, partition.schema, compression="zstd")
-        writer.write_table(partition, row_group_size=len(partition))
-        total, partitions = total + images.count(partition), partitions + 1
-    if writer is None:
+def listed_in(number: int) -> str:
+    """Return the file of the list that names the images of a partition: a Parquet file, a row group a partition."""
+    return f"_job/manifest-{number // LISTED:05d}.parquet"
+
+
+def _list(images: Images, size: int) -> tuple[int, int, dict[str, bytes]]:
+    """Return how many images and partitions there are, and the files of the list by their names."""
+    total, partitions, listing = 0, 0, {}
+    cut = images.cut(size)
+    while some := list(islice(cut, LISTED)):
+        content = io.BytesIO()
+        with pq.ParquetWriter(content, some[0].schema, compression="zstd") as writer:
+            for partition in some:
+                writer.write_table(partition, row_group_size=len(partition))
+                total += images.count(partition)
+        listing[listed_in(partitions)] = content.getvalue()
+        partitions += len(some)
+    if not partitions:
         raise DigitError(f"{images.store} holds no images: give a source with at least one.")
-    writer.close()
-    return total, partitions, content.getvalue()
+    return total, partitions, listing

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from digitlib.decoding import decoded, unread
 from digitlib.errors import DigitError
-from digitlib.jobs import JOB, MANIFEST, MODEL, TRUST, Job, job_of, kept
+from digitlib.jobs import JOB, LISTED, MODEL, TRUST, Job, job_of, kept, listed_in
 from digitlib.partitions import Item, images_at
 from digitlib.recipes import Recipe
 from digitlib.stores import Store, open_store
@@ -49,9 +49,9 @@ def predict_partition(out: str, key: str, number: int) -> dict[str, Any]:
         ``write``, ``task`` (all of it) and ``cpu`` (of the process).
     """
     begin, cpu = time.perf_counter(), time.process_time()
-    store, job, manifest = _opened(out, key)
+    store, job = _opened(out, key)
     images = images_at(job.folder, job.columns)
-    partition = manifest.read_row_group(number)
+    partition = _list_of(out, key, number // LISTED).read_row_group(number % LISTED)
     part = _whole(store.get(job.part(number)), lambda: [as_utf8(name) for name in images.names(partition)])
     found, clock = part is not None, _Clock()
     if part is None:
@@ -133,8 +133,8 @@ def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
 
 
 @lru_cache(1)
-def _opened(out: str, key: str) -> tuple[Store, Job, pq.ParquetFile]:
-    """Return a job's folder, the job and its manifest, once a process."""
+def _opened(out: str, key: str) -> tuple[Store, Job]:
+    """Return a job's folder and the job, read once a process."""
     store = open_store(out)
     if (content := store.get(JOB)) is None:
         raise DigitError(
@@ -143,7 +143,14 @@ def _opened(out: str, key: str) -> tuple[Store, Job, pq.ParquetFile]:
     job = job_of(store, content)
     if job.key != key:
         raise DigitError(f"{store} holds the parts of another job, begun since: choose a new folder.")
-    return store, job, pq.ParquetFile(io.BytesIO(kept(store, MANIFEST, job.manifest_sha256)))
+    return store, job
+
+
+@lru_cache(1)
+def _list_of(out: str, key: str, which: int) -> pq.ParquetFile:
+    """Return one file of a job's list, and let the one before go."""
+    store, job = _opened(out, key)
+    return pq.ParquetFile(io.BytesIO(kept(store, listed_in(which * LISTED), job.listing[which])))
 
 
 @lru_cache(1)
@@ -152,7 +159,7 @@ def _network(out: str, key: str) -> tuple[keras.Model, Recipe, list[str], Trust 
     from digitlib.familiarity import observer_of
     from digitlib.prediction import open_model, open_trust
 
-    store, job, _ = _opened(out, key)
+    store, job = _opened(out, key)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "best_model.keras").write_bytes(kept(store, MODEL, job.model_sha256))
         for name in ("recipe.json", "source.json", *(TRUST if job.trust_sha256 else ())):

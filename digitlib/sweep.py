@@ -21,7 +21,7 @@ from digitlib.sharing import split_once
 from digitlib.sources import find_images
 from digitlib.split import paths_of, read_split
 from digitlib.sweep_progress import follow, tell
-from digitlib.sweep_run import Job, do_run, is_done, results_of
+from digitlib.sweep_run import Job, do_run, finished_before, is_done, results_of
 from digitlib.sweep_space import Space
 from digitlib.sweep_table import outcome_of, read_sweep, row_of, write_rows
 
@@ -37,7 +37,8 @@ def run_sweep(
 ) -> pd.DataFrame:
     """Do every run of a space that is not done yet, and write ``sweep.csv`` as they end.
 
-    The images are split and decoded once for all. A run that fails is a row with its reason; the others go on.
+    The images are split and decoded once for all. A run that fails is a row with its reason; the others go on. What an
+    earlier sweep finished in the same folder, with the same images and threads, stays in the table.
 
     Parameters
     ----------
@@ -106,15 +107,16 @@ def _try_all(space: Space, job: Job, crew: Here | Workers) -> None:
     """Do every combination that is not done yet."""
     settings, folder = space.combinations(), Run(Path(job.out))
     rows = {one.key: row_of(one.key, one, job.threads, "waiting") for one in settings}
+    others = finished_before(job, set(rows))
     todo = [one for one in settings if not is_done(job, one)]
     for one in (one for one in settings if one not in todo):
         rows[one.key] |= {"state": "done", **results_of(job.run_of(one))}
-    write_rows(folder, rows)
+    write_rows(folder, rows | others)
     tasks = [(str(job.run_of(one).folder), (job, one)) for one in todo]
     for ended in follow(crew, do_run, tasks, len(settings)):
         name = Path(ended.key).name
         rows[name] |= outcome_of(ended)
-        write_rows(folder, rows)
+        write_rows(folder, rows | others)
         tell(rows[name])
 
 

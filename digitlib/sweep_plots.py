@@ -137,7 +137,8 @@ def plot_frontier(table: pd.DataFrame) -> Axes:
     largest = done["parameters"].max()
     for (name, rows), (color, marker) in zip(done.groupby("recipe", sort=False), LOOKS):  # noqa: B905 - more looks than recipes
         sizes = 25 + 175 * rows["parameters"] / largest
-        words = f"{name}: {rows['parameters'].iloc[0]:,.0f} parameters"
+        few, many = rows["parameters"].min(), rows["parameters"].max()
+        words = f"{name}: {f'{few:,.0f} to ' if few < many else ''}{many:,.0f} parameters"
         axes.scatter(
             rows["seconds"], rows["validation_accuracy"], s=sizes, c=color, marker=marker, alpha=0.85,
             label=drawable(words), edgecolors="white",

@@ -18,13 +18,14 @@ from joblib.externals.loky import ProcessPoolExecutor
 from digitlib.cluster import limit_threads
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError
-from digitlib.files import write_json
+from digitlib.files import read_table, write_json
 from digitlib.history import best_epoch, read_history
 from digitlib.locking import InUse, alone
 from digitlib.placing import file_hash
 from digitlib.runs import Run
 from digitlib.sharing import share_split
 from digitlib.sweep_space import Settings
+from digitlib.sweep_table import TABLE
 
 DONE = "done.json"
 """Written last: with it, and with the same settings and split in it, a run is not done again."""
@@ -190,6 +191,21 @@ def begin_with_split(run: Run, job: Job) -> None:
         (run / made).unlink(missing_ok=True)
     share_split(job.split, run)
     write_json(run / STARTED, begun)
+
+
+def finished_before(job: Job, asked: set[str]) -> dict[str, dict[str, Any]]:
+    """Return the rows of the table that are not asked for now, of runs that are done with the same split and threads."""
+    folder, rows = Run(Path(job.out)), {}
+    for row in read_table(folder / TABLE).to_dict("records") if (folder / TABLE).exists() else []:
+        run = Run(folder / row["run"])
+        with suppress(DigitError, OSError):
+            if (
+                row["run"] not in asked
+                and row["state"] == "done"
+                and run.read_json(STARTED) == job.begun(job.split)
+            ):
+                rows[row["run"]] = row | results_of(run)
+    return rows
 
 
 def is_done(job: Job, settings: Settings) -> bool:

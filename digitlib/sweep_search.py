@@ -25,6 +25,7 @@ from digitlib.sweep_run import (
     LOOK_AGAIN,
     Job,
     begin_with_split,
+    finished_before,
     results_of,
     results_so_far,
     with_threads,
@@ -45,16 +46,17 @@ def search(space: Space, job: Job, crew: Here | Workers) -> None:
     study, tasks = open_study(job), []
     _check_same(study, space, job)
     rows = {_name(number): _row(space, job, study, number) for number in range(space.trials)}
+    others = finished_before(job, set(rows))
     for number, (name, row) in enumerate(rows.items()):
         if row["state"] not in ("done", "pruned"):
             tasks.append((f"{job.out}/{name}", (job, space, number)))
-    write_rows(Run(Path(job.out)), rows)
+    write_rows(Run(Path(job.out)), rows | others)
     for ended in follow(crew, do_trial, tasks, space.trials):
         name = Path(ended.key).name
         rows[name] = _row(space, job, study, int(name.removeprefix("trial-")))
         if ended.error is not None:
             rows[name] |= outcome_of(ended)
-        write_rows(Run(Path(job.out)), rows)
+        write_rows(Run(Path(job.out)), rows | others)
         tell(rows[name])
 
 
@@ -148,7 +150,7 @@ def ask_for(trial: optuna.Trial, space: Space, number: int) -> Settings:
 
 
 def _suggest(trial: optuna.Trial, name: str, limits: dict[str, Any]) -> int | float:
-    if Recipe.__annotations__[name] == "int":
+    if Recipe.__annotations__.get(name) == "int":
         return trial.suggest_int(name, **limits)
     return trial.suggest_float(name, **limits)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import yaml
 
 from digitlib.errors import DigitError, meant
 from digitlib.files import resolve, shown
-from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe
+from digitlib.recipes import CLASSIC_AUGMENTATION, RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe
 from digitlib.values import is_number, is_whole
 
 FIELDS = tuple(
@@ -24,6 +25,12 @@ FIELDS = tuple(
     if item.name not in ("name", "augmentation", "train_on", "validate_on")
 )
 """Fields of a recipe that can be tried: all but those that say which images it is trained and chosen on."""
+
+VARIED = ("vertical_flip", "fill_mode", "cval", *(name for name in CLASSIC_AUGMENTATION if name != "rescale"))
+"""Settings of its augmentation that can be tried."""
+
+AMOUNTS = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range", "cval")
+"""Of these, those that may be a range."""
 
 SPLIT_OPTIONS = ("test_size", "validation_size", "assign")
 """How the images are split, once for all runs; see `digitlib.split.prepare`."""
@@ -58,16 +65,20 @@ class Settings:
         DigitError
             If a value can't be.
         """
-        return get_recipe(self.recipe, **self.changes)
+        varied = {name: value for name, value in self.changes.items() if name in VARIED}
+        recipe = get_recipe(
+            self.recipe, **{name: v for name, v in self.changes.items() if name not in varied}
+        )
+        return replace(recipe, augmentation={**recipe.augmentation, **varied}) if varied else recipe
 
     @property
     def differing(self) -> dict[str, Any]:
         """What differs from the recipe as it comes, and the seed."""
         settings, plain = self.recipe_of(), RECIPES[self.recipe]
         return {
-            name: getattr(settings, name)
-            for name in FIELDS
-            if name == "seed" or getattr(settings, name) != getattr(plain, name)
+            name: _of(settings, name)
+            for name in (*FIELDS, *VARIED)
+            if name == "seed" or _of(settings, name) != _of(plain, name)
         }
 
     @property
@@ -81,9 +92,14 @@ class Settings:
         words = [self.recipe, f"seed{settings.seed}"]
         for name in sorted(self.changes.keys() - {"seed"}):
             others = {other: value for other, value in self.changes.items() if other != name}
-            if get_recipe(self.recipe, **others) != settings:  # else it is the recipe's own value
-                words.append(f"{name}{_word(getattr(settings, name))}")
+            if Settings(self.recipe, others).recipe_of() != settings:  # else it is the recipe's own value
+                words.append(f"{name}{_word(_of(settings, name))}")
         return f"{'-'.join(words)[:60].rstrip('-.')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _of(recipe: Recipe, name: str) -> Any:
+    """Return the value of a field of a recipe, or of a setting of its augmentation."""
+    return recipe.augmentation.get(name) if name in VARIED else getattr(recipe, name)
 
 
 @dataclass(frozen=True)
@@ -155,10 +171,10 @@ def read_space(
 
     Notes
     -----
-    Each line is ``name: value`` or ``name: [value, value]``, where the name is ``recipe`` or a field of
-    `digitlib.recipes.Recipe`. Once for the whole sweep there may be ``data``, ``test_size``, ``validation_size``,
-    ``assign`` and ``threads``. An image that is not square is a list in the list:
-    ``image_size: [[28, 32]]``. With ``sampler: optuna`` and ``trials: N`` there may also be ranges, such as
+    Each line is ``name: value`` or ``name: [value, value]``, where the name is ``recipe``, a field of
+    `digitlib.recipes.Recipe` or a setting of its augmentation, such as ``rotation_range``. Once for the whole sweep there
+    may be ``data``, ``test_size``, ``validation_size``, ``assign`` and ``threads``. An image that is not square is a list
+    in the list: ``image_size: [[28, 32]]``. With ``sampler: optuna`` and ``trials: N`` there may also be ranges, such as
     ``learning_rate: {low: 1e-4, high: 1e-2, log: true}``.
     """
     return check_space({**_lines_of(resolve(path)), **(changes or {})}, shown(path), notebooks)
@@ -187,11 +203,9 @@ def check_space(lines: Mapping[str, Any], what: str = "the space", notebooks: bo
         Naming the line and the way out.
     """
     for name in lines:
-        if name not in ("recipe", *FIELDS, *ONCE):
-            raise DigitError(
-                f"{what} has a line {name!r}, which is no field of a recipe: {meant(name, ('recipe', *ONCE, *FIELDS))}"
-            )
-        if notebooks and name in FIELDS and name not in RECIPE_PARAMETERS:
+        if name not in (known := ("recipe", *ONCE, *FIELDS, *VARIED)):
+            raise DigitError(f"{what} has a line {name!r}, which is nothing to try: {meant(name, known)}")
+        if notebooks and name in (*FIELDS, *VARIED) and name not in RECIPE_PARAMETERS:
             raise DigitError(
                 f"{what}: {name} can't be given to the notebooks: add --no-notebooks, or try {', '.join(RECIPE_PARAMETERS)}."
             )
@@ -221,7 +235,9 @@ def check_space(lines: Mapping[str, Any], what: str = "the space", notebooks: bo
 def _lines_of(path: Path) -> dict[str, Any]:
     """Return the content of the file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+        tree = yaml.compose(text, yaml.SafeLoader)
     except OSError as error:
         raise DigitError(
             f"{shown(path)} can't be read: {error.strerror or error}. Write a file with lines such as `recipe: [tiny, fast]`."
@@ -241,6 +257,11 @@ def _lines_of(path: Path) -> dict[str, Any]:
         raise DigitError(
             f"{shown(path)} says nothing to try: write lines such as `recipe: [tiny, fast]` and `seed: [1, 2, 3]`."
         )
+    names = Counter(
+        key.value for key, _ in (tree.value if tree else ())
+    )  # PyYAML takes the last of two lines, and says nothing
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise DigitError(f"{shown(path)} has two lines {twice[0]!r}: write one, with a list of values.")
     return {name: _number(value) for name, value in content.items()}
 
 
@@ -298,13 +319,17 @@ def _whole(name: str, value: Any, what: str) -> int:
 def _range(name: str, value: dict[str, Any], what: str) -> dict[str, Any]:
     """Return a range, checked."""
     example = f"{name}: {{low: 1e-4, high: 1e-2, log: true}}"
-    if name == "seed" or Recipe.__annotations__.get(name) not in ("int", "float"):
+    if name == "seed" or (name not in AMOUNTS and Recipe.__annotations__.get(name) not in ("int", "float")):
         raise DigitError(f"{what}: {name} can't be a range: give one value or a list.")
     if not {"low", "high"} <= set(value) <= RANGE:
         raise DigitError(f"{what}: {name} is no range: write it such as {example}.")
     low, high = value["low"], value["high"]
     if not (is_number(low) and is_number(high)) or low >= high or (value.get("log") and low <= 0):
         raise DigitError(f"{what}: {name} goes from {low!r} to {high!r}: write a range such as {example}.")
+    if Recipe.__annotations__.get(name) == "int":
+        for part in ("low", "high", "step"):
+            if not is_whole(value.get(part, 1)):
+                raise DigitError(f"{what}: {part} of {name} is {value[part]!r}: give a whole number.")
     if not isinstance(value.get("log", False), bool):
         raise DigitError(f"{what}: log of {name} is {value['log']!r}: give true or false.")
     if not (is_number(value.get("step", 1)) and value.get("step", 1) > 0):
@@ -316,20 +341,29 @@ def _range(name: str, value: dict[str, Any], what: str) -> dict[str, Any]:
 
 def _check_all(space: Space, what: str) -> None:
     """Check every combination, and both ends of every range."""
-    for one in space.choices["recipe"]:
-        if "test" in get_recipe(one).validate_on:
-            raise DigitError(
-                f"{what}: recipe {one!r} chooses its best epoch on the test images, and the sweep would choose by them too: "
-                "leave it out."
-            )
     try:
-        space.combinations()
+        for one in space.choices["recipe"]:
+            if "test" in get_recipe(one).validate_on:
+                raise DigitError(
+                    f"recipe {one!r} chooses its best epoch on the test images, and the sweep would choose by them too: "
+                    "leave it out."
+                )
+        for settings in space.combinations():
+            _check_augmentation(settings.recipe_of())
         for end in ("low", "high"):
             ends = {name: limits[end] for name, limits in space.ranges.items()}
             for recipe in space.choices["recipe"]:
-                settings_of({"recipe": recipe, **ends}).recipe_of()
+                _check_augmentation(settings_of({"recipe": recipe, **ends}).recipe_of())
     except DigitError as error:
         raise DigitError(f"{what}: {error}") from error
+
+
+def _check_augmentation(recipe: Recipe) -> None:
+    """Refuse settings of the augmentation that can't be."""
+    if recipe.augmentation != RECIPES[recipe.name].augmentation:
+        from digitlib.affine import Augmentation  # with Numba, which takes its time
+
+        Augmentation.named(dict(recipe.augmentation))
 
 
 def _word(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from digitlib.cluster import Outcome
 from digitlib.errors import DigitError
 from digitlib.files import read_table, resolve, shown, write_table
 from digitlib.history import read_history
-from digitlib.recipes import Recipe, get_recipe, load_recipe
+from digitlib.recipes import get_recipe, load_recipe
 from digitlib.runs import Run, open_run
 from digitlib.sweep_space import Settings, Space
 
@@ -97,14 +96,14 @@ def is_unfinished(out: str | os.PathLike[str], space: Space) -> bool:
     Returns
     -------
     bool
-        False for a finished sweep, and for one of other runs, whose table `digitlib.sweep.run_sweep` would replace.
+        False for a finished sweep, and for one of other runs.
     """
     folder = open_run(out)
     if not (folder / TABLE).exists():
         return True
     table = read_sweep(folder)
     asked = {settings.key for settings in space.combinations()}
-    return set(table["run"]) == asked and bool((table["state"] == "waiting").any())
+    return asked <= set(table["run"]) and bool((table["state"] == "waiting").any())
 
 
 def best_run(out: str | os.PathLike[str]) -> Run:
@@ -147,9 +146,12 @@ def recipe_code(run: Run) -> str:
     """
     recipe = load_recipe(run)
     plain = get_recipe(recipe.name)
-    names = [item.name for item in fields(Recipe) if item.name not in ("name", "augmentation")]
-    changed = [name for name in names if getattr(recipe, name) != getattr(plain, name) or name == "seed"]
-    given = ", ".join(f"{name}={getattr(recipe, name)!r}" for name in changed)
+    told, usual = recipe.as_dict(), plain.as_dict()
+    given = ", ".join(
+        f"{name}={value!r}"
+        for name, value in told.items()
+        if name == "seed" or (name != "name" and value != usual[name])
+    )
     return f"recipe = get_recipe({recipe.name!r}, {given})"
 
 
@@ -182,10 +184,26 @@ def histories_of(out: str | os.PathLike[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def labels_of(table: pd.DataFrame) -> list[str]:
-    """Return what tells each run from the others, in words for a plot: the settings that are not all the same."""
+def varied_settings(table: pd.DataFrame) -> list[str]:
+    """Return the settings in which the runs of a sweep differ; those in which none does are the same for all.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `read_sweep`.
+
+    Returns
+    -------
+    list of str
+        Names of columns; ``["recipe"]`` if all runs have the same settings.
+    """
     settings = [name for name in table if name not in ("run", "state", "reason", *RESULTS)]
-    varied = [name for name in settings if (table[name] != table[name].iloc[0]).any()] or ["recipe"]
+    return [name for name in settings if (table[name] != table[name].iloc[0]).any()] or ["recipe"]
+
+
+def labels_of(table: pd.DataFrame) -> list[str]:
+    """Return what tells each run from the others, in words for a plot."""
+    varied = varied_settings(table)
     return [", ".join(_words(name, row[name]) for name in varied) for row in table.to_dict("records")]
 
 

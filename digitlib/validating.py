@@ -21,6 +21,9 @@ from digitlib.samples import as_folder
 from digitlib.sources import find_images
 from digitlib.split import class_names_of, prepare, read_split
 
+FEW = 4
+"""Fewer networks than this do not tell how far accuracies lie apart."""
+
 
 @dataclass(frozen=True)
 class Validated:
@@ -127,8 +130,9 @@ def summary_lines(found: Validated) -> list[str]:
         f"Mean accuracy of {len(found.folds)} networks of recipe {found.recipe.name!r}, each on images it had not seen: "
         f"{known['mean']:.2%}",
         f"  between folds: standard deviation {known['sd']:.2%}, from {known['lowest']:.2%} to {known['highest']:.2%}; "
-        f"95 % interval of the mean {known['mean_low']:.2%} to {known['mean_high']:.2%}",
-        f"The {found.folds['repeat'].max()} verdicts on each image together: {found.right / found.images:.2%} "
+        f"95 % interval of the mean {known['mean_low']:.2%} to {known['mean_high']:.2%}"
+        f"{'; of so few networks it says little' if len(found.folds) < FEW else ''}",
+        f"All verdicts on each image together: {found.right / found.images:.2%} "
         f"(95 % interval {low:.2%} to {high:.2%}, n = {found.images:,})",
     ]
     if found.issues is not None:

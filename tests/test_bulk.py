@@ -127,6 +127,22 @@ def test_a_job_goes_on_and_does_damaged_parts_again(
     assert_same(out, whole)
 
 
+def test_a_worker_reads_of_the_list_what_it_needs(
+    place: Path, run: Run, images: Path, whole: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (jobs, parts):
+        monkeypatch.setattr(module, "LISTED", 2)
+    out = place / "listed_in_two"
+    assert d.predict_in_parts(run.folder, images, out, partition_size=SIZE)["partitions"] == 3
+    assert [pq.ParquetFile(path).num_row_groups for path in sorted(out.glob("_job/manifest-*"))] == [2, 1]
+    assert_same(out, whole)
+    (out / "_job" / "manifest-00000.parquet").unlink()  # of the first two partitions
+    (out / "part-00002.parquet").unlink()
+    parts._list_of.cache_clear()
+    job = jobs.job_of(open_store(out), (out / "_job" / "job.json").read_bytes())
+    assert not parts.predict_partition(str(out), job.key, 2)["found"]
+
+
 def test_a_resumed_job_keeps_its_list(place: Path, run: Run, images: Path, whole: pd.DataFrame) -> None:
     out = place / "kept"
     d.predict_in_parts(run.folder, images, out, partition_size=40)
@@ -376,7 +392,7 @@ def test_another_list_of_the_same_name_is_another_source(place: Path, run: Run, 
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("job.json", b"{"), ("recipe.json", None), ("manifest.parquet", b"x")]
+    ("name", "content"), [("job.json", b"{"), ("recipe.json", None), ("manifest-00000.parquet", b"x")]
 )
 def test_a_damaged_job_gets_one_sentence(
     place: Path, run: Run, images: Path, name: str, content: bytes | None
@@ -389,8 +405,8 @@ def test_a_damaged_job_gets_one_sentence(
     (out / "_job" / name).unlink()
     if content is not None:
         (out / "_job" / name).write_bytes(content)
-    parts._opened.cache_clear()
-    parts._network.cache_clear()
+    for kept in (parts._opened, parts._list_of, parts._network):
+        kept.cache_clear()
     with pytest.raises(d.DigitError, match=f"_job/{name} is damaged or gone.*choose a new --out"):
         d.predict_in_parts(run.folder, images / "a", out)
     assert (out / ".tmp-notes").exists()

@@ -152,8 +152,8 @@ def test_a_stopped_cross_validation_goes_on(digits: Path, monkeypatch: pytest.Mo
     assert table["images"].sum() == (d.read_split(run)["part"] != "test").sum()
     assert f"{table['accuracy'].mean():.2%}" in done.output
     refused = CliRunner().invoke(main, [*command, "--folds", "1"])
-    assert refused.exit_code == 1
-    assert "folds is 1" in refused.output
+    assert refused.exit_code == 2
+    assert "1 is not in the range x>=2" in refused.output
 
 
 def test_a_run_in_the_way_of_data_stays_as_it_is(digits: Path) -> None:

@@ -112,6 +112,20 @@ def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path
         d.make_ensemble([both, members[0]], tmp_path / "nested")
 
 
+@pytest.mark.parametrize(
+    "words", [["--rotate"], ["--recipe", "tiny"], ["--model", "deep"], ["-p", "epochs", "3"]]
+)
+def test_options_for_training_are_refused_where_nothing_is_trained(
+    members: list[d.Run], tmp_path: Path, words: list[str]
+) -> None:
+    done = CliRunner().invoke(
+        main, ["ensemble", str(members[0]), str(members[1]), "--out", str(tmp_path / "e"), *words]
+    )
+    assert done.exit_code == 1
+    assert f"{words[0]} is for members to be trained: say how many with --train" in done.output
+    assert not (tmp_path / "e").exists()
+
+
 def test_members_of_another_size_get_the_picture_resized(members: list[d.Run], tmp_path: Path) -> None:
     result = d.make_ensemble(members, tmp_path / "all")
     run = d.open_run(tmp_path / "all")

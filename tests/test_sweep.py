@@ -83,6 +83,18 @@ def test_what_is_finished_is_not_done_again(digits: Path, trainer: Trainer) -> N
     assert trainer.asked() == [1, 2]
 
 
+def test_what_an_earlier_sweep_finished_stays_in_the_table(digits: Path, trainer: Trainer) -> None:
+    first = sweep(digits, 1, 2)
+    table = sweep(digits, 3, learning_rate=[0.01, 0.02])
+    assert trainer.asked() == [1, 2, 3, 3]
+    assert set(first["run"]) < set(table["run"])
+    assert len(table) == 4
+    kept = table.set_index("run").loc[first["run"]]
+    assert kept["validation_accuracy"].tolist() == first["validation_accuracy"].tolist()
+    assert d.varied_settings(table) == ["seed", "learning_rate"]
+    assert len(sweep(digits, 3, threads=2)) == 1  # nothing that was computed otherwise
+
+
 def test_a_notebook_goes_on_with_its_own_stopped_sweep_and_looks_at_others_only(
     digits: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

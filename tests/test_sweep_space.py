@@ -95,7 +95,13 @@ def test_what_cannot_be_gets_one_sentence(root: Path, text: str, said: str) -> N
         ("learning_rate: {low: 0.001, high: 0.01, step: 0}", "step of learning_rate is 0"),
         ("learning_rate: {low: 0.001, high: 0.01, step: abc}", "step of learning_rate is 'abc'"),
         ("learning_rate: {low: 0.001, high: 0.01, log: maybe}", "log of learning_rate is 'maybe'"),
-        ("recipe: [[[tiny]]]", "a list too deep"),
+        ("model: [[[tiny]]]", "a list too deep"),
+        ("recipe: fast", "has two lines 'recipe'"),
+        ("batch_size: {low: 16, high: 64, step: 0.5}", "step of batch_size is 0.5: give a whole number"),
+        ("epochs: {low: 1.5, high: 3}", "low of epochs is 1.5: give a whole number"),
+        ("rotation_range: [5, q]", r"space.yml: rotation_range is 'q': give a number"),
+        ("zoom_range: {low: 0.1, high: 2}", "zoom_range is 2"),
+        ("horizontal_flip: {low: 0, high: 1}", "horizontal_flip can't be a range"),
         ("seed: 2024-02-31", "is no YAML"),
     ],
 )
@@ -112,6 +118,24 @@ def test_a_number_without_a_point_is_a_number(root: Path) -> None:
 def test_a_file_that_is_not_there_gets_one_sentence(root: Path) -> None:
     with pytest.raises(d.DigitError, match=r"nowhere\.yml can't be read"):
         d.read_space("nowhere.yml")
+
+
+def test_augmentation_is_tried_by_its_settings(root: Path) -> None:
+    space = space_of("recipe: tiny\nrotation_range: [5, 12]\nzoom_range: [[0.9, 1.1]]", root, notebooks=False)
+    some, usual = (settings.recipe_of().augmentation for settings in space.combinations())
+    assert (some["rotation_range"], usual["rotation_range"], usual["zoom_range"]) == (5, 12, (0.9, 1.1))
+    assert some["shear_range"] == d.get_recipe("tiny").augmentation["shear_range"]
+    assert len({settings.key for settings in space.combinations()}) == 2
+    own = d.get_recipe("tiny").augmentation["rotation_range"]
+    keys = {
+        one.key
+        for one in space_of(f"recipe: tiny\nrotation_range: {own}", root, notebooks=False).combinations()
+    }
+    assert keys == {one.key for one in space_of("recipe: tiny", root).combinations()}
+    with pytest.raises(
+        d.DigitError, match="rotation_range can't be given to the notebooks: add --no-notebooks"
+    ):
+        space_of("recipe: tiny\nrotation_range: 5", root)
 
 
 def test_a_recipes_own_value_makes_no_other_run(root: Path) -> None:
