@@ -25,7 +25,7 @@ SIZES = (10_000, 100_000, 500_000)
 """Images in each of both forms, files and rows; the last form is the million."""
 
 QUICK = (5_000, 10_000, 20_000)
-ROUNDS = 2
+ROUNDS = 3
 """One worker and two in turn: the machine's speed is not constant."""
 
 PARTITION = {True: 20_000, False: 2_000}
