@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -99,6 +100,17 @@ def of_a_get(n: int) -> dict[str, float]:
     return {"files": n, "processor seconds a GET": (end.user + end.system - begin.user - begin.system) / n}
 
 
+def of_a_name(data: str) -> dict[str, float]:
+    """Return the most bytes that the client holds for each image that is a file, while it lists and sorts them."""
+    from digitlib.partitions import find_partitioned
+
+    tracemalloc.start()
+    images = sum(len(partition) for partition in find_partitioned(as_folder(data)).cut(20_000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return {"files": images, "bytes a name": most / images}
+
+
 def _when_up(store: Any) -> None:
     """Make the bucket as soon as the server answers."""
     for _ in range(240):
@@ -171,12 +183,14 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         rate = tasks_a_second(3_000 if full else 300)
     with timed("files from an S3-compatible server"):
         get = of_a_get(2_000 if full else 300)
+    with timed("listing"):
+        names = of_a_name(data)
     costs = {kind: fitted(bulk["measurements"], kind) for kind in ("files", "rows")}
     told = extrapolated(costs, bulk, rate)
     use_style()
     axes = plot_scale(pd.DataFrame(bulk["measurements"]), pd.DataFrame(told))
     axes.figure.savefig(RESULTS / "scale.png", dpi=100)
-    return {"costs": costs, "tasks a second": rate, "get": get, "extrapolated": told}
+    return {"costs": costs, "tasks a second": rate, "get": get, "names": names, "extrapolated": told}
 
 
 if __name__ == "__main__":

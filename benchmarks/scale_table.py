@@ -74,6 +74,7 @@ def cost_table(about: Figures) -> str:
     lines.append(
         f"| an object of S3 each, processor time of a GET | {get['processor seconds a GET'] * 1e6:,.0f} µs | |"
     )
+    lines.append(f"| memory of the client for a name | {about['names']['bytes a name']:,.0f} bytes | |")
     lines.append(f"| empty tasks a second through the scheduler | {rate:,.0f} | {rate:,.0f} |")
     return "\n".join(lines)
 
@@ -91,4 +92,26 @@ def reach_table(about: Figures) -> str:
         files, rows = told["files", n, workers], told["rows", n, workers]
         cells = " | ".join(f"{_duration(row['seconds'])} | {row['first']}" for row in (files, rows))
         lines.append(f"| {n:,} | {workers} | {cells} |")
+    held = about["names"]["bytes a name"]
+    lines += [
+        "",
+        f"The client holds all names of files while it lists them: {held * 1e8 / 1e9:,.0f} GB for 100 million, "
+        f"{held * 1e9 / 1e9:,.0f} GB for a billion. Where it has less, a file each ends there, before any time does. A worker "
+        "holds the names of two million images at most.",
+    ]
+    return "\n".join(lines)
+
+
+def runs_table(about: Figures) -> str:
+    """Return what a sweep's runs cost besides their training."""
+    lines = ["| What | Seconds |", "|:---|---:|"]
+    for name, what in (
+        ("seconds a run besides training", "a run by the library alone: network, evaluation, files"),
+        (
+            "seconds a run besides training, as notebooks",
+            "a run as notebooks 4 to 6: three kernels and what they import",
+        ),
+        ("seconds with nothing left to do", "the command itself: imports, split, table"),
+    ):
+        lines.append(f"| {what} | {about[name]:.1f} |")
     return "\n".join(lines)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from benchmarks.common import comparison, timed
-from digitlib.runs import project_root
+from digitlib.project import project_root
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from loopback import drama  # what the tests do in small form
@@ -27,20 +28,15 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     with timed("12 runs on two workers, one of them killed, one added, the client killed") as cluster:
         happened = drama(root, "space.yml", "runs/cluster")
     with timed("12 runs one after another") as serial:
-        command = [
-            sys.executable,
-            "-m",
-            "digitlib",
-            "sweep",
-            "space.yml",
-            "--no-notebooks",
-            "--out",
-            "runs/serial",
-        ]
-        environment = os.environ | {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        swept(root, "runs/serial", "--no-notebooks")
+    with timed("the same command again, with nothing left to do") as again:
+        swept(root, "runs/serial", "--no-notebooks")
+    two = {"seed": f"[{seed}, {seed + 1}]"}
+    with timed("2 runs as notebooks") as notebooks:
+        swept(root, "runs/notebooks", "-p", "seed", two["seed"])
     from digitlib import read_sweep
 
+    trained = {name: read_sweep(root / "runs" / name)["seconds"] for name in ("serial", "notebooks")}
     tables = {name: read_sweep(root / "runs" / name).set_index("run") for name in ("cluster", "serial")}
     one, other = tables["cluster"], tables["serial"]
     return {
@@ -57,7 +53,24 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         ),
         "cluster seconds": cluster.seconds,
         "serial seconds": serial.seconds,
+        "seconds with nothing left to do": again.seconds,
+        "seconds a run besides training": beside(serial.seconds, again.seconds, trained["serial"]),
+        "seconds a run besides training, as notebooks": beside(
+            notebooks.seconds, again.seconds, trained["notebooks"]
+        ),
     }
+
+
+def swept(root: Path, out: str, *words: str) -> None:
+    """Give the command of a serial sweep, and wait for its end."""
+    command = [sys.executable, "-m", "digitlib", "sweep", "space.yml", "--out", out, *words]
+    environment = os.environ | {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def beside(seconds: float, idle: float, trained: pd.Series) -> float:
+    """Return what each run of a sweep took besides its training, without what the command takes to begin and end."""
+    return float((seconds - idle - trained.sum()) / len(trained))
 
 
 def same_weights(runs: Path, name: str) -> bool:

@@ -11,7 +11,7 @@ import click
 import pandas as pd
 
 from benchmarks.common import RESULTS
-from benchmarks.scale_table import bulk_table, cost_table, reach_table
+from benchmarks.scale_table import bulk_table, cost_table, reach_table, runs_table
 
 TOP = Path(__file__).parents[1]
 Figures = dict[str, Any]
@@ -263,7 +263,7 @@ def pages(results: dict[str, Figures]) -> dict[Path, str]:
     scale = (TOP / "docs" / "scale.md").read_text(encoding="utf-8")
     for name, content in (
         ("million", bulk_table(results.get("bulk", {}))), ("costs", cost_table(results.get("scale", {}))),
-        ("reach", reach_table(results.get("scale", {}))),
+        ("reach", reach_table(results.get("scale", {}))), ("runs", runs_table(results["sweep"])),
     ):  # fmt: skip
         scale = filled(scale, name, content)
     readme = (TOP / "README.md").read_text(encoding="utf-8")

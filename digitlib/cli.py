@@ -68,7 +68,8 @@ def main() -> None:
     "--data",
     default=None,
     shell_complete=complete_data,
-    help="sample, mnist, a folder of class folders, or a zip of one; sample by default, with --resume or --only the run's.",
+    help="sample, mnist, a folder of class folders, a zip of one, or labelled images in Parquet; sample by default, with "
+    "--resume or --only the run's.",
 )
 @click.option(
     "--recipe",

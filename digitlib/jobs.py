@@ -51,7 +51,7 @@ class Job:
     folder : str
         Where the images are read from.
     columns : tuple of str
-        See `digitlib.partitions.ImageRows`; empty for files.
+        See `digitlib.image_rows.ImageRows`; empty for files.
     images, partitions : int
         How many there are.
     listing : tuple of str

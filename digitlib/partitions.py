@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from digitlib.errors import DigitError
+from digitlib.image_rows import ImageRows, Item, columns_of
 from digitlib.inputs import find_inputs
 from digitlib.stores import LocalFolder, RemoteFolder, Store, is_address, only_tables, open_store
 
-IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "content")
-"""Names that a column of encoded images goes by; Hugging Face's holds ``bytes`` and ``path`` in one."""
-
-NAME_COLUMNS = ("filename", "file_name", "file", "path", "name", "image_id", "id", "key")
-"""Names that a column of file names or numbers goes by; without one, rows are named ``FILE#ROW``."""
-
-ROWS, ROW_BYTES = 512, 32_000_000
-"""Rows of a Parquet file, and about how many bytes, that are held at a time."""
-
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
-
-FOOTERS_AT_ONCE = 16
-
-Item = tuple[str, bytes | OSError]
 
 
 class ImageFiles:
@@ -79,111 +63,6 @@ class ImageFiles:
             )
 
 
-class ImageRows:
-    """Encoded images in a column of Parquet files; a partition is some row groups.
-
-    Parameters
-    ----------
-    store : LocalFolder or RemoteFolder
-        Where the files are.
-    files : list of str
-        Their names below it; needed for cutting only.
-    columns : (str, str)
-        Names of the columns of images and of names, the latter empty where there is none; ``image.path`` is a field.
-    """
-
-    def __init__(self, store: Store, files: list[str], columns: tuple[str, str]) -> None:
-        self.store, self._files, self.columns = store, files, columns
-
-    def cut(self, size: int) -> Iterator[pa.Table]:
-        """Yield partitions of at least `size` images, in order; a row group is not divided."""
-        pieces: list[dict[str, Any]] = []
-        held = 0
-        first = _opened(self.store, self._files[0]).schema_arrow.field(self.columns[0])
-        with ThreadPoolExecutor(FOOTERS_AT_ONCE) as together:
-            for name, groups in zip(
-                self._files, together.map(partial(self._groups, first), self._files), strict=True
-            ):
-                for group, rows in enumerate(groups):
-                    start = sum(groups[:group])
-                    pieces.append({"file": os.fsencode(name), "group": group, "start": start, "rows": rows})
-                    held += rows
-                    if held >= size:
-                        yield pa.Table.from_pylist(pieces)
-                        pieces, held = [], 0
-        if held:
-            yield pa.Table.from_pylist(pieces)
-
-    @staticmethod
-    def count(partition: pa.Table) -> int:
-        """Return how many images a partition has."""
-        return int(partition["rows"].to_numpy().sum())
-
-    def names(self, partition: pa.Table) -> list[str]:
-        """Return the images' names without reading the images."""
-        if self.columns[1]:
-            return [name for names, _ in self._batches(partition, [self.columns[1]]) for name in names]
-        return [
-            f"{os.fsdecode(piece['file'])}#{piece['start'] + row}"
-            for piece in partition.to_pylist()
-            for row in range(piece["rows"])
-        ]
-
-    def items(self, partition: pa.Table) -> Iterator[Item]:
-        """Yield each image's name and content, or why it can't be read."""
-        image, name = self.columns
-        wanted = [image, name] if name and "." not in name else [image]
-        for names, batch in self._batches(partition, wanted):
-            column = batch[image]
-            column = column.field("bytes") if pa.types.is_struct(column.type) else column
-            for each, content in zip(names, column.to_pylist(), strict=True):
-                yield each, content if content is not None else OSError(0, "no image in this row")
-
-    def _batches(self, partition: pa.Table, columns: list[str]) -> Iterator[tuple[list[str], Any]]:
-        """Yield names and rows of a partition, some hundred at a time."""
-        for piece in partition.to_pylist():
-            start, name = piece["start"], os.fsdecode(piece["file"])
-            where = f"{self.store}/{name}"
-            try:
-                with self.store.open(name) as file:
-                    # With a buffer, a column is read piece by piece; without, all of a row group at once.
-                    parquet = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-                    rows = _rows_at_once(parquet.metadata.row_group(piece["group"]))
-                    for batch in parquet.iter_batches(rows, [piece["group"]], columns, use_threads=False):
-                        yield self._named(batch, name, start), batch
-                        start += len(batch)
-            except (OSError, pa.ArrowException) as error:
-                raise DigitError(
-                    f"{where} can't be read ({_said(error)}): fetch or write it again."
-                ) from error
-            if start != piece["start"] + piece["rows"]:
-                raise DigitError(
-                    f"{where} has changed since it was cut into partitions: choose another --out."
-                )
-
-    def _named(self, batch: Any, file: str, start: int) -> list[str]:
-        """Return the rows' names; one without a name of its own has a number."""
-        column, _, field = self.columns[1].partition(".")
-        given: list[Any] = [None] * len(batch)
-        if column:
-            given = (batch[column].field(field) if field else batch[column]).to_pylist()
-        given = [os.fsdecode(each) if isinstance(each, bytes) else each for each in given]
-        return [f"{file}#{start + row}" if each is None else str(each) for row, each in enumerate(given)]
-
-    def _groups(self, first: Any, name: str) -> list[int]:
-        """Return the rows of each row group of a file that keeps images as the first one does."""
-        parquet = _opened(self.store, name)
-        for column in filter(None, (text.partition(".")[0] for text in self.columns)):
-            if column not in parquet.schema_arrow.names:
-                raise DigitError(
-                    f"{self.store}/{name} has no column {column!r}, as {self._files[0]} has: write both alike, or name the "
-                    "images of each by itself."
-                )
-        _check_same_kind(self.store, name, parquet.schema_arrow.field(self.columns[0]), first)
-        about = parquet.metadata
-        return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
-
-
 Images = ImageFiles | ImageRows
 
 
@@ -214,7 +93,7 @@ def find_partitioned(source: str | os.PathLike[str]) -> Images:
         )
     if only_tables(names):
         tables = [name for name in names if name.lower().endswith(".parquet")]
-        return ImageRows(store, tables, _columns(store, tables[0]))
+        return ImageRows(store, tables, columns_of(store, tables[0]))
     return ImageFiles(store, files)
 
 
@@ -222,59 +101,3 @@ def images_at(folder: str, columns: tuple[str, str]) -> Images:
     """Return the images that a partition is read from, on a worker."""
     store = open_store(folder)
     return ImageRows(store, [], columns) if columns[0] else ImageFiles(store, [])
-
-
-def _columns(store: Store, name: str) -> tuple[str, str]:
-    """Return the columns of images and of names."""
-    schema = _opened(store, name).schema_arrow
-    if twice := [column for column in schema.names if schema.names.count(column) > 1]:
-        raise DigitError(f"{store}/{name} has two columns {twice[0]!r}: give each a name of its own.")
-    image = next(
-        (column for column in IMAGE_COLUMNS if column in schema.names and _holds_bytes(schema.field(column))),
-        "",
-    )
-    if not image:
-        raise DigitError(
-            f"{store}/{name} has no column of encoded images, only {', '.join(schema.names)[:200]}: call the column of "
-            "JPEG or PNG bytes 'image'."
-        )
-    name = next((column for column in NAME_COLUMNS if column in schema.names and column != image), "")
-    inner = schema.field(image).type
-    if not name and pa.types.is_struct(inner) and "path" in [field.name for field in inner]:
-        name = f"{image}.path"
-    return image, name
-
-
-def _holds_bytes(field: Any) -> bool:
-    if pa.types.is_struct(field.type):
-        return any(inner.name == "bytes" and _holds_bytes(inner) for inner in field.type)
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    of_bytes = ("is_binary", "is_large_binary", "is_binary_view", "is_fixed_size_binary")
-    return any(getattr(pa.types, name)(kind) for name in of_bytes)
-
-
-def _check_same_kind(store: Store, name: str, field: Any, first: Any) -> None:
-    """Refuse a file whose images are kept otherwise than those of the first."""
-    if not _holds_bytes(field) or pa.types.is_struct(field.type) != pa.types.is_struct(first.type):
-        raise DigitError(
-            f"{store}/{name} has {field.type} in its column {field.name!r}, and the first file {first.type}: write both "
-            "alike, or name the images of each by itself."
-        )
-
-
-def _rows_at_once(group: Any) -> int:
-    """Return how many rows of a row group are held at a time."""
-    return max(1, min(ROWS, ROW_BYTES * group.num_rows // max(1, group.total_byte_size)))
-
-
-def _opened(store: Store, name: str) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(store.open(name))
-    except (OSError, pa.ArrowException) as error:
-        raise DigitError(
-            f"{store}/{name} is no whole Parquet file ({_said(error)}): fetch or write it again."
-        ) from error
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:150]

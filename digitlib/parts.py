@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from digitlib.decoding import decoded, unread
 from digitlib.errors import DigitError
+from digitlib.image_rows import Item
 from digitlib.jobs import JOB, LISTED, MODEL, TRUST, Job, job_of, kept, listed_in
-from digitlib.partitions import Item, images_at
+from digitlib.partitions import images_at
 from digitlib.recipes import Recipe
 from digitlib.stores import Store, open_store
 from digitlib.writing import FIRST, as_arrow, as_utf8, counted

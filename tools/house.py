@@ -19,7 +19,7 @@ PICTURE = TOP / "docs" / "house.svg"
 
 ROOMS = {
     "ground": "errors project files progress showing runs shipped locking cluster backend precision recipes",
-    "sources": "stores ingest samples sources inputs decoding pixels partitions",
+    "sources": "stores ingest samples sources inputs decoding pixels image_rows tables partitions",
     "split": "placing places folders split sharing counts duplicates",
     "generators": "resampling affine generators",
     "models": "models joining",
