@@ -9,13 +9,14 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 import digitlib as d
 from benchmarks.common import comparison
 from benchmarks.paper import Page, compose, lengths
 from benchmarks.training import trained
 from digitlib.decoding import read_files
+from digitlib.drawing import matplotlib_font
 from digitlib.split import paths_of
 
 PAGES = 200
@@ -139,7 +140,7 @@ def crop(page: Page, found: pd.DataFrame, row: Any) -> Image.Image:
         text = f"{row.label} → {label} ({sure:.0%})"
     else:
         text = f"{row.label}: not found"
-    ImageDraw.Draw(picture).text((3, 2), text, fill="black", font=ImageFont.load_default(12))
+    ImageDraw.Draw(picture).text((3, 3), text, fill="black", font=matplotlib_font().font_variant(size=11))
     return picture
 
 

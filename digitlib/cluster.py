@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -261,14 +262,28 @@ async def _answer(scheduler: str) -> None:
     await connection.close()
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Have processes that are started meanwhile ignore Ctrl-C: a terminal sends it to them too, but this one ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 def _start_here(workers: int) -> Any:
     """Start worker processes of one thread each on this machine."""
     import distributed
 
     try:
-        return distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40
-        )
+        with _deaf_to_interrupts():
+            return distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40
+            )
     except RuntimeError as error:
         raise DigitError(
             f"workers can't be started ({str(error).rstrip('.')}). If a script of your own started them, it has to do so "

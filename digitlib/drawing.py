@@ -98,7 +98,10 @@ def write_glyph(text: str, font: ImageFont.FreeTypeFont, random: np.random.Gener
 def to_mnist_form(ink: np.ndarray) -> np.ndarray:
     """Return a drawing fitted into 20 x 20 pixels and centred by its mass in 28 x 28.
 
-    As MNIST's digits were (LeCun et al., 1998, http://yann.lecun.com/exdb/mnist/).
+    As MNIST's digits were (LeCun et al., 1998, http://yann.lecun.com/exdb/mnist/), but more roughly than
+    `digitlib.forms.mnist_form`, which is for digits that are to be read: with whole pixels for both sides, and the centre
+    half a pixel further up and left. Characters so made teach better what is unfamiliar: with the other form, fewer of
+    the letters in benchmarks/trust.py were declined.
 
     Parameters
     ----------

@@ -154,5 +154,5 @@ def plot_frontier(table: pd.DataFrame) -> Axes:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=3)
     return axes

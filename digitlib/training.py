@@ -1,4 +1,4 @@
-"""What `model.compile` and `model.fit` are given: optimizer, loss, callbacks, and the history they leave."""
+"""What `model.compile` and `model.fit` are given: images, optimizer, loss, callbacks; and the history they leave."""
 
 from __future__ import annotations
 

@@ -82,7 +82,12 @@ def test_the_ensemble_says_the_mean_of_what_its_members_say(members: list[d.Run]
 @pytest.mark.parametrize("views", [False, True])
 def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path: Path, views: bool) -> None:
     result = d.make_ensemble(members[:2], tmp_path / "both", views=views)
-    assert any("views" in line for line in d.ensemble_lines(result)) == views
+    lines = d.ensemble_lines(result)
+    assert any("views" in line for line in lines) == views
+    table = [
+        line.split() for line in lines[1:3]
+    ]  # a member's test accuracy is shown of the one chosen by validation alone
+    assert [len(row) for row in table] == [3 if n == result["best_member"] else 2 for n in range(2)]
     both = d.open_run(tmp_path / "both")
     (file,) = list((top / "scans" / "7").glob("*.png"))[:1]
     done = CliRunner().invoke(main, ["predict", str(both), str(file), "--out", str(tmp_path / "p.csv")])
