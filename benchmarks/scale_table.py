@@ -109,7 +109,7 @@ def runs_table(about: Figures) -> str:
         ("seconds a run besides training", "a run by the library alone: network, evaluation, files"),
         (
             "seconds a run besides training, as notebooks",
-            "a run as notebooks 4 to 6: three kernels and what they import",
+            "a run as notebooks 4 to 6: three kernels, imports, pictures, when to trust it",
         ),
         ("seconds with nothing left to do", "the command itself: imports, split, table"),
     ):
