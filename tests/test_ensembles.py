@@ -117,6 +117,31 @@ def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path
         d.make_ensemble([both, members[0]], tmp_path / "nested")
 
 
+def test_members_are_trained_on_workers(top: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DIGITLIB_ROOT", str(top))
+    words = [
+        "--train",
+        "2",
+        "--recipe",
+        "tiny",
+        "-p",
+        "epochs",
+        "4",
+        "--data",
+        str(top / "scans"),
+        "--workers",
+        "2",
+    ]
+    done = CliRunner().invoke(main, ["ensemble", "--out", str(tmp_path / "five"), *words])
+    assert done.exit_code == 0, done.output
+    for member in d.find_members([tmp_path / "five" / "members"]):
+        told = member.read_json("metrics.json")
+        alone_here = d.open_run(f"runs/members/tiny-{told['seed']}").read_json("metrics.json")
+        # One thread and two add up in another order: the networks are equal but for their last digits.
+        assert told["validation_accuracy"] == pytest.approx(alone_here["validation_accuracy"], abs=0.1)
+    assert json.loads((tmp_path / "five" / "ensemble.json").read_text())["test_accuracy"] > 0.5
+
+
 @pytest.mark.parametrize(
     "words", [["--rotate"], ["--recipe", "tiny"], ["--model", "deep"], ["-p", "epochs", "3"]]
 )

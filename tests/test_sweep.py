@@ -307,12 +307,15 @@ def test_a_cluster_whose_parts_are_killed_trains_the_networks_of_a_serial_sweep(
     assert done.returncode == 0, done.stderr
     for name in table["run"]:
         assert same_weights(root / "runs/cluster" / name, root / "runs/serial" / name)
-    # One of them as notebooks: the same network again, and something to read.
-    done = run_command("digitlib", "sweep", "space.yml", "--out", "runs/read", "-p", "seed", "2", root=root)
+    # Two of them as notebooks, on workers: the same networks again, and something to read.
+    words = ("--out", "runs/read", "-p", "seed", "[1, 2]", "--workers", "2")
+    done = run_command("digitlib", "sweep", "space.yml", *words, root=root)
     assert done.returncode == 0, done.stderr
-    (name,) = d.read_sweep("runs/read")["run"]
-    assert same_weights(root / "runs/read" / name, root / "runs/serial" / name)
-    assert len(list((root / "runs/read" / name / "notebooks").glob("0[456]_*.ipynb"))) == 3
+    names = d.read_sweep("runs/read")["run"]
+    assert len(names) == 2
+    for name in names:
+        assert same_weights(root / "runs/read" / name, root / "runs/serial" / name)
+        assert len(list((root / "runs/read" / name / "notebooks").glob("0[456]_*.ipynb"))) == 3
     assert done.stderr == ""
 
 
