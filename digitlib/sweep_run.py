@@ -196,14 +196,14 @@ def begin_with_split(run: Run, job: Job) -> None:
 def finished_before(job: Job, asked: set[str]) -> dict[str, dict[str, Any]]:
     """Return the rows of the table that are not asked for now, of runs that are done with the same split and threads."""
     folder, rows = Run(Path(job.out)), {}
-    for row in read_table(folder / TABLE).to_dict("records") if (folder / TABLE).exists() else []:
-        run = Run(folder / row["run"])
-        with suppress(DigitError, OSError):
-            if (
-                row["run"] not in asked
-                and row["state"] == "done"
-                and run.read_json(STARTED) == job.begun(job.split)
-            ):
+    try:
+        before = read_table(folder / TABLE).to_dict("records")
+    except (OSError, ValueError, KeyError):  # there is none, or a damaged one, which is written anew
+        return {}
+    for row in before:
+        with suppress(DigitError, OSError, KeyError):
+            run, same = Run(folder / row["run"]), job.begun(job.split)
+            if row["run"] not in asked and row["state"] == "done" and run.read_json(STARTED) == same:
                 rows[row["run"]] = row | results_of(run)
     return rows
 

@@ -93,6 +93,8 @@ def test_what_an_earlier_sweep_finished_stays_in_the_table(digits: Path, trainer
     assert kept["validation_accuracy"].tolist() == first["validation_accuracy"].tolist()
     assert d.varied_settings(table) == ["seed", "learning_rate"]
     assert len(sweep(digits, 3, threads=2)) == 1  # nothing that was computed otherwise
+    (digits.parent / "runs/sweep/sweep.csv").write_text("")  # damaged: it is written anew
+    assert len(sweep(digits, 3, threads=2)) == 1
 
 
 def test_a_notebook_goes_on_with_its_own_stopped_sweep_and_looks_at_others_only(
