@@ -57,15 +57,12 @@ def join_networks(
                 f"{network.name!r} is not one layer after another, as an ensemble is not: name the ensemble's own members."
             )
     image = keras.Input(image_shape, name="image")
-    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
     seen = Views(name="views")(image) if views else image
-    answers = [_beside(network, number, seen, copies) for number, network in enumerate(networks, start=1)]
+    answers = [_beside(network, number, seen) for number, network in enumerate(networks, start=1)]
     answer = layers.Average(name="answer")(answers)
     joined = keras.Model(
         image, MeanOfViews(len(VIEWS), name="answer_of_views")(answer) if views else answer, name="ensemble"
     )
-    for layer, copy in copies:
-        copy.set_weights(layer.get_weights())
     joined.compile(
         "sgd",  # none is needed, and this one has no state to be saved
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
@@ -80,20 +77,11 @@ def as_graph(network: keras.Sequential) -> keras.Model:
     The layers of a `keras.Sequential` stand in a graph for each step of building it, and name the first of these.
     """
     image = keras.Input(network.input_shape[1:])
-    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-    graph = keras.Model(image, _beside(network, 1, image, copies), name=network.name)
-    for layer, copy in copies:
-        copy.set_weights(layer.get_weights())
-    return graph
+    return keras.Model(image, _beside(network, 1, image), name=network.name)
 
 
-def _beside(
-    network: keras.Model,
-    number: int,
-    image: keras.KerasTensor,
-    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]],
-) -> keras.KerasTensor:
-    """Build a network's layers anew behind images, under names of their own, and note which is a copy of which."""
+def _beside(network: keras.Model, number: int, image: keras.KerasTensor) -> keras.KerasTensor:
+    """Build a network's layers anew behind images, under names of their own and with the same weights."""
     height, width = network.input_shape[1:3]
     tensor = image
     if tuple(image.shape[1:3]) != (height, width):
@@ -103,5 +91,5 @@ def _beside(
             continue
         copy = type(layer).from_config(layer.get_config() | {"name": f"m{number}_{layer.name}"})
         tensor = copy(tensor)
-        copies.append((layer, copy))
+        copy.set_weights(layer.get_weights())
     return tensor

@@ -20,8 +20,7 @@ from digitlib.files import remove_stale, resolve, shown
 from digitlib.ingest import copy_here
 from digitlib.progress import progress
 from digitlib.project import project_root
-from digitlib.sources import walk
-from digitlib.stores import is_address, only_tables
+from digitlib.stores import holds_tables, is_address
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -72,18 +71,11 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
         return _once(_extracted_name(path), lambda folder: _write_mnist(path, folder))
     if path.is_file() and path.suffix.lower() == ".zip":
         return _once(_extracted_name(path), lambda folder: _extract(path, folder))
-    if _holds_tables(path):
+    if holds_tables(path) or (path.suffix.lower() == ".parquet" and path.is_file()):
         from digitlib.tables import write_rows_out  # with pyarrow, which folders of images do without
 
         return _once(_extracted_name(path), lambda folder: write_rows_out(path, folder))
     return path
-
-
-def _holds_tables(path: Path) -> bool:
-    """Tell whether a path is a Parquet file, or a folder of Parquet files without pictures beside them."""
-    if path.is_dir():
-        return only_tables(name for name, _ in walk(path, path.resolve()))
-    return path.suffix.lower() == ".parquet" and path.is_file()
 
 
 def _extracted_name(archive: Path) -> Path:

@@ -53,8 +53,12 @@ def goes_in_parts(source: str, out: str | None) -> bool:
     folder = out is not None and (is_address(out) or out.endswith(("/", os.sep)))
     if folder or is_address(source) or source.lower().endswith(".parquet"):
         return True
-    inside = resolve(source)
-    return inside.is_dir() and only_tables(name for name, _ in walk(inside, inside.resolve()))
+    return holds_tables(resolve(source))
+
+
+def holds_tables(folder: Path) -> bool:
+    """Tell whether a path is a folder of Parquet files, without pictures beside them."""
+    return folder.is_dir() and only_tables(name for name, _ in walk(folder, folder.resolve()))
 
 
 def only_tables(names: Iterable[str]) -> bool:

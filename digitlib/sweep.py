@@ -107,16 +107,16 @@ def _try_all(space: Space, job: Job, crew: Here | Workers) -> None:
     """Do every combination that is not done yet."""
     settings, folder = space.combinations(), Run(Path(job.out))
     rows = {one.key: row_of(one.key, one, job.threads, "waiting") for one in settings}
-    others = finished_before(job, set(rows))
+    rows |= finished_before(job, set(rows))
     todo = [one for one in settings if not is_done(job, one)]
     for one in (one for one in settings if one not in todo):
         rows[one.key] |= {"state": "done", **results_of(job.run_of(one))}
-    write_rows(folder, rows | others)
+    write_rows(folder, rows)
     tasks = [(str(job.run_of(one).folder), (job, one)) for one in todo]
     for ended in follow(crew, do_run, tasks, len(settings)):
         name = Path(ended.key).name
         rows[name] |= outcome_of(ended)
-        write_rows(folder, rows | others)
+        write_rows(folder, rows)
         tell(rows[name])
 
 

@@ -46,17 +46,17 @@ def search(space: Space, job: Job, crew: Here | Workers) -> None:
     study, tasks = open_study(job), []
     _check_same(study, space, job)
     rows = {_name(number): _row(space, job, study, number) for number in range(space.trials)}
-    others = finished_before(job, set(rows))
     for number, (name, row) in enumerate(rows.items()):
         if row["state"] not in ("done", "pruned"):
             tasks.append((f"{job.out}/{name}", (job, space, number)))
-    write_rows(Run(Path(job.out)), rows | others)
+    rows |= finished_before(job, set(rows))
+    write_rows(Run(Path(job.out)), rows)
     for ended in follow(crew, do_trial, tasks, space.trials):
         name = Path(ended.key).name
         rows[name] = _row(space, job, study, int(name.removeprefix("trial-")))
         if ended.error is not None:
             rows[name] |= outcome_of(ended)
-        write_rows(Run(Path(job.out)), rows | others)
+        write_rows(Run(Path(job.out)), rows)
         tell(rows[name])
 
 
