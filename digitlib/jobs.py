@@ -33,7 +33,7 @@ LISTED = 100
 """Partitions in one file of the list: what a worker holds of the list does not grow with the job."""
 
 TRUST = ("trust.json", "trust.npz")
-"""What it keeps besides if answers are to be judged."""
+"""What a job keeps besides if answers are to be judged."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Job:
         How many there are.
     listing : tuple of str
         Hash of each file of the list of all images; see `listed_in`.
+    beside : dict of str to str
+        Hash of each file, by its name, that is kept beside the network and says how to use it.
     begun : str
         When the images were listed, to the minute, by the clock there.
     trust_sha256 : str
@@ -70,6 +72,7 @@ class Job:
     images: int
     partitions: int
     listing: tuple[str, ...]
+    beside: dict[str, str]
     begun: str
     trust_sha256: str = ""
 
@@ -125,20 +128,19 @@ def settle(
         raise DigitError(f"{store} holds other files: choose a new folder for the parts.")
     recipe = asdict(replace(load_recipe(run), augmentation={}))  # names images, and never trains again
     recipe["augmentation"] = {"rescale": load_recipe(run).augmentation["rescale"]}
-    classes = {"class_names": class_names_of(run)}
+    beside = {
+        "recipe.json": _json(recipe),
+        "source.json": _json({"class_names": class_names_of(run)}),
+        **judging,
+    }
     images = find_partitioned(source)
     total, partitions, listing = _list(images, size)
     job = Job(
         **wanted, folder=images.store.address, columns=images.columns, images=total, partitions=partitions,
         listing=tuple(map(_sha256, listing.values())), begun=f"{datetime.now():%Y-%m-%d %H:%M}",
+        beside={name: _sha256(content) for name, content in beside.items()},
     )  # fmt: skip
-    contents = {
-        MODEL: network,
-        "_job/recipe.json": _json(recipe),
-        "_job/source.json": _json(classes),
-        **listing,
-        **judging,
-    }
+    contents = {MODEL: network, **{f"_job/{name}": content for name, content in beside.items()}, **listing}
     with in_turn(Run(store.folder)) if isinstance(store, LocalFolder) else nullcontext():
         if (known := store.get(JOB)) is not None:  # another command has begun here meanwhile
             return _same(store, known, wanted)
@@ -153,7 +155,7 @@ def _judging(run_or_model: str | os.PathLike[str], run: Run) -> dict[str, bytes]
     from digitlib.prediction import open_trust
 
     open_trust(run_or_model)  # refuses what is missing, damaged or another network's
-    return {f"_job/{name}": (run / name).read_bytes() for name in TRUST}
+    return {name: (run / name).read_bytes() for name in TRUST}
 
 
 def _written(source: str | os.PathLike[str]) -> str:
@@ -201,10 +203,10 @@ def job_of(store: Store, content: bytes) -> Job:
         raise _damaged(store, JOB) from error
 
 
-def kept(store: Store, name: str, sha256: str = "") -> bytes:
-    """Return what a job keeps, once it is there and, where its hash is known, as it was kept."""
+def kept(store: Store, name: str, sha256: str) -> bytes:
+    """Return what a job keeps, if it is there as it was kept."""
     content = store.get(name)
-    if content is None or (sha256 and _sha256(content) != sha256):
+    if content is None or _sha256(content) != sha256:
         raise _damaged(store, name)
     return content
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from digitlib.decoding import decoded, unread
 from digitlib.errors import DigitError
 from digitlib.image_rows import Item
-from digitlib.jobs import JOB, LISTED, MODEL, TRUST, Job, job_of, kept, listed_in
+from digitlib.jobs import JOB, LISTED, MODEL, Job, job_of, kept, listed_in
 from digitlib.partitions import images_at
 from digitlib.recipes import Recipe
 from digitlib.stores import Store, open_store
@@ -163,8 +163,8 @@ def _network(out: str, key: str) -> tuple[keras.Model, Recipe, list[str], Trust 
     store, job = _opened(out, key)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "best_model.keras").write_bytes(kept(store, MODEL, job.model_sha256))
-        for name in ("recipe.json", "source.json", *(TRUST if job.trust_sha256 else ())):
-            (Path(folder) / name).write_bytes(kept(store, f"_job/{name}"))
+        for name, sha256 in job.beside.items():
+            (Path(folder) / name).write_bytes(kept(store, f"_job/{name}", sha256))
         model, recipe, class_names = open_model(folder)
         if not job.trust_sha256:
             return model, recipe, class_names, None

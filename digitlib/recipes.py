@@ -338,10 +338,9 @@ def load_recipe(run: Run) -> Recipe:
         If the run has none, or it is of another version of digitlib.
     """
     content = run.read_json("recipe.json")
-    for name in ("image_size", "train_on", "validate_on"):
-        content[name] = tuple(content.get(name, ()))
     try:
-        return Recipe(**content)
+        pairs = {name: tuple(content.get(name, ())) for name in ("image_size", "train_on", "validate_on")}
+        return Recipe(**content | pairs)
     except TypeError as error:
         raise DigitError(
             f"recipe.json of {run} is of another version ({error}): train again with notebook 05."

@@ -68,12 +68,14 @@ class Run:
         Raises
         ------
         DigitError
-            If it is missing or not valid JSON.
+            If it is missing or not valid JSON; later, if it is asked for what it does not hold.
         """
         self.require(name)
         try:
-            return json.loads((self / name).read_text(encoding="utf-8", errors="surrogateescape"))
-        except ValueError as error:
+            return _Content(
+                self, name, json.loads((self / name).read_text("utf-8", errors="surrogateescape"))
+            )
+        except (ValueError, TypeError) as error:
             raise self.damaged(name, error) from error
 
     def read_table(self, name: str, **dtypes: Any) -> pd.DataFrame:
@@ -94,6 +96,17 @@ class Run:
         """Return the sentence for a file that is not as it was written, and who writes it."""
         again = f"run {WRITTEN_BY[name]} again" if name in WRITTEN_BY else "remove it and make it again"
         return DigitError(f"{shown(self / name)} is damaged ({error}): {again}.")
+
+
+class _Content(dict[str, Any]):
+    """What a run's JSON file holds; a name that was removed from it is told as the file's fault."""
+
+    def __init__(self, run: Run, name: str, content: dict[str, Any]) -> None:
+        super().__init__(content)
+        self._run, self._name = run, name
+
+    def __missing__(self, key: str) -> Any:
+        raise self._run.damaged(self._name, ValueError(f"no {key!r} in it"))
 
 
 def run_and_model(run_or_model: str | os.PathLike[str]) -> tuple[Run, Path]:

@@ -392,7 +392,8 @@ def test_another_list_of_the_same_name_is_another_source(place: Path, run: Run, 
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("job.json", b"{"), ("recipe.json", None), ("manifest-00000.parquet", b"x")]
+    ("name", "content"),
+    [("job.json", b"{"), ("recipe.json", None), ("source.json", b"{}"), ("manifest-00000.parquet", b"x")],
 )
 def test_a_damaged_job_gets_one_sentence(
     place: Path, run: Run, images: Path, name: str, content: bytes | None

@@ -248,6 +248,16 @@ def test_other_damaged_files_are_named_too(digits: Path, name: str, again: str) 
         d.read_history(run) if name.endswith("csv") else run.read_json(name)
 
 
+@pytest.mark.parametrize(("content", "fault"), [("{}", "no 'pixels' in it"), ("[1]", ".*")])
+def test_a_file_without_what_it_should_hold_is_named(digits: Path, content: str, fault: str) -> None:
+    run = d.prepare(digits, "runs/a", mode="none")
+    (run / "source.json").write_text(content, encoding="utf-8")
+    with pytest.raises(
+        d.DigitError, match=rf"runs/a/source.json is damaged \({fault}\): run 01_data_preparation"
+    ):
+        d.generator_from_split(run, "train")
+
+
 @pytest.mark.parametrize(
     "spoilt", ["", "filename;class;part\n", "filename,class,part,sha256,size\na,3,train,x,many\n"]
 )

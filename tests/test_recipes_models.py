@@ -124,14 +124,20 @@ def test_bad_recipes_are_named(name: str, changes: dict, said: str) -> None:
 def test_the_smallest_image_size_is_what_the_network_takes(model: str) -> None:
     name, smallest = "seed" if model == "seed" else "fast", SMALLEST_SIDE[model]
     at_least = d.get_recipe(name, model=model, image_size=smallest)
-    assert d.build_model(at_least, DIGITS).count_params() > 0
+    assert sees_something(at_least)
     if smallest > 1:
         with pytest.raises(d.DigitError, match=f"too small .* give {smallest} or more"):
             d.get_recipe(name, model=model, image_size=smallest - 1)
-        if keras.__version__.startswith("3.8."):
-            return  # it builds a network that sees nothing
-        with pytest.raises(ValueError, match=r"dimension|negative|shape"):
-            d.build_model(replace(at_least, image_size=(smallest - 1, smallest - 1)), DIGITS)
+        assert not sees_something(replace(at_least, image_size=(smallest - 1, smallest - 1)))
+
+
+def sees_something(recipe: d.Recipe) -> bool:
+    """Tell whether any pixel is left in all layers; some versions of Keras build a network where none is."""
+    try:
+        network = d.build_model(recipe, DIGITS)
+    except ValueError:
+        return False
+    return all(0 not in layer.output.shape for layer in network.layers)
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing() -> None:
