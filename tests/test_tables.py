@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,13 +42,15 @@ def test_one_file_is_split_and_trained_on_like_a_folder(digits: Path) -> None:
     assert sorted(folder.rglob("*")) == before
 
 
-def test_files_named_after_parts_are_the_parts(digits: Path) -> None:
+@pytest.mark.parametrize("zipped", [False, True])
+def test_files_named_after_parts_are_the_parts(digits: Path, zipped: bool) -> None:
     place = digits.parent / "hub" / "data"
     place.mkdir(parents=True)
     (digits.parent / "hub" / "README.md").write_text("# Digits")
     for name, some in (("train", slice(0, 9)), ("test", slice(9, 12))):
         pq.write_table(table_of(digits, some, numbers=True), place / f"{name}-00000-of-00001.parquet")
-    run = d.prepare("hub", "runs/hub", mode="none")
+    data = shutil.make_archive("hub", "zip", digits.parent, "hub") if zipped else "hub"
+    run = d.prepare(data, "runs/hub", mode="none")
     manifest = d.read_split(run)
     assert d.class_names_of(run) == [f"n{digit}" for digit in range(10)]
     assert (manifest["part"] == "test").sum() == 30
