@@ -160,10 +160,14 @@ def _outcome(key: str, result: Callable[[], Any]) -> Outcome:
 def on_worker(root: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Do one task on a worker: in the client's project folder, with as many threads as the worker has."""
     from distributed import get_worker
+    from tqdm import tqdm
 
     with _ONE_AT_A_TIME:
         os.environ["DIGITLIB_ROOT"] = root
         os.environ["TQDM_DISABLE"] = "1"  # it is the client that shows progress
+        tqdm.set_lock(
+            threading.RLock()
+        )  # its own is for several processes, and outlives a worker that is ended
         limit_threads(get_worker().state.nthreads)
         return function(*arguments)
 

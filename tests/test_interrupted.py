@@ -163,3 +163,23 @@ def test_ctrl_c_in_a_real_run_can_be_gone_on_from(digits: Path) -> None:
     done = subprocess.run([sys.executable, "-m", *again], **options, check=True)
     assert done.stdout.splitlines()[1] == "01_data_preparation: done before"
     assert (digits.parent / "runs" / "default" / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal's signal can't be sent there")
+def test_ctrl_c_with_workers_says_how_to_go_on_and_nothing_else(digits: Path) -> None:
+    root = digits.parent
+    (root / "space.yml").write_text("data: scans\nrecipe: tiny\nseed: [1, 2]\nepochs: 5000\n", "utf-8")
+    words = [sys.executable, "-m", "digitlib", "sweep", "space.yml", "--workers", "2", "--no-notebooks"]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    ends = time.monotonic() + 120
+    while len(list((root / "runs").glob("sweep/*/history.csv"))) < 2 and time.monotonic() < ends:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the workers as well
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    told = [line for line in (said + errors).splitlines() if line]
+    assert told[-1].startswith("Stopped. What is finished stays; go on with: digitlib sweep space.yml")
+    assert len(told) == 2, told  # the other says where Dask shows what the workers do
