@@ -49,7 +49,7 @@ def test_files_named_after_parts_are_the_parts(digits: Path, zipped: bool) -> No
     (digits.parent / "hub" / "README.md").write_text("# Digits")
     for name, some in (("train", slice(0, 9)), ("test", slice(9, 12))):
         pq.write_table(table_of(digits, some, numbers=True), place / f"{name}-00000-of-00001.parquet")
-    data = shutil.make_archive("hub", "zip", digits.parent, "hub") if zipped else "hub"
+    data = shutil.make_archive(str(digits.parent / "hub"), "zip", digits.parent, "hub") if zipped else "hub"
     run = d.prepare(data, "runs/hub", mode="none")
     manifest = d.read_split(run)
     assert d.class_names_of(run) == [f"n{digit}" for digit in range(10)]
