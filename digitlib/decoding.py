@@ -9,7 +9,7 @@ import os
 import stat
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -101,15 +101,7 @@ def decode(
         raise Unreadable("empty file")
     try:
         grey = _plain_grey_jpeg(data) if color_mode != "rgb" else None
-        if grey is not None and (image_size is None or max(grey.shape) <= keep_up_to):
-            return grey
-        picture: Image.Image = Image.open(io.BytesIO(data))
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise Unreadable(f"too large: {width} x {height} pixels")
-        if picture.format != "JPEG" or "exif" in picture.info or "xmp" in picture.info:
-            picture = ImageOps.exif_transpose(picture)
-        picture = _eight_bits(picture, color_mode)
+        picture = _opened(data, color_mode) if grey is None else Image.fromarray(grey[..., 0])
         if image_size is not None and max(picture.size) > keep_up_to and picture.size != image_size[::-1]:
             picture = picture.resize(image_size[::-1], Image.Resampling.BILINEAR)
         array = np.asarray(picture)
@@ -122,6 +114,17 @@ def decode(
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
         raise Unreadable(f"damaged: {str(error)[:100] or type(error).__name__}") from error
     return array.reshape(*array.shape[:2], -1)
+
+
+def _opened(data: bytes, color_mode: ColorMode) -> Image.Image:
+    """Return a picture as Pillow decodes it, upright and with 8 bits a channel."""
+    picture: Image.Image = Image.open(io.BytesIO(data))
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise Unreadable(f"too large: {width} x {height} pixels")
+    if picture.format != "JPEG" or "exif" in picture.info or "xmp" in picture.info:
+        picture = ImageOps.exif_transpose(picture)
+    return _eight_bits(picture, color_mode)
 
 
 def _plain_grey_jpeg(data: bytes) -> np.ndarray | None:
@@ -291,3 +294,13 @@ def hash_files(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield "", 0
         else:
             yield hashlib.sha256(data).hexdigest(), len(data)
+
+
+def rim_of(image: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of an image, shape (n, channels) or (n,): the ground that a digit stands on."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def rims_are_light(images: Iterable[np.ndarray]) -> bool:
+    """Tell whether most images, uint8, are dark ink on light paper, by their rims."""
+    return float(np.median([np.median(rim_of(image)) for image in images])) > 127

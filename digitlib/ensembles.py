@@ -162,7 +162,7 @@ def _metrics(
         "test_loss": test_loss,
         "test_accuracy_low": result["test_accuracy_low"],
         "test_accuracy_high": result["test_accuracy_high"],
-        "test_chose_the_epoch": any("test" in load_recipe(member).validate_on for member in members),
+        "test_chose_the_epoch": any(load_recipe(member).test_chooses for member in members),
     }
 
 

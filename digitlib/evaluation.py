@@ -264,8 +264,7 @@ def save_metrics(
         "test_loss": float(test["loss"]),
         "test_accuracy_low": low,
         "test_accuracy_high": high,
-        "test_chose_the_epoch": "test" in recipe.validate_on
-        and (recipe.keep == "best" or recipe.patience > 0),
+        "test_chose_the_epoch": recipe.test_chooses,
     }
     write_json(run / "metrics.json", metrics)
     return metrics

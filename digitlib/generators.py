@@ -12,7 +12,7 @@ from digitlib.affine import Augmentation, draw, maps_of, weaken
 from digitlib.backend import keras
 from digitlib.errors import DigitError
 from digitlib.files import shown
-from digitlib.pixels import pixels_for, read_images
+from digitlib.pixels import key_of, pixels_for, read_images
 from digitlib.resampling import resample
 from digitlib.runs import Run
 from digitlib.sources import find_images
@@ -302,7 +302,12 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     if files.empty:
         raise DigitError(f"folder {shown(source.root)!r} holds no file that can be read as an image.")
     usable = [paths[index] for index in files.index]
-    images, rows = pixels_for(lambda: usable, files["sha256"].tolist(), image_size)
+    images, rows = pixels_for(
+        lambda: usable,
+        files["sha256"].tolist(),
+        image_size,
+        key_of(reading.sha256),  # with what was left out
+    )
     return ImageBatches(images, rows, files.reset_index(drop=True), source.class_names, **options)
 
 

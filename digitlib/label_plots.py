@@ -43,7 +43,7 @@ def plot_label_issues(run: Run, issues: pd.DataFrame, columns: int = 6) -> Figur
     return plot_images(_pictures(run, issues["filename"].tolist()), titles, columns, alt="Doubtful labels")
 
 
-def plot_twins(run: Run, pairs: pd.DataFrame, columns: int = 6) -> Figure:
+def plot_twins(run: Run, pairs: pd.DataFrame, columns: int = 3) -> Figure:
     """Draw pictures beside their most similar one of an earlier part, in red where the labels differ.
 
     Parameters
@@ -53,7 +53,7 @@ def plot_twins(run: Run, pairs: pd.DataFrame, columns: int = 6) -> Figure:
     pairs : pandas.DataFrame
         At least one row, as from `digitlib.duplicates.near_duplicates`.
     columns : int
-        Pictures a row, an even number.
+        Pairs a row.
 
     Returns
     -------
@@ -65,15 +65,26 @@ def plot_twins(run: Run, pairs: pd.DataFrame, columns: int = 6) -> Figure:
     DigitError
         If a file can't be read any more.
     """
-    names, titles, colors = [], [], []
-    for row in pairs.to_dict("records"):
-        names += [row["filename"], row["twin"]]
-        titles.append(
-            f"{row['part']}: {row['class']}\n{_short(row['filename'])}\nr = {row['correlation']:.3f}"
-        )
-        titles.append(f"{row['twin_part']}: {row['twin_class']}\n{_short(row['twin'])}\n")
-        colors += ["black" if row["class"] == row["twin_class"] else RED] * 2
-    return plot_images(_pictures(run, names), titles, columns, colors, alt="Similar pictures, in pairs")
+    rows = pairs.to_dict("records")
+    left, right = (_pictures(run, [row[name] for row in rows]) for name in ("filename", "twin"))
+    titles = [
+        f"{row['part']}: {row['class']}, {_short(row['filename'])}\n"
+        f"{row['twin_part']}: {row['twin_class']}, {_short(row['twin'])}\nr = {row['correlation']:.3f}"
+        for row in rows
+    ]
+    colors = ["black" if row["class"] == row["twin_class"] else RED for row in rows]
+    return plot_images(
+        list(map(_beside, left, right)), titles, columns, colors, alt="Similar pictures, in pairs"
+    )
+
+
+def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return two pictures as one, a white gap between them."""
+    height, gap = max(len(left), len(right)), max(1, left.shape[1] // 14)
+    whole = np.full((height, left.shape[1] + gap + right.shape[1], 3), 255, np.uint8)
+    whole[: len(left), : left.shape[1]] = left
+    whole[: len(right), -right.shape[1] :] = right
+    return whole
 
 
 def _pictures(run: Run, filenames: Sequence[str]) -> list[np.ndarray]:

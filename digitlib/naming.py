@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from digitlib.decoding import read_files
+from digitlib.decoding import read_files, rims_are_light
 from digitlib.runs import Run
 from digitlib.split import paths_of, read_split
 
@@ -57,7 +57,7 @@ def dark_ink(run: Run, n: int = 100) -> bool:
     run : Run
         A run that notebook 01 has prepared.
     n : int
-        How many of its images to look at, evenly over all.
+        How many of its images to look at, or all if there are fewer.
 
     Returns
     -------
@@ -65,7 +65,6 @@ def dark_ink(run: Run, n: int = 100) -> bool:
         False as well if none of the images is there any more: MNIST is light on dark.
     """
     manifest = read_split(run)
-    some = manifest.iloc[:: max(1, len(manifest) // n)]
+    some = manifest.iloc[np.linspace(0, len(manifest) - 1, min(n, len(manifest)), dtype=int)]
     images = [done.image for done in read_files(paths_of(run, some), "grayscale") if done.image is not None]
-    rims = [np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]) for image in images]
-    return bool(rims) and float(np.median([np.median(rim) for rim in rims])) > 127
+    return bool(images) and rims_are_light(images)

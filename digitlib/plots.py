@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -136,7 +137,7 @@ def _listed(what: str, titles: Sequence[str], most: int = 40) -> str:
     return f"{what + ', ' if what else ''}{number}{listed}."
 
 
-def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Figure:
+def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray], how: str = "varied") -> Figure:
     """Draw each original above several augmented versions of it, one column an image.
 
     Parameters
@@ -145,6 +146,8 @@ def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Fi
         Float in 0 to 1, shape (n, height, width, 1 or 3).
     augmented : sequence of numpy.ndarray
         Several arrays of that shape, each another version of all images.
+    how : str
+        What became of them, as a word.
 
     Returns
     -------
@@ -152,12 +155,12 @@ def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray]) -> Fi
         A row of originals, and a row for each version.
     """
     images = [*originals, *(image for batch in augmented for image in batch)]
-    titles = ["original"] * len(originals) + ["varied"] * (len(images) - len(originals))
+    titles = ["original"] * len(originals) + [how] * (len(images) - len(originals))
     colors = [BLUE] * len(originals) + [RED] * (len(images) - len(originals))
     figure = plot_images([np.clip(image, 0, 1) for image in images], titles, len(originals), colors)
     describe(
         figure,
-        f"{len(originals)} original images in a row; below each, how it looks when varied ({len(augmented)}×).",
+        f"{len(originals)} original images in a row; below each, how it looks when {how} ({len(augmented)}×).",
     )
     return figure
 
@@ -197,8 +200,9 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "", part: str = 
         )
         axes.axvline(best, color=GREY, linestyle=":")
         axes.plot(
-            best, chosen[f"val_{quantity}"], "*", color=RED, markersize=13, label=f"epoch kept ({best})"
-        )
+            best, chosen[f"val_{quantity}"], "*", color=RED, markersize=15, markerfacecolor="none",
+            label=f"epoch kept ({best})",
+        )  # fmt: skip
         axes.set(xlabel="epoch", ylabel=quantity, title=f"Model {quantity}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
@@ -267,8 +271,8 @@ def plot_growth(table: pd.DataFrame) -> Axes:
         A line each step.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
-    looks = zip((BLUE, ORANGE, GREEN, RED, GREY), "osD^v", strict=True)
-    for (step, rows), (color, marker) in zip(table.groupby("step", sort=False), looks):  # noqa: B905 - more looks than steps
+    looks = cycle(zip((BLUE, ORANGE, GREEN, RED, GREY), "osD^v", strict=True))
+    for (step, rows), (color, marker) in zip(table.groupby("step", sort=False), looks):  # noqa: B905 - looks have no end
         slope = np.polyfit(np.log(rows["n"]), np.log(rows["seconds"]), 1)[0]
         axes.plot(rows["n"], rows["seconds"], f"{marker}-", color=color, label=f"{step} (slope {slope:.2f})")
     axes.set(

@@ -17,7 +17,7 @@ from digitlib.forms import mnist_form
 from digitlib.inking import Ink, find_inks
 from digitlib.naming import name_pictures
 from digitlib.recipes import Recipe
-from digitlib.segmentation import Piece, halves, segment, table_of
+from digitlib.segmentation import Piece, halves, segment, table_of, usual_height
 from digitlib.writing_lines import reading_order
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ def read_photo(
         return names, likely.max(axis=1).to_numpy()
 
     labels, sure = named(pieces)
-    cut = {number: parts for number, piece in enumerate(pieces) if (parts := halves(piece, pieces))}
+    usual = usual_height(pieces) if pieces else 0.0
+    cut = {number: parts for number, piece in enumerate(pieces) if (parts := halves(piece, usual))}
     flat = [part for parts in cut.values() for part in parts]
     more_labels, more_sure = named(flat)
     rows = [(piece, labels[n], sure[n]) for n, piece in enumerate(pieces)]

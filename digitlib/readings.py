@@ -186,7 +186,7 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
 
 
 def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) -> Figure:
-    """Draw photos side by side, each with what was read on it.
+    """Draw photos, two side by side, each with what was read on it.
 
     Parameters
     ----------
@@ -200,16 +200,19 @@ def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) 
     matplotlib.figure.Figure
         One panel a photo.
     """
-    width = WIDTH / max(2, len(photos))
-    height = width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.4
-    size = (width * len(photos), min(9.0, height))
-    figure, grid = plt.subplots(1, len(photos), figsize=size, squeeze=False, layout="constrained")
-    for axes, photo, table in zip(grid.flat, photos, tables, strict=True):
+    columns = min(2, len(photos))
+    rows, width = -(-len(photos) // columns), WIDTH / columns
+    height = min(9.0, width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.3)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(WIDTH, rows * height), squeeze=False, layout="constrained"
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (photo, table) in zip(grid.flat, zip(photos, tables, strict=True)):  # noqa: B905 - the grid may be larger
         # In grey the coloured boxes stand out, and a notebook that keeps the picture stays small.
         grey = np.asarray(Image.fromarray(photo.squeeze(-1) if photo.shape[-1] == 1 else photo).convert("L"))
         axes.imshow(draw_reading(grey[..., None], table))
         axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)
-        axes.axis("off")
     read = "; ".join(", ".join(text_lines(table)) or "no digits" for table in tables)
     describe(figure, f"{len(photos)} photos with a box around each digit and its name. Read on them: {read}.")
     return figure

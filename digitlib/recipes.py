@@ -134,6 +134,11 @@ class Recipe:
         """Which epoch's network is kept, in words."""
         return "the last" if self.keep == "last" else f"the best on {', '.join(self.validate_on)}"
 
+    @property
+    def test_chooses(self) -> bool:
+        """Whether the test images decide which epoch is kept, or when training ends: their accuracy is too high then."""
+        return "test" in self.validate_on and (self.keep == "best" or self.patience > 0)
+
     def for_images(self, samples: int) -> Recipe:
         """Return this recipe with enough steps for a training part of `samples` images.
 
@@ -339,7 +344,7 @@ def load_recipe(run: Run) -> Recipe:
     """
     content = run.read_json("recipe.json")
     try:
-        pairs = {name: tuple(content.get(name, ())) for name in ("image_size", "train_on", "validate_on")}
+        pairs = {name: tuple(content[name]) for name in ("image_size", "train_on", "validate_on")}
         return Recipe(**content | pairs)
     except TypeError as error:
         raise DigitError(

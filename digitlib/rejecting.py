@@ -68,33 +68,40 @@ def threshold_for(score: np.ndarray, correct: np.ndarray, wanted_accuracy: float
     return float(enough["threshold"].min() if len(enough) else np.nextafter(np.max(score), np.inf))
 
 
-def declined_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return how many pictures of each kind are declined, and how many a bare confidence would have believed.
+def declined_table(judged: Mapping[str, pd.DataFrame], digits: str = "test images") -> pd.DataFrame:
+    """Return how many pictures of each kind are declined, and how many a bare confidence would have declined.
+
+    The two are compared at equal cost: bare confidence declines as many of the digits.
 
     Parameters
     ----------
     judged : mapping of str to pandas.DataFrame
         Name of each kind, and what a `digitlib.trust.Judge` says of its pictures.
+    digits : str
+        The kind that should be answered.
 
     Returns
     -------
     pandas.DataFrame
         Index: the kinds. ``pictures`` (how many), and shares from 0 to 1: ``declined``, ``unfamiliar``, and
-        ``raw confidence above 90 %``.
+        ``declined by raw confidence``.
 
     Raises
     ------
     DigitError
-        If nothing was judged.
+        If no digits were judged.
     """
-    if not judged:
-        raise DigitError("nothing was judged: give `judged` the pictures of one kind at least.")
+    if digits not in judged:
+        raise DigitError(
+            f"no {digits!r} were judged: name the kind of pictures that should be answered as `digits`."
+        )
+    least = judged[digits]["raw_confidence"].quantile(1 - judged[digits]["answered"].mean())
     rows = {
         kind: {
             "pictures": len(table),
             "declined": 1 - table["answered"].mean(),
             "unfamiliar": 1 - table["familiar"].mean(),
-            "raw confidence above 90 %": (table["raw_confidence"] > 0.9).mean(),
+            "declined by raw confidence": (table["raw_confidence"] < least).mean(),
         }
         for kind, table in judged.items()
     }

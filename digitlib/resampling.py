@@ -106,7 +106,7 @@ def _slack(side, shown, fill):  # type: ignore[no-untyped-def]
     cover does.
     """
     if fill != CONSTANT:
-        return f32(np.inf)
+        return f32(np.finfo(np.float32).max)  # infinity is not defined in fast arithmetic
     return max(f32(0.5) - f32(0.5) * f32(side) / f32(shown), f32(0)) + f32(1e-3)
 
 

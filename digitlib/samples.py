@@ -92,7 +92,8 @@ def unzipped(archive: Path) -> Path:
 def _extracted_name(archive: Path) -> Path:
     """Return where an archive is unpacked: another content (by size and time) gets another folder."""
     if archive.is_dir():
-        files = sorted((path, path.stat()) for path in archive.rglob("*.parquet"))
+        tables = (path for path in archive.rglob("*") if path.suffix.lower() == ".parquet")
+        files = sorted((path, path.stat()) for path in tables)
         told = repr([(str(path), status.st_size, status.st_mtime_ns) for path, status in files])
         return project_root() / "data" / f"{archive.name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     status = archive.stat()

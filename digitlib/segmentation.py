@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.ndimage import distance_transform_edt, find_objects, label
+from scipy.spatial import cKDTree
 from skimage.graph import route_through_array
 
 from digitlib.inking import Ink
@@ -119,22 +120,21 @@ def usual_height(pieces: list[Piece]) -> float:
     return float(ordered[int(np.searchsorted(ink, ink[-1] / 2))].height)
 
 
-def halves(piece: Piece, pieces: list[Piece]) -> list[Piece]:
+def halves(piece: Piece, usual: float) -> list[Piece]:
     """Cut a piece in two where least ink is, from top to bottom, if it is wide enough for two digits.
 
     Parameters
     ----------
     piece : Piece
         What may be two digits that touch.
-    pieces : list of Piece
-        All of the page, which tell how large a digit is.
+    usual : float
+        How high a digit of the page is; see `usual_height`.
 
     Returns
     -------
     list of Piece
         The left and the right half, or nothing.
     """
-    usual = usual_height(pieces)
     if piece.width < 0.85 * max(usual, piece.height) or piece.height > 1.6 * usual:
         return []
     margin = round(0.2 * piece.width)
@@ -212,5 +212,4 @@ def _gap(one: Piece, other: Piece) -> float:
         (np.argwhere(piece.mask) + np.array([piece.y, piece.x]) for piece in (one, other)),
         key=len,
     )
-    few, many = few[:: max(1, len(few) // 400)], many[:: max(1, len(many) // 2000)]
-    return float(np.sqrt(((few[:, None] - many[None]) ** 2).sum(axis=-1).min()))
+    return float(cKDTree(many).query(few)[0].min())

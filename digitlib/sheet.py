@@ -7,6 +7,8 @@ from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes, la
 from skimage.filters import threshold_otsu
 from skimage.morphology import convex_hull_image
 
+from digitlib.decoding import rim_of
+
 SMALLEST_SHARE = 0.1
 """A sheet covers this share of the photo at least."""
 
@@ -68,7 +70,7 @@ def _is_sheet(piece: np.ndarray) -> bool:
     share = piece.mean()
     if share < SMALLEST_SHARE:
         return False
-    edge = np.concatenate([piece[0], piece[-1], piece[:, 0], piece[:, -1]])
+    edge = rim_of(piece)
     short, long = sorted(piece.shape)
     # Of the photo's edge, a straight shadow that covers as much touches this share, from a side or over a corner.
     from_side, over_corner = (short + 2 * share * long) / (2 * (short + long)), np.sqrt(2 * share) / 2

@@ -11,7 +11,7 @@ import pandas as pd
 from natsort import natsorted
 
 from digitlib.errors import DigitError
-from digitlib.files import FORMULA, resolve, shown
+from digitlib.files import FORMULA, resolve, shown, told
 
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 """Files and folders that systems leave behind; hidden ones are passed over as well."""
@@ -80,12 +80,15 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         raise DigitError(
             f"data {shown(root)!r} {what}: give a folder with one sub-folder of images per class, or 'sample'."
         )
-    labelled, others, unlabelled = _shape(root)
-    rows, rejected = _class_files(root, labelled, "train" if others else "", [*others.values(), unlabelled])
-    for part, folder in others.items():
-        more, bad = _class_files(root, folder, part)
-        rows, rejected = rows + more, rejected + bad
-    rejected += _passed_over(root, [labelled, *others.values(), unlabelled])
+    with told(f"data {shown(root)!r} can't be listed", "Try again, or give another folder."):
+        labelled, others, unlabelled = _shape(root)
+        rows, rejected = _class_files(
+            root, labelled, "train" if others else "", [*others.values(), unlabelled]
+        )
+        for part, folder in others.items():
+            more, bad = _class_files(root, folder, part)
+            rows, rejected = rows + more, rejected + bad
+        rejected += _passed_over(root, [labelled, *others.values(), unlabelled])
     class_names = natsorted({row[1] for row in rows})
     if len(class_names) < 2:
         have = (
@@ -145,11 +148,9 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     root = resolve(folder)
     if not root.is_dir():
         raise DigitError(f"folder {shown(root)!r} doesn't exist: give a folder of images.")
-    names = [name for name, _ in walk(root, root.resolve())]
-    if names == [""]:
-        raise DigitError(
-            f"folder {shown(root)!r} can't be read: Permission denied. Allow it, or give another."
-        )
+    names = dict(walk(root, root.resolve()))
+    if list(names) == [""]:
+        raise DigitError(f"folder {shown(root)!r} {names['']}. Allow it, or give another.")
     if not names:
         raise DigitError(f"folder {shown(root)!r} holds no files: give a folder of images.")
     return natsorted(names)
@@ -221,11 +222,17 @@ def _only_folder(folder: Path) -> Path | None:
 
 
 def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
-    """Return what a folder holds, without hidden files and litter, in an order of our own."""
+    """Return what a folder holds, without hidden files and litter, in an order of our own; nothing if that is forbidden.
+
+    Raises
+    ------
+    OSError
+        If it can't be listed for another reason, such as a disk on a network that does not answer.
+    """
     try:
         with os.scandir(folder) as found:
             entries = [entry for entry in found if not is_litter(entry.name)]
-    except OSError:
+    except PermissionError:  # `walk` says so
         return []
     return sorted(entries, key=lambda entry: entry.name)
 
@@ -271,7 +278,12 @@ def walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ()) 
     if not os.access(folder, os.R_OK | os.X_OK):
         yield name, "can't be read: Permission denied"
         return
-    for entry in _entries(folder):
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        yield name, f"can't be read: {error.strerror}"
+        return
+    for entry in entries:
         inner = f"{name}/{entry.name}" if name else entry.name
         if _leads_out(entry, top):
             yield inner, "link out of the data folder"

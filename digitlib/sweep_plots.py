@@ -113,9 +113,10 @@ def plot_histories(histories: pd.DataFrame) -> Axes:
 
 
 def plot_frontier(table: pd.DataFrame) -> Axes:
-    """Draw validation accuracy against training time, and the line of runs that no other beats in both.
+    """Draw validation accuracy against training time; runs that no other beats in both are ringed and joined by a line.
 
-    The area of a marker grows with the number of parameters.
+    The area of a marker grows with the number of parameters. The axis of time spans a factor of three at least, so that
+    chance in the times is not spread over all of it.
 
     Parameters
     ----------
@@ -131,8 +132,8 @@ def plot_frontier(table: pd.DataFrame) -> Axes:
     front = frontier(table)
     figure, axes = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
     axes.plot(
-        front["seconds"], front["validation_accuracy"], "--", color=GREY, zorder=1, drawstyle="steps-post",
-        label="no other is both faster and better",
+        front["seconds"], front["validation_accuracy"], "o--", color=GREY, zorder=1, drawstyle="steps-post",
+        markersize=19, markerfacecolor="none", label="no other is both faster and better",
     )  # fmt: skip
     largest = done["parameters"].max()
     for (name, rows), (color, marker) in zip(done.groupby("recipe", sort=False), LOOKS):  # noqa: B905 - more looks than recipes
@@ -143,7 +144,14 @@ def plot_frontier(table: pd.DataFrame) -> Axes:
             rows["seconds"], rows["validation_accuracy"], s=sizes, c=color, marker=marker, alpha=0.85,
             label=drawable(words), edgecolors="white",
         )  # fmt: skip
-    axes.set(xscale="log", xlabel="seconds of training", ylabel="validation accuracy")
+    fastest, slowest = done["seconds"].min(), done["seconds"].max()
+    aside = max(1.1, (3 * fastest / slowest) ** 0.5)
+    axes.set(
+        xscale="log",
+        xlabel="seconds of training",
+        ylabel="validation accuracy",
+        xlim=(fastest / aside, slowest * aside),
+    )
     axes.set(title="Accuracy against time")
     describe(
         figure,
@@ -154,5 +162,5 @@ def plot_frontier(table: pd.DataFrame) -> Axes:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(loc="outside lower center", ncols=3, markerscale=0.5)
     return axes

@@ -157,7 +157,10 @@ def _suggest(trial: optuna.Trial, name: str, limits: dict[str, Any]) -> int | fl
 
 def trial_of(study: optuna.Study, number: int) -> FrozenTrial | None:
     """Return the last trial that was made for a run, None if there is none yet."""
-    return next((one for one in reversed(study.trials) if one.user_attrs.get("run") == number), None)
+    return next(
+        (one for one in reversed(study.get_trials(deepcopy=False)) if one.user_attrs.get("run") == number),
+        None,
+    )
 
 
 def _row(space: Space, job: Job, study: optuna.Study, number: int) -> dict[str, Any]:

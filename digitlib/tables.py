@@ -95,10 +95,14 @@ def _labels(images: ImageRows, file: str, group: int) -> Iterator[str | None]:
     for value in values:
         if isinstance(value, bytes):
             value = os.fsdecode(value)
-        if value is None or value == -1:
+        if (
+            value is None or value == -1 or value != value
+        ):  # the last: what pandas makes of None among numbers
             yield None
             continue
-        known = names[value] if isinstance(value, int) and value < len(names) else str(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        known = names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
         if not known.strip(". ") or re.search(r'[/\\:*?"<>|\0]', known):
             raise DigitError(
                 f"{images.store}/{file} has a class {known!r}, which can't be the name of a folder: rename it."

@@ -12,6 +12,7 @@ import pandas as pd
 
 from digitlib.backend import keras
 from digitlib.calibration import fit_temperature, with_temperature
+from digitlib.decoding import rims_are_light
 from digitlib.drawing import matplotlib_font, write_glyphs
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model
@@ -255,7 +256,7 @@ def _learn(run: Run, recipe: Recipe, observer: keras.Model, class_names: list[st
     fonts = [matplotlib_font(name) for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono")]
     drawn = write_glyphs(own or " ", fonts, DRAWN if own else 1, random)
     other = write_glyphs("".join(sorted(set(OTHER_SCRIPTS) - set(own))), fonts[:1], OTHER, random)
-    if np.median(images) > 127:  # dark on light
+    if rims_are_light(images):
         drawn, other = 255 - drawn, 255 - other
     known, drawn, other = (
         observe(observer, as_batches(pixels, recipe))[1] for pixels in (images, drawn, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -36,10 +38,12 @@ def plot_confusion_shares(table: pd.DataFrame) -> Axes:
     side, diagonal = max(4.6, 0.5 * len(table)), np.eye(len(table), dtype=bool)
     figure, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
     words = shares.map(lambda share: f"{share:.1f}" if share >= 0.05 else ("<.1" if share > 0 else ""))
-    top = max(0.1, shares.to_numpy()[~diagonal].max(initial=0))
+    top = 1.5 * max(
+        0.1, shares.to_numpy()[~diagonal].max(initial=0)
+    )  # all colours are light enough for black words
     sns.heatmap(
         shares, annot=words, fmt="", mask=diagonal | (shares == 0), cmap="Oranges", vmin=0, vmax=top, linewidths=0.5,
-        linecolor="#eeeeee", square=True, annot_kws={"fontsize": 8}, ax=axes,
+        linecolor="#eeeeee", square=True, annot_kws={"fontsize": 8, "color": "black"}, ax=axes,
         cbar_kws={"label": "% of the true class", "shrink": 0.8},
     )  # fmt: skip
     for place, share in enumerate(np.diag(shares)):
@@ -130,7 +134,7 @@ def plot_pairs(
 
 
 def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
-    """Draw accuracy against confidence, one line each, beside the line on which both agree.
+    """Draw accuracy against confidence, beside the line on which both agree; the area of a point grows with its images.
 
     Parameters
     ----------
@@ -144,21 +148,40 @@ def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
     """
     figure, axes = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
     axes.plot([0, 1], [0, 1], "--", color=GREY, label="confidence = accuracy")
-    for (name, table), color, marker in zip(tables.items(), (ORANGE, BLUE, GREEN), "sod"):  # noqa: B905 - more looks than lines
+    looks = cycle(zip((ORANGE, BLUE, GREEN, RED, GREY), "sod^v", strict=True))
+    for (name, table), (color, marker) in zip(tables.items(), looks):  # noqa: B905 - looks have no end
         below, above = table["accuracy"] - table["accuracy_low"], table["accuracy_high"] - table["accuracy"]
         errors: Any = np.clip([below, above], 0, None)
         axes.errorbar(
-            table["confidence"], table["accuracy"], errors, fmt=f"{marker}-", color=color, capsize=2, markersize=4,
-            linewidth=1, label=name,
-        )  # fmt: skip
+            table["confidence"],
+            table["accuracy"],
+            errors,
+            fmt="none",
+            ecolor=color,
+            elinewidth=0.8,
+            capsize=2,
+            alpha=0.6,
+        )
+        sizes = 6 + 250 * table["images"] / table["images"].sum()
+        axes.scatter(
+            table["confidence"], table["accuracy"], s=sizes, c=color, marker=marker, alpha=0.8, label=name
+        )
     axes.set(xlabel="confidence", ylabel="share named right", title="Does the confidence mean what it says?")
-    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set(xlim=(0, 1.05), ylim=(0, 1.05))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower right")
-    gaps = {name: (table["confidence"] - table["accuracy"]).abs().max() for name, table in tables.items()}
-    words = "; ".join(f"{name}: at most {gap:.1%}" for name, gap in gaps.items())
-    describe(figure, f"Share named right against confidence, beside the diagonal. Distance from it, {words}.")
+    for shown in figure.legend(loc="outside lower center", ncols=3).legend_handles:
+        if isinstance(shown, PathCollection):
+            shown.set_sizes([30])
+    gaps = {
+        name: np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["images"])
+        for name, table in tables.items()
+    }
+    words = "; ".join(f"{name}: {gap:.1%}" for name, gap in gaps.items())
+    describe(
+        figure,
+        f"Share named right against confidence, beside the diagonal. Mean distance from it by images, {words}.",
+    )
     return axes
 
 
@@ -206,8 +229,8 @@ def plot_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
         Across, the share of images that get an answer.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
-    looks = zip(tables.items(), (ORANGE, BLUE, GREEN), ("--", "-", ":"))  # noqa: B905 - more looks than lines
-    for (name, table), color, dash in looks:
+    looks = cycle(zip((ORANGE, BLUE, GREEN, RED, GREY), ("--", "-", ":", "-.", "-"), strict=True))
+    for (name, table), (color, dash) in zip(tables.items(), looks):  # noqa: B905 - looks have no end
         seen = table[table["coverage"] >= 0.5]
         axes.plot(
             seen["coverage"],
@@ -232,8 +255,10 @@ def plot_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
     return axes
 
 
-def plot_reasons(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: list[str]) -> Figure:
-    """Draw each picture above the maps of what decided, one column a picture.
+def plot_reasons(
+    images: np.ndarray, maps: Mapping[str, np.ndarray], titles: list[str], columns: int = 6
+) -> Figure:
+    """Draw each picture above the maps of what decided, some pictures side by side.
 
     Parameters
     ----------
@@ -243,37 +268,36 @@ def plot_reasons(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: lis
         Name of each kind, and maps as from `digitlib.why`, shape (n, height, width), 0 to 1.
     titles : list of str
         One a picture.
+    columns : int
+        Pictures side by side.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A column a picture.
+        Blocks of a row of pictures and a row for each kind of map.
     """
-    rows = len(maps) + 1
-    figure, grid = plt.subplots(
-        rows,
-        len(images),
-        figsize=(WIDTH, rows * (WIDTH / len(images)) + 0.3),
-        squeeze=False,
-        layout="constrained",
-    )
-    for column, (image, title) in enumerate(zip(images, titles, strict=True)):
+    kinds, blocks = ["picture", *maps], -(-len(images) // columns)
+    rows = blocks * len(kinds)
+    size = (WIDTH, rows * WIDTH / columns * 0.8 + 0.3 * blocks)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+    for number, (image, title) in enumerate(zip(images, titles, strict=True)):
+        block, column = divmod(number, columns)
         grey = np.asarray(image).mean(axis=-1)
-        for row, name in enumerate(["picture", *maps]):
-            axes = grid[row, column]
+        for name, axes in zip(kinds, grid[block * len(kinds) :, column], strict=False):
             axes.imshow(grey, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
-            if row:
-                heat = maps[name][column]
+            if name in maps:
+                heat = maps[name][number]
                 axes.imshow(heat, cmap="inferno", alpha=0.15 + 0.6 * heat, vmin=0, vmax=1)
-            axes.set(xticks=[], yticks=[])
-            axes.grid(visible=False)
-            axes.spines[:].set_visible(False)
             if column == 0:
                 axes.set_ylabel(name, fontsize=8)
-        grid[0, column].set_title(drawable(title), fontsize=8, parse_math=False)
-    kinds = " and of ".join(maps)
+        grid[block * len(kinds), column].set_title(drawable(title), fontsize=9, parse_math=False)
     describe(
         figure,
-        f"{len(images)} pictures ({', '.join(map(drawable, titles))}); below each, a map of {kinds}, bright where it counted.",
+        f"{len(images)} pictures ({', '.join(map(drawable, titles))}); below each, a map of {' and of '.join(maps)}, bright "
+        "where it counted.",
     )
     return figure

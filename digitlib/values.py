@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -15,8 +16,8 @@ def is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a whole or decimal number; see `is_whole`."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Tell whether a value is a whole or decimal number, and finite; see `is_whole`."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def as_size(image_size: Any) -> tuple[int, int]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from digitlib.backend import keras, tensorflow
+from digitlib.decoding import rim_of
 from digitlib.errors import DigitError
 from digitlib.joining import as_graph
 from digitlib.views import Views
@@ -59,8 +62,8 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
 def occlusion(model: keras.Model, images: np.ndarray, patch: int = 5, stride: int = 2) -> np.ndarray:
     """Return how much the predicted class loses where a patch covers the picture.
 
-    After M. Zeiler and R. Fergus, 2014 (https://arxiv.org/abs/1311.2901). The patch has the image's darkest value,
-    the ground of a digit: it takes ink away. It asks the network alone, so it fits any.
+    After M. Zeiler and R. Fergus, 2014 (https://arxiv.org/abs/1311.2901). The patch has the usual value of the image's
+    rim, the ground of a digit: it takes ink away. It asks the network alone, so it fits any.
 
     Parameters
     ----------
@@ -79,23 +82,26 @@ def occlusion(model: keras.Model, images: np.ndarray, patch: int = 5, stride: in
     """
     height, width = images.shape[1:3]
     heat = np.zeros((len(images), height, width))
-    corners = [
-        (top, left)
-        for top in range(0, height - patch + 1, stride)
-        for left in range(0, width - patch + 1, stride)
-    ]
+    corners = list(product(_steps(height, patch, stride), _steps(width, patch, stride)))
     times = np.full((height, width), 1e-9)
     for top, left in corners:
         times[top : top + patch, left : left + patch] += 1
     for image, map_ in zip(images, heat, strict=True):
         covered = np.repeat(image[None], len(corners) + 1, axis=0)
+        ground = np.median(rim_of(image), axis=0)
         for place, (top, left) in enumerate(corners):
-            covered[place, top : top + patch, left : left + patch] = image.min()
+            covered[place, top : top + patch, left : left + patch] = ground
         said = np.log(model.predict(covered, batch_size=256, verbose=0) + 1e-12)
         label = said[-1].argmax()
         for place, (top, left) in enumerate(corners):
             map_[top : top + patch, left : left + patch] += max(0.0, said[-1, label] - said[place, label])
     return _to_one(heat / times)
+
+
+def _steps(side: int, patch: int, stride: int) -> list[int]:
+    """Return where a patch is put along a side, so that the whole of it is covered at some time."""
+    last = max(0, side - patch)
+    return sorted({*range(0, last + 1, stride), last})
 
 
 def _leaves_the_picture(layer: keras.layers.Layer) -> bool:

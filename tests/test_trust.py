@@ -106,18 +106,22 @@ def test_equal_scores_are_answered_together() -> None:
     assert d.threshold_for(score, correct, 0.9) == 0.9
 
 
-def test_what_is_declined_of_each_kind_is_counted() -> None:
-    judged = pd.DataFrame(
+def test_what_is_declined_of_each_kind_is_counted_beside_what_confidence_declines_at_equal_cost() -> None:
+    letters = pd.DataFrame(
         {
             "answered": [True, False, False, False],
             "familiar": [True, True, False, False],
             "raw_confidence": [0.99, 0.95, 0.5, 0.9],
         }
     )
-    table = d.declined_table({"letters": judged})
-    assert table.loc["letters"].tolist() == [4, 0.75, 0.5, 0.5]
-    with pytest.raises(d.DigitError, match="one kind at least"):
-        d.declined_table({})
+    digits = pd.DataFrame(
+        {"answered": [True, True, True, False], "familiar": True, "raw_confidence": [0.99, 0.98, 0.96, 0.5]}
+    )
+    table = d.declined_table({"letters": letters, "test images": digits})
+    assert table.loc["letters"].tolist() == [4, 0.75, 0.5, 0.25]
+    assert table.loc["test images"].tolist() == [4, 0.25, 0, 0.25]
+    with pytest.raises(d.DigitError, match="no 'test images' were judged"):
+        d.declined_table({"letters": letters})
 
 
 def test_nothing_is_answered_if_even_the_surest_answer_is_wrong() -> None:
@@ -374,6 +378,6 @@ def test_pictures_are_drawn_from_their_tables() -> None:
     assert list(axes.lines[-1].get_xdata()) == [0.5]
     assert len(d.plot_per_class(d.per_class_table(predictions(), ["1", "3", "5", "7"])).containers) == 3
     table = d.calibration_table(np.array([0.9, 0.5]), np.array([True, False]))
-    assert d.plot_calibration({"x": table}).get_legend() is not None
+    assert [text.get_text() for text in d.plot_calibration({"x": table}).figure.legends[0].texts][1:] == ["x"]
     bars = d.plot_accuracy_by_confidence(d.accuracy_by_confidence(predictions(), 5)).patches
     assert sum(bar.get_height() for bar in bars) == 4
