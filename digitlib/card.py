@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from digitlib import __version__
 from digitlib.files import atomic
 from digitlib.recipes import Recipe, load_recipe
 from digitlib.runs import Run
 from digitlib.split import PARTS, class_names_of, read_split
 
-LIBRARIES = ("digitlib", "keras", "tensorflow", "numpy")
+LIBRARIES = ("keras", "tensorflow", "numpy")
 
 
 def facts(run: Run) -> dict[str, str]:
@@ -201,6 +202,6 @@ def _limits(run: Run, recipe: Recipe) -> str:
 
 
 def _versions(run: Run) -> str:
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    libraries = ", ".join([f"digitlib {__version__}", *(f"{name} {version(name)}" for name in LIBRARIES)])
     today = f"{datetime.now():%Y-%m-%d}"
     return f"## Versions\n\nTrained on {trained_on(run)}; this card was written on {today} with {libraries}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -24,6 +25,9 @@ pd.set_option("mode.string_storage", "python")
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet may execute a cell that begins so."""
+
+DISK = (None, *(getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EROFS", "EFBIG", "EIO")))
+"""What the system says of a disk that can't be written to; libraries' own errors have no number."""
 
 _ONE = threading.Lock()
 
@@ -50,11 +54,11 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
 def shown(path: str | os.PathLike[str]) -> str:
     """Return `path` as a person should see it: relative to the project where it lies inside."""
-    full = resolve(path)
-    try:
-        return full.relative_to(project_root().resolve()).as_posix() or "."
-    except ValueError:
-        return str(full)
+    full, root = resolve(path), project_root()
+    for top in (root, root.resolve()):
+        if full.is_relative_to(top):
+            return full.relative_to(top).as_posix()
+    return str(full)
 
 
 @contextmanager
@@ -82,12 +86,22 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())  # lest a power cut leave the new name on an empty file
         temporary.replace(path)
     except OSError as error:
+        if not _of_writing(error, path):
+            raise
         raise DigitError(
             f"Can't write {shown(path)}: {error.strerror or error}. Make room or choose another place."
         ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _of_writing(error: OSError, path: Path) -> bool:
+    """Tell whether a fault came from writing `path`, and not from what else was done meanwhile."""
+    if not isinstance(error.filename, str | bytes):
+        return error.errno in DISK
+    at = Path(os.fsdecode(error.filename))
+    return at.parent == path.parent or at in path.parents
 
 
 def remove_stale(folder: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate, groupby
 from typing import Any
 
 import pyarrow as pa
@@ -48,13 +49,14 @@ class ImageRows:
         """Yield partitions of at least `size` images, in order; a row group is not divided."""
         pieces: list[dict[str, Any]] = []
         held = 0
-        first = _opened(self.store, self._files[0]).schema_arrow.field(self.columns[0])
+        first = _footer(self.store, self._files[0])[0].field(self.columns[0])
         with ThreadPoolExecutor(FOOTERS_AT_ONCE) as together:
             for name, groups in zip(
                 self._files, together.map(partial(self._groups, first), self._files), strict=True
             ):
-                for group, rows in enumerate(groups):
-                    start = sum(groups[:group])
+                for group, (rows, start) in enumerate(
+                    zip(groups, accumulate(groups, initial=0), strict=False)
+                ):
                     pieces.append({"file": os.fsencode(name), "group": group, "start": start, "rows": rows})
                     held += rows
                     if held >= size:
@@ -90,25 +92,32 @@ class ImageRows:
 
     def _batches(self, partition: pa.Table, columns: list[str]) -> Iterator[tuple[list[str], Any]]:
         """Yield names and rows of a partition, some hundred at a time."""
-        for piece in partition.to_pylist():
-            start, name = piece["start"], os.fsdecode(piece["file"])
+        for name, pieces in self.files_of(partition):
             where = f"{self.store}/{name}"
             try:
                 with self.store.open(name) as file:
                     # With a buffer, a column is read piece by piece; without, all of a row group at once.
                     parquet = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-                    rows = _rows_at_once(parquet.metadata.row_group(piece["group"]))
-                    for batch in parquet.iter_batches(rows, [piece["group"]], columns, use_threads=False):
-                        yield self._named(batch, name, start), batch
-                        start += len(batch)
+                    for piece in pieces:
+                        start = piece["start"]
+                        rows = _rows_at_once(parquet.metadata.row_group(piece["group"]))
+                        for batch in parquet.iter_batches(rows, [piece["group"]], columns, use_threads=False):
+                            yield self._named(batch, name, start), batch
+                            start += len(batch)
+                        if start != piece["start"] + piece["rows"]:
+                            raise DigitError(
+                                f"{where} has changed since it was cut into partitions: choose another --out."
+                            )
             except (OSError, pa.ArrowException) as error:
                 raise DigitError(
                     f"{where} can't be read ({_said(error)}): fetch or write it again."
                 ) from error
-            if start != piece["start"] + piece["rows"]:
-                raise DigitError(
-                    f"{where} has changed since it was cut into partitions: choose another --out."
-                )
+
+    @staticmethod
+    def files_of(partition: pa.Table) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+        """Yield each file that a partition has row groups of, and these: ``group``, ``start`` and ``rows``."""
+        for name, pieces in groupby(partition.to_pylist(), key=lambda piece: piece["file"]):
+            yield os.fsdecode(name), pieces
 
     def _named(self, batch: Any, file: str, start: int) -> list[str]:
         """Return the rows' names; one without a name of its own has a number."""
@@ -121,21 +130,20 @@ class ImageRows:
 
     def _groups(self, first: Any, name: str) -> list[int]:
         """Return the rows of each row group of a file that keeps images as the first one does."""
-        parquet = _opened(self.store, name)
+        schema, groups = _footer(self.store, name)
         for column in filter(None, (text.partition(".")[0] for text in self.columns)):
-            if column not in parquet.schema_arrow.names:
+            if column not in schema.names:
                 raise DigitError(
                     f"{self.store}/{name} has no column {column!r}, as {self._files[0]} has: write both alike, or name the "
                     "images of each by itself."
                 )
-        _check_same_kind(self.store, name, parquet.schema_arrow.field(self.columns[0]), first)
-        about = parquet.metadata
-        return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
+        _check_same_kind(self.store, name, schema.field(self.columns[0]), first)
+        return groups
 
 
 def columns_of(store: Store, name: str) -> tuple[str, str]:
     """Return the columns of images and of names of a Parquet file, the latter empty without one."""
-    schema = _opened(store, name).schema_arrow
+    schema, _ = _footer(store, name)
     if twice := [column for column in schema.names if schema.names.count(column) > 1]:
         raise DigitError(f"{store}/{name} has two columns {twice[0]!r}: give each a name of its own.")
     image = next(
@@ -176,9 +184,14 @@ def _rows_at_once(group: Any) -> int:
     return max(1, min(ROWS, ROW_BYTES * group.num_rows // max(1, group.total_byte_size)))
 
 
-def _opened(store: Store, name: str) -> pq.ParquetFile:
+def _footer(store: Store, name: str) -> tuple[pa.Schema, list[int]]:
+    """Return a file's columns, and the rows of each of its row groups."""
     try:
-        return pq.ParquetFile(store.open(name))
+        with store.open(name) as file, pq.ParquetFile(file) as parquet:
+            about = parquet.metadata
+            return parquet.schema_arrow, [
+                about.row_group(group).num_rows for group in range(about.num_row_groups)
+            ]
     except (OSError, pa.ArrowException) as error:
         raise DigitError(
             f"{store}/{name} is no whole Parquet file ({_said(error)}): fetch or write it again."

@@ -61,7 +61,8 @@ def _fetch(store: RemoteFolder, folder: Path) -> None:
     """Bring a folder to hold exactly the files of a store."""
     files = store.files()
     for name, _ in files:
-        if ".." in name.split("/") or name.startswith("/") or "\\" in name or "\0" in name:
+        parts = name.split("/")
+        if ".." in parts or name.startswith("/") or ":" in parts[0] or "\\" in name or "\0" in name:
             raise DigitError(f"{store} holds {name!r}, which leads out of its folder: rename it there.")
     names = {name for name, _ in files}
     for path in folder.rglob("*"):  # what an earlier attempt copied and is gone there now

@@ -89,6 +89,10 @@ def _of_list(path: Path) -> tuple[Path, list[str]]:
         names = _names_in_csv(path) if path.suffix.lower() == ".csv" else _names_in_text(path)
     except OSError as error:
         raise DigitError(f"the list {shown(path)} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DigitError(
+            f"the list {shown(path)} is no whole text ({error.reason}): save it again."
+        ) from error
     if not names:
         raise DigitError(f"the list {shown(path)} is empty: write a file name on each line.")
     if not any(os.path.lexists(path.parent / name) for name in names):

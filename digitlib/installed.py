@@ -24,6 +24,9 @@ EXTRAS = {
 TENSORFLOW_WITHIN = 120
 """Seconds that TensorFlow may take to load; it takes about 12 on two cores, but more on a busy machine or slow disk."""
 
+ILLEGAL_ON_WINDOWS = 0xC000001D
+"""How a process ends there on a processor that lacks an instruction."""
+
 LOAD = (
     "import json, tensorflow as tf; "
     "print(json.dumps([tf.__version__, len(tf.config.list_physical_devices('GPU'))]))"
@@ -114,8 +117,8 @@ def check_tensorflow(python: str = sys.executable, within: float = TENSORFLOW_WI
         said = f"did not load within {within:.0f} s: is the machine busy, or the disk slow? Try again."
         yield Finding("problem", "TensorFlow", said)
         return
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
+    if done.returncode < 0 or done.returncode == ILLEGAL_ON_WINDOWS:
+        name = "SIGILL" if done.returncode > 0 else signal.Signals(-done.returncode).name
         cause = {
             "SIGILL": "this processor lacks instructions it was built for (AVX): use another machine",
             "SIGKILL": "the system ended it, mostly for want of memory: close other programs",

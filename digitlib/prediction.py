@@ -90,7 +90,14 @@ def predict_files(
         False also if unreadable); then the second and third most
         likely class, ``label_2``, ``confidence_2``, ``label_3``,
         ``confidence_3`` (empty and NaN where there are no more classes).
+
+    Raises
+    ------
+    DigitError
+        If there are no files.
     """
+    if not filenames:
+        raise DigitError(f"there are no files of {shown(folder)} to name: give `filenames` one at least.")
     tables = predict_batches(model, recipe, class_names, folder, filenames, trust)
     return pd.concat(tables, ignore_index=True)
 

@@ -178,6 +178,7 @@ class RemoteFolder:
 
             with self._told():
                 self._fs, self._path = url_to_fs(self.address)
+            self._only = ""
         except ImportError as error:
             needs = DRIVERS.get(self._protocol, '"digitlib[cluster]"')
             raise DigitError(f"{address} needs a driver ({error}): pip install {needs}") from error
@@ -196,10 +197,11 @@ class RemoteFolder:
         with self._told():
             self._fs.invalidate_cache()
             found = self._fs.find(self._path, detail=True)
-        if list(found) == [self._path]:
-            self._path, name = self._path.rsplit("/", 1)
+        if list(found) == [self._path]:  # one file: from now on this is the folder that it is in
+            self._path, self._only = self._path.rsplit("/", 1)
             self.address = self.address.rsplit("/", 1)[0]
-            return [(name, _size(found[f"{self._path}/{name}"]))]
+        if self._only:
+            return [(self._only, _size(found.get(f"{self._path}/{self._only}", {})))]
         names = {
             path.removeprefix(self._path).lstrip("/"): _size(entry)
             for path, entry in found.items()

@@ -23,6 +23,9 @@ from digitlib.stores import LocalFolder
 LABEL_COLUMNS = ("label", "labels", "class", "target", "digit", "category", "y")
 """Names that a column of classes goes by."""
 
+AT_ONCE = 10_000
+"""Images that are gone through with a file opened once."""
+
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 """How the name of a file that is one part of a split begins, and the folder of that part."""
 
@@ -51,15 +54,14 @@ def write_rows_out(path: Path, folder: Path) -> None:
     top, names = (path, list_images(path)) if path.is_dir() else (path.parent, [path.name])
     store, names = LocalFolder(top), [name for name in names if name.lower().endswith(".parquet")]
     images = ImageRows(store, names, columns_of(store, names[0]))
-    pieces = list(images.cut(1))
-    files = list(dict.fromkeys(os.fsdecode(piece["file"][0].as_py()) for piece in pieces))
-    parts = _parts(files)
+    partitions = list(images.cut(AT_ONCE))
+    parts = _parts([file for partition in partitions for file, _ in images.files_of(partition)])
     written: Counter[Path] = Counter()
-    with bar(sum(map(images.count, pieces)), "Writing images out", "image") as progress:
-        for piece in pieces:
-            file = os.fsdecode(piece["file"][0].as_py())
-            labels = _labels(images, file, piece["group"][0].as_py())
-            for (name, content), label in zip(images.items(piece), labels, strict=True):
+    with bar(sum(map(images.count, partitions)), "Writing images out", "image") as shown_bar:
+        for partition in partitions:
+            for (name, content), (file, label) in zip(
+                images.items(partition), _labels(images, partition), strict=True
+            ):
                 if isinstance(content, OSError):
                     raise DigitError(f"{name} in {shown(path)} holds no image: leave the row out.")
                 place = folder / "unlabelled" if label is None else folder / parts[file] / label
@@ -67,7 +69,7 @@ def write_rows_out(path: Path, folder: Path) -> None:
                     place.mkdir(parents=True, exist_ok=True)
                 written[place] += 1
                 (place / f"{written[place]:07d}{_stem(name)}{_ending(content)}").write_bytes(content)
-            progress.update(images.count(piece))
+            shown_bar.update(images.count(partition))
 
 
 def _parts(files: list[str]) -> dict[str, str]:
@@ -80,34 +82,36 @@ def _parts(files: list[str]) -> dict[str, str]:
     return found if whole else dict.fromkeys(files, "")
 
 
-def _labels(images: ImageRows, file: str, group: int) -> Iterator[str | None]:
-    """Yield the class of each row of a row group, None for those without."""
-    with images.store.open(file) as opened:
-        parquet = pq.ParquetFile(opened)
-        schema = parquet.schema_arrow
-        column = next((name for name in LABEL_COLUMNS if name in schema.names), "")
-        if not column:
-            raise DigitError(
-                f"{images.store}/{file} has no column of classes, only {', '.join(schema.names)[:200]}: call it 'label'."
-            )
-        values = parquet.read_row_group(group, [column]).column(0).to_pylist()
-    names = _class_labels(schema, column)
-    for value in values:
-        if isinstance(value, bytes):
-            value = os.fsdecode(value)
-        if (
-            value is None or value == -1 or value != value
-        ):  # the last: what pandas makes of None among numbers
-            yield None
-            continue
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        known = names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
-        if not known.strip(". ") or re.search(r'[/\\:*?"<>|\0]', known):
-            raise DigitError(
-                f"{images.store}/{file} has a class {known!r}, which can't be the name of a folder: rename it."
-            )
-        yield known
+def _labels(images: ImageRows, partition: pa.Table) -> Iterator[tuple[str, str | None]]:
+    """Yield the file and the class of each row of a partition, None for those without a class."""
+    for file, pieces in images.files_of(partition):
+        with images.store.open(file) as opened:
+            parquet = pq.ParquetFile(opened)
+            schema = parquet.schema_arrow
+            column = next((name for name in LABEL_COLUMNS if name in schema.names), "")
+            if not column:
+                raise DigitError(
+                    f"{images.store}/{file} has no column of classes, only {', '.join(schema.names)[:200]}: call it 'label'."
+                )
+            names = _class_labels(schema, column)
+            for piece in pieces:
+                values = parquet.read_row_group(piece["group"], [column]).column(0).to_pylist()
+                for value in values:
+                    yield file, _class_of(value, names, f"{images.store}/{file}")
+
+
+def _class_of(value: Any, names: list[str], where: str) -> str | None:
+    """Return the class that a value of the column stands for, None if for none."""
+    if isinstance(value, bytes):
+        value = os.fsdecode(value)
+    if value is None or value == -1 or value != value:  # pandas makes NaN of None among numbers
+        return None
+    if isinstance(value, float) and value.is_integer():  # and fractions of the others
+        value = int(value)
+    known = names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
+    if not known.strip(". ") or re.search(r'[/\\:*?"<>|\0]', known):
+        raise DigitError(f"{where} has a class {known!r}, which can't be the name of a folder: rename it.")
+    return known
 
 
 def _class_labels(schema: pa.Schema, column: str) -> list[str]:
