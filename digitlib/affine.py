@@ -31,8 +31,8 @@ class Augmentation:
         Largest rotation either way, in degrees.
     width_shift_range, height_shift_range : float, int or sequence
         Largest shift either way: a share of the side below 1, pixels from 1
-        on; of a sequence one element is taken, with either sign. Width is sideways here; Keras 3.15's generator shifts up
-        and down by it, and sideways by the height's, which shows where the two differ.
+        on; of a sequence one element is taken, with either sign. Width is sideways here; Keras 3.15's generator uses
+        the width's range up and down and the height's sideways, which shows only where the two differ.
     shear_range : float
         Largest shear angle either way, in degrees (0.2 is next to nothing).
     zoom_range : float or pair

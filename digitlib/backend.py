@@ -38,7 +38,7 @@ with held_back():
 
     tensorflow.config.list_physical_devices()  # the search for a GPU has something to say as well
 
-# Who trains several networks in one process is told to make one function for all; each network is a function of its own.
+# TensorFlow warns of retracing where several networks are trained in one process; each of them is another function indeed.
 logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 __all__ = ["held_back", "keras", "tensorflow"]

@@ -58,7 +58,7 @@ def predict_in_parts(
     trust : bool
         Whether to calibrate confidences and tell which answers to believe; see `digitlib.prediction.predict_files`.
     tell : callable
-        Gets a line about where to look on.
+        Called with a line that says where to watch the progress.
 
     Returns
     -------
@@ -93,11 +93,11 @@ def predict_in_parts(
 def _all(outcomes: Generator[Outcome, None, None], job: Job) -> list[dict[str, Any]]:
     """Return what came of every partition, or say in the end that some failed."""
     done, failed = [], []
-    with closing(outcomes), bar(job.images, "Naming images") as progress:
+    with closing(outcomes), bar(job.images, "Naming images") as shown_bar:
         for outcome in outcomes:
             try:
                 done.append(outcome.result())
-                progress.update(done[-1]["images"])
+                shown_bar.update(done[-1]["images"])
             except DigitError as error:
                 failed.append(error)
             if len(failed) >= TOO_MANY:

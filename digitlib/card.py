@@ -98,7 +98,7 @@ def model_card(run: Run) -> Path:
         _data(run),
         _recipe(recipe),
     ]
-    parts += [_results(run, recipe), _limits(run, recipe), _versions(run)]
+    parts += [_results(run, recipe), _limits(recipe), _versions(run)]
     with atomic(run / "model_card.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
     return run / "model_card.md"
@@ -188,7 +188,7 @@ def _results(run: Run, recipe: Recipe) -> str:
     )
 
 
-def _limits(run: Run, recipe: Recipe) -> str:
+def _limits(recipe: Recipe) -> str:
     flips = recipe.augmentation.get("horizontal_flip") or recipe.augmentation.get("vertical_flip")
     lines = [
         "It answers with one of its classes whatever it is shown: blanks, letters, noise and photos get a name as well.",

@@ -268,7 +268,7 @@ async def _answer(scheduler: str) -> None:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Have processes that are started meanwhile ignore Ctrl-C: a terminal sends it to them too, but this one ends them."""
+    """Let processes that are started meanwhile ignore Ctrl-C: a terminal sends it to them too, but this process ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

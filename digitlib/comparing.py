@@ -103,11 +103,11 @@ def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, f
     if len(values) < 2:
         raise DigitError(f"a spread needs two trainings or more, not {len(values)}: give more seeds.")
     sd = float(values.std(ddof=1))
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / len(values) ** 0.5
-    mean = float(values.mean())
+    mean, error = float(values.mean()), sd / len(values) ** 0.5
+    low, high = t.interval(confidence, len(values) - 1, mean, error or 1e-300)  # SciPy knows no error of 0
     return {
         "seeds": len(values), "mean": mean, "sd": sd, "lowest": float(values.min()),
-        "highest": float(values.max()), "mean_low": mean - half, "mean_high": mean + half,
+        "highest": float(values.max()), "mean_low": float(low), "mean_high": float(high),
     }  # fmt: skip
 
 

@@ -21,16 +21,15 @@ from digitlib.files import atomic, read_table, shown, write_table
 from digitlib.generators import ImageBatches
 from digitlib.held_out import HeldOut, load_held_out, save_held_out
 from digitlib.models import build_model
-from digitlib.pixels import pixels_for
 from digitlib.progress import bar
 from digitlib.recipes import Recipe
 from digitlib.runs import Run
-from digitlib.split import class_names_of, paths_of, read_split, stratified_folds
+from digitlib.split import class_names_of, pixels_of, read_split, stratified_folds
 from digitlib.training import EpochBar, make_loss, make_optimizer
 from digitlib.values import is_whole
 
 VERSION = 2
-"""Raised whenever folds come out otherwise, so that kept ones are not used."""
+"""Increase this whenever the folds change, so that kept ones are not used."""
 
 
 def held_out_probabilities(
@@ -125,11 +124,11 @@ def cross_validate(
     ]
     with (
         open_workers(scheduler, workers) as connected,
-        bar(len(tasks), "Training without one fold", unit="fold") as shown,
+        bar(len(tasks), "Training without one fold", unit="fold") as shown_bar,
     ):
         for outcome in connected.run(train_fold, tasks):
             outcome.result()
-            shown.update()
+            shown_bar.update()
     done = _joined(place, manifest, len(class_names_of(run)), recipe, folds, repeats)
     save_held_out(kept_in, done, key)
     shutil.rmtree(place, ignore_errors=True)
@@ -155,8 +154,7 @@ def train_fold(folder: str, place: str, recipe: Recipe, folds: int, repeat: int,
     run, settings = Run(Path(folder)), replace(recipe, seed=recipe.seed + repeat)
     manifest, class_names = read_table(Path(place) / "manifest.csv"), class_names_of(run)
     rest, held = list(_folds(manifest, folds, settings.seed))[fold]
-    hashes, first = manifest["sha256"].tolist(), run.read_json("source.json")["pixels"]
-    images, rows = pixels_for(lambda: paths_of(run, manifest), hashes, recipe.image_size, first)
+    images, rows = pixels_of(run, manifest, recipe.image_size)
     model = _trained(images, rows[rest], manifest.iloc[rest], class_names, settings)
     said = _said(model, images, rows[held], manifest.iloc[held], class_names, settings)
     with atomic(_file(place, repeat, fold)) as temporary:

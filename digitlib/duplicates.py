@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import pairwise_distances_argmin_min
 
-from digitlib.pixels import pixels_for
 from digitlib.progress import progress
 from digitlib.runs import Run
-from digitlib.split import PARTS, paths_of, read_split
+from digitlib.split import PARTS, pixels_of, read_split
 
 SIDE = 28
 """Larger pictures are compared at this many pixels a side."""
@@ -93,12 +92,7 @@ def near_duplicates(run: Run, least: float = NEAR) -> pd.DataFrame:
 
 def _normalised(run: Run, manifest: pd.DataFrame) -> np.ndarray:
     """Return all images in grey as float32 vectors of mean 0 and length 1; blank ones are all 0."""
-    images, rows = pixels_for(
-        lambda: paths_of(run, manifest),
-        manifest["sha256"].tolist(),
-        (SIDE, SIDE),
-        run.read_json("source.json")["pixels"],
-    )
+    images, rows = pixels_of(run, manifest, (SIDE, SIDE))
     grey = np.asarray(images[rows]).mean(axis=-1, dtype=np.float32).reshape(len(rows), -1)
     grey -= grey.mean(axis=1, keepdims=True)
     return grey / np.maximum(np.linalg.norm(grey, axis=1, keepdims=True), 1e-6)

@@ -127,11 +127,10 @@ def _joined(
             "members of different image_size that held out different images can't be joined: no validation images are "
             "left to choose the ensemble's size by."
         )
-    channels = 1 if first.color_mode == "grayscale" else 3
 
     def at(size: tuple[int, int], views: bool) -> tuple[keras.Model, Recipe]:
         recipe = replace(first, name="ensemble", model="ensemble", image_size=size)
-        return join_networks(networks, (*size, channels), first.label_smoothing, views=views), recipe
+        return join_networks(networks, recipe.image_shape, first.label_smoothing, views=views), recipe
 
     def loss(size: tuple[int, int]) -> float:
         joined, recipe = at(size, views=False)  # they would take many times as long

@@ -16,7 +16,7 @@ from digitlib.pixels import key_of, pixels_for, read_images
 from digitlib.resampling import resample
 from digitlib.runs import Run
 from digitlib.sources import find_images
-from digitlib.split import class_names_of, paths_of, read_split
+from digitlib.split import class_names_of, pixels_of, read_split
 from digitlib.values import as_size, is_whole
 
 ColorMode = Literal["grayscale", "rgb"]
@@ -127,8 +127,8 @@ class ImageBatches(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Go to the next epoch: another order, other transforms.
 
-        Keras ends an epoch also before the first of a training. Then none has begun, and it is the first to come: of two
-        trainings with one generator, both see the same images.
+        Keras calls this once before a training as well. No epoch has begun then, and the generator goes to its first one,
+        so that two trainings with one generator see the same images.
         """
         self._go_to(self.epoch + 1 if self._begun else self._first)
 
@@ -262,12 +262,7 @@ def generator_from_split(run: Run, parts: str | tuple[str, ...], **options: Any)
     files = manifest[manifest["part"].isin(wanted)]
     image_size = as_size(options.get("image_size", (28, 28)))
     # The whole manifest is asked for, so that all parts share one entry of the cache.
-    images, rows = pixels_for(
-        lambda: paths_of(run, manifest),
-        manifest["sha256"].tolist(),
-        image_size,
-        run.read_json("source.json")["pixels"],
-    )
+    images, rows = pixels_of(run, manifest, image_size)
     return ImageBatches(images, rows[files.index], files, class_names_of(run), **options)
 
 

@@ -99,7 +99,7 @@ def fold_spread(table: pd.DataFrame, confidence: float = 0.95) -> dict[str, floa
 
 
 def save_held_out(path: Path, held_out: HeldOut, key: str) -> None:
-    """Write it under a key that stands for everything that it depends on."""
+    """Write it with a key, a hash of all that it depends on."""
     with atomic(path) as temporary:
         np.savez_compressed(temporary, said=held_out.said, fold=held_out.fold, key=np.array(key))
 

@@ -10,7 +10,7 @@ from digitlib.views import VIEWS, MeanOfViews, Views
 
 layers = keras.layers
 
-NEEDED_IN_TRAINING = (layers.InputLayer, layers.Dropout)
+IDLE_LAYERS = (layers.InputLayer, layers.Dropout)
 """Layers that do nothing when a network names images."""
 
 
@@ -87,7 +87,7 @@ def _beside(network: keras.Model, number: int, image: keras.KerasTensor) -> kera
     if tuple(image.shape[1:3]) != (height, width):
         tensor = layers.Resizing(height, width, name=f"m{number}_resizing")(image)
     for layer in network.layers:
-        if isinstance(layer, NEEDED_IN_TRAINING):
+        if isinstance(layer, IDLE_LAYERS):
             continue
         copy = type(layer).from_config(layer.get_config() | {"name": f"m{number}_{layer.name}"})
         tensor = copy(tensor)

@@ -13,7 +13,7 @@ from digitlib.recipes import Recipe, get_recipe
 from digitlib.runs import Run
 
 EPOCHS, STEPS = 6, 450
-"""Who judges labels has to train at least so long: the recipe `tiny` by itself stops far earlier."""
+"""Networks that judge labels train at least so long: the recipe `tiny` by itself stops far earlier."""
 
 SURELY_WRONG = 0.01
 """Quality below which a label is named in any case; chosen with planted labels of other seeds than those reported."""

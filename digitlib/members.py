@@ -147,12 +147,12 @@ def train_members(
     make_folder(open_run(place).folder)
     with (
         open_workers(scheduler, workers) as connected,
-        bar(len(tasks), "Training members", unit="member") as shown,
+        bar(len(tasks), "Training members", unit="member") as shown_bar,
     ):
         outcomes = []
         for outcome in connected.run(train_member, tasks):
             outcomes.append(outcome)
-            shown.update()
+            shown_bar.update()
     for outcome in outcomes:
         outcome.result()
     return runs

@@ -150,7 +150,7 @@ def deep_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
 def upright_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     """Return a network that sets digits upright first, 326,826 parameters for ten digits.
 
-    What follows forgets two fifths of what it sees, three times over, and so can learn for long: give it 40 epochs.
+    Three layers of dropout (0.4) follow, so that it learns slowly and overfits late: give it 40 epochs.
 
     Parameters
     ----------
@@ -292,11 +292,10 @@ def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool =
     keras.utils.set_random_seed(recipe.seed)
     if deterministic:
         tensorflow.config.experimental.enable_op_determinism()
-    channels = 1 if recipe.color_mode == "grayscale" else 3
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy_of(recipe.precision))
     try:
-        model = MODELS[recipe.model]((*recipe.image_size, channels), len(class_names))
+        model = MODELS[recipe.model](recipe.image_shape, len(class_names))
     finally:
         keras.config.set_dtype_policy(usual)
     _draw_again(model, recipe.seed)

@@ -88,4 +88,5 @@ def is_spare(target: Path, original: Path, sha256: str) -> bool:
 
 def file_hash(path: Path) -> str:
     """Return the sha256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -165,7 +165,7 @@ def plot_augmented(originals: np.ndarray, augmented: Sequence[np.ndarray], how: 
     return figure
 
 
-def plot_history(history: pd.DataFrame, best: int, title: str = "", part: str = "validation") -> Figure:
+def plot_history(history: pd.DataFrame, best: int, part: str = "validation") -> Figure:
     """Draw accuracy and loss by epoch, the one that was kept marked.
 
     Parameters
@@ -174,8 +174,6 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "", part: str = 
         As from `digitlib.history.read_history`.
     best : int
         The epoch whose weights were kept.
-    title : str
-        Stands above both.
     part : str
         Which images the epochs were judged on.
 
@@ -207,8 +205,6 @@ def plot_history(history: pd.DataFrame, best: int, title: str = "", part: str = 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     both[0].yaxis.set_major_formatter(PercentFormatter(1))
-    if title:
-        figure.suptitle(title)
     describe(
         figure,
         f"Accuracy and loss in {len(history)} epochs, of training and {part} images: {part} accuracy goes from "

@@ -125,6 +125,11 @@ class Recipe:
         return _from_dict, (self.as_dict(),)
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image as the network takes it."""
+        return (*self.image_size, 1 if self.color_mode == "grayscale" else 3)
+
+    @property
     def calm_from(self) -> int | None:
         """The epoch, counted from 0, from which augmentation is weaker: for at most a quarter of all epochs, plus one."""
         return self.epochs - min(self.calm_epochs, self.epochs // 4 + 1) if self.calm_epochs else None
@@ -243,7 +248,7 @@ def get_recipe(name: str, /, **changes: Any) -> Recipe:
         if key not in known:
             raise DigitError(f"a recipe has no field {key!r}: choose from {', '.join(known)}.")
         changes[key] = _checked(key, value)
-    if "augmentation" in changes:  # who varies images otherwise still wants them from 0 to 1
+    if "augmentation" in changes:  # another augmentation still has to scale pixels to 0 to 1
         rescale = RECIPES[name].augmentation["rescale"]
         changes["augmentation"] = {"rescale": rescale, **changes["augmentation"]}
     if "epochs" in changes:

@@ -189,7 +189,7 @@ def _extract(archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as packed:
             members = packed.infolist()
             for member in members:
-                _check_member(archive, member, folder)
+                _check_member(archive, member)
                 member.filename = member.filename.replace("\\", "/")  # as some packers for Windows write it
             unpacked = sum(member.file_size for member in members)
             if len(members) > MAX_ARCHIVE_FILES or unpacked > min(
@@ -224,7 +224,7 @@ def _check_case(archive: Path, names: list[str], folder: Path) -> None:
                 )
 
 
-def _check_member(archive: Path, member: zipfile.ZipInfo, folder: Path) -> None:
+def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
     """Refuse links and names that lead out of the folder."""
     parts = member.filename.replace("\\", "/").split("/")
     absolute = member.filename.startswith(("/", "\\")) or ":" in parts[0]

@@ -89,7 +89,7 @@ def train_seeds(run: Run, recipe: str, seeds: Iterable[int], epochs: int) -> lis
         raise DigitError(
             f"what chance does shows in two trainings or more, not {len(seeds)}: give more seeds."
         )
-    with bar(len(seeds) * epochs, "Training seeds", unit="epoch") as shown:
+    with bar(len(seeds) * epochs, "Training seeds", unit="epoch") as shown_bar:
         for seed in seeds:
             one = get_recipe(recipe, seed=seed, epochs=epochs)
             one = get_recipe(
@@ -99,7 +99,7 @@ def train_seeds(run: Run, recipe: str, seeds: Iterable[int], epochs: int) -> lis
             watch = _Watch(validation, plain_generator(run, one, "test"))
             model = build_model(one, class_names_of(run))
             model.compile(make_optimizer(one, len(train)), make_loss(one), metrics=["accuracy"])
-            step = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: shown.update())
+            step = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: shown_bar.update())
             model.fit(train, epochs=epochs, callbacks=[watch, step], shuffle=False, verbose=0)
             means = np.array([right.mean() for right in watch.right["validation"]])
             trials.append(Trial(seed, means, np.array(watch.right["test"])))

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from digitlib.errors import DigitError
 from digitlib.files import resolve, shown
 from digitlib.folders import fill_folders, moved_already, place_of
-from digitlib.pixels import Reading, key_of, read_images
+from digitlib.pixels import Reading, key_of, pixels_for, read_images
 from digitlib.places import check_places
 from digitlib.placing import Mode
 from digitlib.runs import Run, open_run
@@ -318,6 +318,12 @@ def _check_parts(files: pd.DataFrame, why: str = "") -> None:
                     f"class {class_name!r} has {images} image{'s' * (images != 1)} and none of them in the {part} part{why}: "
                     "add images, remove the class, or choose other sizes of the parts."
                 )
+
+
+def pixels_of(run: Run, manifest: pd.DataFrame, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels of the manifest's files, and where each file's image stands in them; see `pixels_for`."""
+    first = run.read_json("source.json")["pixels"]
+    return pixels_for(lambda: paths_of(run, manifest), manifest["sha256"].tolist(), image_size, first)
 
 
 def paths_of(run: Run, manifest: pd.DataFrame) -> Sequence[str]:

@@ -75,7 +75,7 @@ def only_tables(names: Iterable[str]) -> bool:
 
 
 def open_store(address: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:
-    """Return the folder at a path or address; nothing is looked up yet.
+    """Return the folder at a path or address; an address is not asked yet.
 
     Parameters
     ----------

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from digitlib.cluster import Here, Workers, open_workers
 from digitlib.errors import DigitError
 from digitlib.locking import alone
-from digitlib.pixels import pixels_for
 from digitlib.recipes import get_recipe
 from digitlib.runs import Run, open_run
 from digitlib.samples import as_folder
 from digitlib.sharing import split_once
 from digitlib.sources import find_images
-from digitlib.split import paths_of, read_split
+from digitlib.split import pixels_of, read_split
 from digitlib.sweep_progress import follow, tell
 from digitlib.sweep_run import Job, do_run, finished_before, is_done, results_of
 from digitlib.sweep_space import Space
@@ -33,7 +31,6 @@ def run_sweep(
     scheduler: str | None = None,
     workers: int = 0,
     notebooks: bool = True,
-    parameters: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Do every run of a space that is not done yet, and write ``sweep.csv`` as they end.
 
@@ -50,8 +47,6 @@ def run_sweep(
         See `digitlib.cluster.open_workers`.
     notebooks : bool
         Execute notebooks 04 to 06 for each run; else the library alone, which gives the same weights.
-    parameters : mapping, optional
-        Further parameters of these notebooks, such as ``wanted_accuracy``.
 
     Returns
     -------
@@ -75,7 +70,7 @@ def run_sweep(
         )
     find_images(as_folder(space.data))  # what can't work is refused before anything is made
     with open_workers(scheduler, workers) as crew, _nothing_left(folder), alone(folder):
-        job = Job(str(folder.folder), space.threads, notebooks, dict(parameters or {}))
+        job = Job(str(folder.folder), space.threads, notebooks)
         _split_once(space, job)
         if space.trials:
             try:
@@ -123,9 +118,8 @@ def _try_all(space: Space, job: Job, crew: Here | Workers) -> None:
 def _split_once(space: Space, job: Job) -> None:
     """Split and decode the images, unless the folder's runs belong to others."""
     run = split_once(space.data, job.split, **space.split)
-    manifest, first = read_split(run), run.read_json("source.json")["pixels"]
+    manifest = read_split(run)
     for name in space.choices["recipe"]:
         for size in space.choices.get("image_size", [None]):
-            recipe = get_recipe(name, image_size=size)
             # Decoded here, lest every worker begin with doing it.
-            pixels_for(lambda: paths_of(run, manifest), manifest["sha256"].tolist(), recipe.image_size, first)
+            pixels_of(run, manifest, get_recipe(name, image_size=size).image_size)

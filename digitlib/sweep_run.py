@@ -52,14 +52,11 @@ class Job:
         With how many threads to compute.
     notebooks : bool
         Whether to execute notebooks or the library alone.
-    parameters : dict
-        Further parameters of the notebooks.
     """
 
     out: str
     threads: int
     notebooks: bool
-    parameters: dict[str, Any]
 
     def run_of(self, settings: Settings) -> Run:
         """Return the run's folder."""
@@ -71,11 +68,11 @@ class Job:
         return Run(Path(self.out) / "split")
 
     def begun(self, run: Run) -> dict[str, Any]:
-        """Return what a run has in its `STARTED`, by the split that is in it, or in the one that all share."""
+        """Return what a run's `STARTED` holds, for the split in the folder of `run`."""
         return {"threads": self.threads, "split": file_hash(run / "split.csv")}
 
     def mark(self, settings: Settings, run: Run | None = None) -> dict[str, Any]:
-        """Return what a finished run has in its `DONE`: by the split that it was made from, or that all share now."""
+        """Return what a finished run's `DONE` holds, for the split in `run`, or for that which all share if none is given."""
         given = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in settings.differing.items()
@@ -121,7 +118,7 @@ def _work(run: Run, job: Job, settings: Settings) -> None:
 
 def with_threads(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in this process, or in a new one where TensorFlow here has begun with other threads."""
-    if has_threads(n):
+    if set_threads(n):
         return function(*arguments)
     with _with_children(), ProcessPoolExecutor(1) as fresh:
         return fresh.submit(_in_new_process, n, function, *arguments).result()
@@ -140,7 +137,7 @@ def _with_children() -> Iterator[None]:
 
 
 def _in_new_process(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    has_threads(n)
+    set_threads(n)
     return function(*arguments)
 
 
@@ -153,8 +150,8 @@ def train_and_evaluate(run: Run, settings: Settings) -> None:
         evaluate_run(run)
 
 
-def has_threads(n: int) -> bool:
-    """Let TensorFlow in this process compute with `n` threads; tell whether it still could be told."""
+def set_threads(n: int) -> bool:
+    """Let TensorFlow in this process compute with `n` threads; False if it has already begun with others."""
     limit_threads(n)
     from digitlib.backend import tensorflow
 
@@ -175,7 +172,7 @@ def _with_notebooks(run: Run, job: Job, settings: Settings) -> None:
     }
     limit_threads(job.threads)
     with redirect_stdout(StringIO()):  # a line for each notebook would mix with the sweep's own
-        run_series(run, {"recipe": settings.recipe, **given, **job.parameters}, only=NOTEBOOKS, resume=True)
+        run_series(run, {"recipe": settings.recipe, **given}, only=NOTEBOOKS, resume=True)
 
 
 def begin_with_split(run: Run, job: Job) -> None:

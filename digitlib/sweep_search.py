@@ -85,9 +85,9 @@ def open_study(job: Job, number: int = 0) -> optuna.Study:
 def do_trial(job: Job, space: Space, number: int) -> None:
     """Do one run of a search to its end, unless it has come to it before.
 
-    Who holds the run's folder is the only one at work on it. So a trial of this run that Optuna believes to be under way
-    is an orphan: its process died. It is told to have failed, and its settings are tried again, as Optuna advises; the
-    training goes on after its last whole epoch.
+    Only the process that holds the lock of the run's folder works on it. So a trial of this run that Optuna still lists as
+    running belongs to a process that died. It is marked as failed and its settings are tried again, as Optuna advises;
+    the training goes on after its last whole epoch.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _hold_and_do(run: Run, job: Job, space: Space, number: int) -> None:
     last = trial_of(study, number)
     if last is not None and _ended(space, run, last, number) is not None:
         return
-    with in_turn(job.split):  # else another could ask for what is queued here
+    with in_turn(job.split):  # otherwise another process could take the trial that is queued here
         if last is not None:
             if not last.state.is_finished():
                 study.tell(last.number, state=TrialState.FAIL)

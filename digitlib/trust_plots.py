@@ -186,7 +186,7 @@ def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
 
 
 def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
-    """Draw the mistakes among each tenth of the images.
+    """Draw the mistakes among parts of equally many images, from the least sure to the surest.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        A bar each tenth.
+        A bar for each part.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")
     names = [f"{row.from_confidence:.0%}–\n{row.to_confidence:.1%}" for row in table.itertuples()]

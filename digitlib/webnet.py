@@ -9,6 +9,7 @@ import numpy as np
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
+from digitlib.joining import IDLE_LAYERS
 
 ACTIVATIONS = ("linear", "relu", "softmax")
 
@@ -59,7 +60,7 @@ def plain_net(model: keras.Model) -> PlainNet:
             "which take any layer."
         )
     net = PlainNet()
-    layers = [layer for layer in model.layers if not isinstance(layer, _NOTHING)]
+    layers = [layer for layer in model.layers if not isinstance(layer, IDLE_LAYERS)]
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         if isinstance(layer, keras.layers.BatchNormalization):
             continue  # done with the layer before it
@@ -73,10 +74,6 @@ def plain_net(model: keras.Model) -> PlainNet:
     if layers and isinstance(layers[0], keras.layers.BatchNormalization):
         raise _unknown(layers[0], "it doesn't follow a convolution or dense layer without activation")
     return net
-
-
-_NOTHING = (keras.layers.InputLayer, keras.layers.Dropout)
-"""Layers that do nothing when a network names images."""
 
 
 def _is_foldable(layer: keras.layers.Layer) -> bool:

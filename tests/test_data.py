@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -427,3 +429,22 @@ def test_unlabelled_files_come_in_natural_order(sample: Path) -> None:
     names = d.list_images(sample / "testSet")
     numbers = [int("".join(filter(str.isdigit, Path(name).stem))) for name in names]
     assert numbers == sorted(numbers)
+
+
+def test_a_disk_that_does_not_answer_is_no_empty_folder(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = os.scandir
+
+    def scandir(folder: str | os.PathLike[str]) -> object:
+        if Path(folder).name == gone:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return listing(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    gone = "7"
+    rejected = d.find_images(digits).rejected
+    assert "trainingSet/7,can't be read: Stale file handle" in rejected.to_csv(index=False)
+    gone = "trainingSet"
+    with pytest.raises(d.DigitError, match="can't be listed: Stale file handle"):
+        d.find_images(digits)

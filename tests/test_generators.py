@@ -235,3 +235,9 @@ def test_a_changed_image_is_decoded_anew(run: d.Run, digits: Path) -> None:
     generator = d.generator_from_split(fresh, parts[name], shuffle=False)
     place = generator.filenames.index(name)
     assert abs(int(generator.originals(np.array([place])).mean()) - 200) < 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_settings_that_are_no_finite_numbers_are_refused(value: float) -> None:
+    with pytest.raises(d.DigitError, match=r"rotation_range is (nan|inf): give a number"):
+        Augmentation(rotation_range=value)

@@ -56,7 +56,7 @@ class Trainer:
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     one = Trainer()
     monkeypatch.setattr(sweep_run, "train_and_evaluate", one)
-    monkeypatch.setattr(sweep_run, "has_threads", lambda n: True)
+    monkeypatch.setattr(sweep_run, "set_threads", lambda n: True)
     return one
 
 
@@ -156,7 +156,7 @@ def test_a_run_that_ends_after_the_images_changed_is_not_taken_for_one_of_the_ne
 ) -> None:
     sweep(digits, 1)
     job, settings = (
-        Job(str(digits.parent / "runs/sweep"), 1, False, {}),
+        Job(str(digits.parent / "runs/sweep"), 1, False),
         settings_of({"recipe": "tiny", "seed": 5}),
     )
 
@@ -210,7 +210,7 @@ def test_a_run_that_another_holds_is_waited_for(
     monkeypatch.setattr(sweep_run, "LOOK_AGAIN", 0.05)
     sweep(digits, 1)
     job, settings = (
-        Job(str(digits.parent / "runs/sweep"), 1, False, {}),
+        Job(str(digits.parent / "runs/sweep"), 1, False),
         settings_of({"recipe": "tiny", "seed": 5}),
     )
     run, held, results = job.run_of(settings), threading.Event(), []

@@ -87,3 +87,19 @@ def test_tables_that_can_not_be_trained_on_leave_nothing(digits: Path, table: di
         d.prepare("odd.parquet", "runs/odd")
     assert not list((digits.parent / "data").glob("*odd*"))
     assert not list((digits.parent / "data").glob(".tmp-*"))
+
+
+def test_classes_that_pandas_has_turned_into_fractions_are_whole_again(digits: Path) -> None:
+    table = table_of(digits, slice(0, 6)).to_pandas()
+    table.loc[table.index % 6 == 5, "label"] = None
+    table.to_parquet(digits.parent / "fractions.parquet")
+    run = d.prepare("fractions.parquet", "runs/rows", mode="none")
+    assert d.class_names_of(run) == [str(digit) for digit in range(10)]
+    assert len(d.unlabelled_files(run)[1]) == 10
+
+
+def test_two_folders_of_one_name_are_two_whatever_the_case_of_their_files(digits: Path) -> None:
+    for top, some in (("one", slice(0, 4)), ("two", slice(4, 8))):
+        (digits.parent / top / "tables").mkdir(parents=True)
+        pq.write_table(table_of(digits, some), digits.parent / top / "tables" / "DIGITS.PARQUET")
+    assert as_folder("one/tables") != as_folder("two/tables")

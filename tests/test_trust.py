@@ -15,6 +15,7 @@ from PIL import Image
 from training import trained
 
 import digitlib as d
+from digitlib.backend import keras
 from digitlib.cli import main
 from digitlib.drawing import default_font, matplotlib_font, to_mnist_form, write_glyph
 from digitlib.unknowns import KINDS, LETTERS, LIKE_DIGITS
@@ -381,3 +382,21 @@ def test_pictures_are_drawn_from_their_tables() -> None:
     assert [text.get_text() for text in d.plot_calibration({"x": table}).figure.legends[0].texts][1:] == ["x"]
     bars = d.plot_accuracy_by_confidence(d.accuracy_by_confidence(predictions(), 5)).patches
     assert sum(bar.get_height() for bar in bars) == 4
+
+
+def test_occlusion_reaches_every_pixel_and_covers_with_the_ground() -> None:
+    """The network answers by one pixel in the last corner; the picture is dark ink on light paper."""
+    corner = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Cropping2D(((27, 0), (27, 0))),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    corner.layers[-1].set_weights([np.array([[-9.0, 9.0]]), np.array([4.0, -4.0])])
+    image = np.ones((1, 28, 28, 1), np.float32)
+    image[0, 20:, 20:] = 0
+    heat = d.occlusion(corner, image)[0]
+    assert heat[27, 27] == 1
+    assert heat[:20, :20].max() == 0

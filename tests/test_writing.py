@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import digitlib as d
+from digitlib.files import atomic
 from digitlib.pages import Card, write_page
 from digitlib.writing import form_of
 
@@ -146,3 +148,14 @@ def test_pictures_are_made_small_and_encoded_anew(root: Path) -> None:
     page = (root / "page.html").read_text()
     assert page.count("<img") == 1
     assert len(page) < 100_000
+
+
+def test_a_fault_of_what_is_done_while_writing_is_not_told_as_one_of_the_disk(root: Path) -> None:
+    elsewhere = OSError(errno.EACCES, "Permission denied", str(root / "other" / "source.png"))
+    for fault, wrong in ((elsewhere, OSError), (OSError(errno.ENOMEM, "Cannot allocate memory"), OSError)):
+        with pytest.raises(wrong) as told, atomic(root / "table.csv"):
+            raise fault
+        assert told.value is fault
+    with pytest.raises(d.DigitError, match="No space left"), atomic(root / "table.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(root.glob("*.csv"))
