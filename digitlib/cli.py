@@ -100,11 +100,21 @@ def run(
 ) -> None:
     """Execute the notebooks in order and write a report."""
     extra = {name: _value(text) for name, text in pairs}
+    for name, option in (("data", "--data"), ("recipe", "--recipe"), ("run_dir", "--out")):
+        if name in extra:
+            raise DigitError(f"-p {name} would go past what else is done with it: give it as {option}.")
+    numbers = [part for part in only.split(",") if part.strip()]
+    if only and not numbers:
+        raise DigitError(f"--only {only!r} names no notebook: give numbers such as 05,06.")
     before = _settings_of(run_dir) if only or resume else {}
-    data, recipe = data or before.get("data", "sample"), recipe or before.get("recipe", "fast")
-    click.echo(f"digitlib run: {data}, recipe {recipe}, into {run_dir}")
+    data, named = data or before.get("data", "sample"), recipe or before.get("recipe", "fast")
+    recipe = (
+        named if recipe or named in RECIPES else "fast"
+    )  # an ensemble's is none that a notebook could train
+    click.echo(f"digitlib run: {data}, recipe {named}, into {run_dir}")
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
+    _check_parameters(extra)
     from digitlib.files import shown
     from digitlib.folders import holds_moved
     from digitlib.runs import open_run
@@ -123,7 +133,7 @@ def run(
 
     parameters = {"data": data, "recipe": recipe} | extra
     try:
-        run_series(this, parameters, only=[part for part in only.split(",") if part], resume=resume)
+        run_series(this, parameters, only=numbers, resume=resume)
     except KeyboardInterrupt:
         again = ["digitlib", "run", "--resume", "--data", data, "--recipe", recipe, "--out", str(this)]
         again += ["--only", only] if only else []
@@ -145,8 +155,22 @@ def _settings_of(run_dir: str) -> dict[str, str]:
 
     this = open_run(run_dir)
     known = {"data": ("source.json", "data"), "recipe": ("recipe.json", "name")}
-    found = {what: this.read_json(file)[key] for what, (file, key) in known.items() if (this / file).exists()}
-    return {what: value for what, value in found.items() if what == "data" or value in RECIPES}
+    return {what: this.read_json(file)[key] for what, (file, key) in known.items() if (this / file).exists()}
+
+
+def _check_parameters(extra: dict[str, Any]) -> None:
+    """Refuse parameters of the notebooks that can't work, also of those that come after hours of training."""
+    from digitlib.rejecting import check_wanted
+    from digitlib.split import check_options
+    from digitlib.values import is_whole
+
+    of_split = ("test_size", "validation_size", "seed", "mode", "assign")
+    check_options(**{name: value for name, value in extra.items() if name in of_split})
+    if "wanted_accuracy" in extra:
+        check_wanted(extra["wanted_accuracy"])
+    for name in ("shown", "gallery"):
+        if not (is_whole(extra.get(name, 0)) and extra.get(name, 0) >= 0):
+            raise DigitError(f"{name} is {extra[name]!r}: give a number of images.")
 
 
 @main.command()
@@ -247,7 +271,7 @@ def predict(
     An address such as s3://bucket/folder, a Parquet file with images, --workers, --scheduler or an --out that ends in /
     is predicted partition by partition; the same command again goes on where it was stopped.
     """
-    from digitlib.files import shown
+    from digitlib.files import resolve, shown
     from digitlib.inputs import find_inputs
     from digitlib.runs import run_and_model
     from digitlib.stores import goes_in_parts
@@ -273,14 +297,31 @@ def predict(
     )
     out = out or "predictions.csv"
     form_of(out)  # what can't work is refused before TensorFlow is loaded
-    files = find_inputs(source)
+    targets = [resolve(path) for path in (out, submission, gallery) if path]
+    if len(set(targets)) < len(targets):
+        raise DigitError("--out, --submission and --gallery are written to one file: give each its own.")
+    if gallery and not gallery.lower().endswith((".html", ".htm")):
+        raise DigitError(f"--gallery {gallery!r} is no name of a page: end it with .html.")
+    folder, found = find_inputs(source)
+    filenames = [
+        name for name in found if folder / name not in targets
+    ]  # what an earlier command has written there
+    if not filenames:
+        raise DigitError(f"{shown(folder)} holds no files: give a folder of images.")
     run_and_model(run_or_model)
     from digitlib.prediction import predict_to_files
 
     done = predict_to_files(
-        run_or_model, *files, out, submission=submission, gallery=gallery, limit=limit, trust=trust
+        run_or_model, folder, filenames, out, submission=submission, gallery=gallery, limit=limit, trust=trust
     )
     click.echo(f"{summary_of(done)}: {shown(out)}{f' and {shown(gallery)}' if gallery else ''}")
+    numbered = submission or (out if form_of(out) == "kaggle" else "")
+    if numbered and done["unreadable"]:
+        click.echo(
+            f"Warning: in {shown(numbered)} each of the {done['unreadable']:,} unreadable files has a number and no label: take "
+            "what is no image out of the folder, or Kaggle will refuse it.",
+            err=True,
+        )
 
 
 @main.command()

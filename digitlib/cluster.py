@@ -223,9 +223,13 @@ def open_workers(scheduler: str | None = None, workers: int = 0) -> Iterator[Her
     Raises
     ------
     DigitError
-        If Dask is not installed, nobody answers at that address, it is encrypted and no certificate is set, or workers
-        can't be started.
+        If both are given, Dask is not installed, nobody answers at that address, it is encrypted and no certificate is
+        set, or workers can't be started.
     """
+    if scheduler and workers:
+        raise DigitError(
+            "--scheduler has workers of its own: leave --workers out, or start some on this machine without it."
+        )
     if not scheduler and workers < 1:
         yield Here()
         return

@@ -73,7 +73,7 @@ def decode(
     """Decode one image.
 
     The picture is turned upright by its EXIF tag, transparency is laid on
-    white, 16 bits are scaled to 8, CMYK and palettes become RGB, and of an
+    white (on black where all ink is nearly white), 16 bits are scaled to 8, CMYK and palettes become RGB, and of an
     animation the first frame is taken.
 
     Parameters
@@ -157,7 +157,9 @@ def _eight_bits(picture: Image.Image, color_mode: ColorMode) -> Image.Image:
         picture = Image.fromarray(values.clip(0, 255).astype(np.uint8))
     elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, _ground_of(layer)), layer).convert(
+            "RGB"
+        )
     elif mode not in ("1", "L", "RGB"):
         picture = picture.convert("RGB")
     if color_mode == "rgb":
@@ -165,6 +167,13 @@ def _eight_bits(picture: Image.Image, color_mode: ColorMode) -> Image.Image:
     if color_mode == "grayscale" or mode == "1" or _is_grey(picture):
         return picture.convert("L")
     return picture
+
+
+def _ground_of(layer: Image.Image) -> str:
+    """Return what stands behind a transparent picture: white, but black where all ink is light and would not be seen."""
+    pixels = np.asarray(layer)
+    ink = pixels[pixels[..., 3] > 127][:, :3]
+    return "black" if len(ink) and len(ink) < pixels[..., 3].size and ink.min() > 200 else "white"
 
 
 def _is_grey(picture: Image.Image) -> bool:

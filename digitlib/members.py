@@ -144,6 +144,7 @@ def train_members(
     for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True)):
         turn = number if rotate else None
         tasks.append((str(run.folder), (str(prepared.folder), str(run.folder), recipe, turn)))
+    _refuse_other_settings(runs, recipes)
     make_folder(open_run(place).folder)
     with (
         open_workers(scheduler, workers) as connected,
@@ -207,6 +208,18 @@ def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
     parts = split["part"].copy()
     parts[rest.index] = np.where(held, "validation", "train")
     return split.assign(part=parts)
+
+
+def _refuse_other_settings(runs: Sequence[Run], recipes: Sequence[Recipe]) -> None:
+    """Refuse to train over finished members that were trained with other settings."""
+    for run, recipe in zip(runs, recipes, strict=True):
+        if (run / "metrics.json").exists() and (run / "recipe.json").exists():
+            wanted = recipe.for_images(int(run.read_json("metrics.json")["n_train"])).as_dict()
+            before = load_recipe(run).as_dict()
+            if other := [name for name in wanted if wanted[name] != before[name]]:
+                raise DigitError(
+                    f"{run} was trained with another {' and '.join(other)}: choose another --out, or give the same settings."
+                )
 
 
 def _finished(run: Run, recipe: Recipe, split: pd.DataFrame) -> bool:

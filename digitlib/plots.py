@@ -94,7 +94,7 @@ def plot_images(
     colors : sequence of str, optional
         Colour of each title.
     size : float, optional
-        Side of an image in inches; as large as a row of them fits into a notebook, but not above 2, if not given.
+        Width of an image in inches; as large as a row of them fits into a notebook, but not above 2, if not given.
     alt : str
         What the images are, for `digitlib.showing.alt_text`; the titles follow it.
 
@@ -106,10 +106,11 @@ def plot_images(
     size = min(2.0, WIDTH / columns) if size is None else size
     rows = max(1, -(-len(images) // columns))
     lines = max((title.count("\n") for title in titles), default=0) + 1
+    high = max((np.shape(image)[0] / np.shape(image)[1] for image in images), default=1)
     figure, grid = plt.subplots(
         rows,
         columns,
-        figsize=(columns * size, rows * (size + 0.22 * lines)),
+        figsize=(columns * size, rows * (size * high + 0.22 * lines)),
         squeeze=False,
         layout="constrained",
     )

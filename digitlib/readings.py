@@ -201,15 +201,18 @@ def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) 
         One panel a photo.
     """
     columns = min(2, len(photos))
-    rows, width = -(-len(photos) // columns), WIDTH / columns
+    rows, width = (
+        -(-len(photos) // columns),
+        0.86 * WIDTH / columns,
+    )  # a notebook that keeps the picture stays small
     height = min(9.0, width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.3)
     figure, grid = plt.subplots(
-        rows, columns, figsize=(WIDTH, rows * height), squeeze=False, layout="constrained"
+        rows, columns, figsize=(columns * width, rows * height), squeeze=False, layout="constrained"
     )
     for axes in grid.flat:
         axes.axis("off")
     for axes, (photo, table) in zip(grid.flat, zip(photos, tables, strict=True)):  # noqa: B905 - the grid may be larger
-        # In grey the coloured boxes stand out, and a notebook that keeps the picture stays small.
+        # In grey the coloured boxes stand out.
         grey = np.asarray(Image.fromarray(photo.squeeze(-1) if photo.shape[-1] == 1 else photo).convert("L"))
         axes.imshow(draw_reading(grey[..., None], table))
         axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)

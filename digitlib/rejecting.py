@@ -39,6 +39,12 @@ def coverage_table(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
     return table.drop_duplicates("threshold", keep="last").reset_index(drop=True)
 
 
+def check_wanted(wanted_accuracy: float) -> None:
+    """Refuse an accuracy to be wanted of the answers that is no share between 0 and 1."""
+    if not (is_number(wanted_accuracy) and 0 < wanted_accuracy < 1):
+        raise DigitError(f"wanted_accuracy is {wanted_accuracy!r}: give a share below 1, such as 0.999.")
+
+
 def threshold_for(score: np.ndarray, correct: np.ndarray, wanted_accuracy: float) -> float:
     """Return the lowest threshold at which the answers reach an accuracy, to be chosen on validation images.
 
@@ -59,8 +65,7 @@ def threshold_for(score: np.ndarray, correct: np.ndarray, wanted_accuracy: float
     DigitError
         If the accuracy is no share, or there is no image.
     """
-    if not (is_number(wanted_accuracy) and 0 < wanted_accuracy < 1):
-        raise DigitError(f"wanted_accuracy is {wanted_accuracy!r}: give a share below 1, such as 0.999.")
+    check_wanted(wanted_accuracy)
     if len(score) == 0:
         raise DigitError("a threshold can't be chosen without validation images: give the split some.")
     table = coverage_table(score, correct)

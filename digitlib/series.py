@@ -172,7 +172,7 @@ def check_parameters(every: list[Notebook], chosen: list[Notebook], parameters: 
 
 def _choose(every: list[Notebook], only: list[str]) -> list[Notebook]:
     numbers = [notebook.number for notebook in every]
-    wanted = [text.strip().zfill(2)[:2] for text in only]
+    wanted = [text.strip().zfill(2) for text in only]
     for number in wanted:
         if number not in numbers:
             raise DigitError(f"there is no notebook {number!r}: choose from {', '.join(numbers)}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 from digitlib.errors import DigitError
@@ -10,6 +11,9 @@ from digitlib.files import atomic, make_folder, resolve, shown
 from digitlib.folders import holds_files
 from digitlib.runs import Run
 from digitlib.split import prepare
+
+PREPARED = ("source.json", "rejected.csv", "split.csv")
+"""What a split consists of; its list last, since with it a run counts as prepared."""
 
 
 def split_once(data: str, prepared: Run, **options: Any) -> Run:
@@ -30,15 +34,34 @@ def split_once(data: str, prepared: Run, **options: Any) -> Run:
     Raises
     ------
     DigitError
-        If it holds the split of other data, or this can't be split so.
+        If it holds the split of other data; if runs are finished there that were made from another split of the same;
+        or this can't be split so.
     """
-    if (prepared / "source.json").exists():
-        before = str(prepared.read_json("source.json")["data"])
+    refuse_other_data(prepared, data, prepared.folder.parent)
+    kept = {name: (prepared / name).read_bytes() for name in PREPARED if (prepared / name).exists()}
+    prepare(data, prepared.folder, mode="none", **options)
+    finished = [
+        *prepared.folder.parent.glob("*/metrics.json"), *prepared.folder.parent.glob("members/*/metrics.json"),
+    ]  # fmt: skip
+    if finished and "split.csv" in kept and (prepared / "split.csv").read_bytes() != kept["split.csv"]:
+        for name, content in kept.items():
+            with atomic(prepared / name) as temporary:
+                temporary.write_bytes(content)
+        raise DigitError(
+            f"{shown(prepared.folder.parent)} holds {len(finished)} finished run{'s' * (len(finished) > 1)} of another split: "
+            f"the files of {data!r} have changed since, or how they are split. Choose another --out, or remove these runs."
+        )
+    return prepared
+
+
+def refuse_other_data(run: Run, data: str, place: Path) -> None:
+    """Refuse data other than those that `run` has been split from, so that what is in `place` is not lost."""
+    if (run / "source.json").exists():
+        before = str(run.read_json("source.json")["data"])
         if resolve(before) != resolve(data):
             raise DigitError(
-                f"{shown(prepared.folder.parent)} holds runs of {before!r}, not of {data!r}: choose another --out."
+                f"{shown(place)} holds runs of {before!r}, not of {data!r}: choose another --out."
             )
-    return prepare(data, prepared.folder, mode="none", **options)
 
 
 def share_split(prepared: Run, run: Run) -> None:
@@ -64,11 +87,7 @@ def share_split(prepared: Run, run: Run) -> None:
         )
     refuse_copies(run)
     make_folder(run.folder)
-    for name in (
-        "source.json",
-        "rejected.csv",
-        "split.csv",
-    ):  # the split last: with it the run counts as prepared
+    for name in PREPARED:
         if (prepared / name).exists():
             with atomic(run / name) as temporary:
                 shutil.copyfile(prepared / name, temporary)

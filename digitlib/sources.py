@@ -171,7 +171,7 @@ def _shape(root: Path) -> tuple[Path, dict[str, Path], Path | None]:
         for part, names in (("test", TEST_NAMES), ("validation", VALIDATION_NAMES))
     }
     unlabelled = _named(folders, UNLABELLED_NAMES)
-    if train is None and (not any([*beside.values(), unlabelled]) or len(children) < 3):
+    if train is None and not unlabelled and (not any(beside.values()) or len(children) < 3):
         only = _only_folder(root)
         return _shape(only) if only else (root, {}, None)
     labelled = _unwrapped(train) if train else root

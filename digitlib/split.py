@@ -71,7 +71,7 @@ def prepare(
     DigitError
         If the data can't be split this way; nothing has been written then.
     """
-    _check_options(test_size, validation_size, seed, mode, assign)
+    check_options(test_size, validation_size, seed, mode, assign)
     # NumPy's numbers can't be written to source.json
     test_size, validation_size, seed = float(test_size), float(validation_size), int(seed)
     root = as_folder(data)
@@ -293,7 +293,14 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
     return files, rejected
 
 
-def _check_options(test_size: float, validation_size: float, seed: int, mode: str, assign: str) -> None:
+def check_options(
+    test_size: float = 0.2,
+    validation_size: float = 0.1,
+    seed: int = 42,
+    mode: str = "copy",
+    assign: str = "random",
+) -> None:
+    """Refuse options of `prepare` that can't be."""
     if not is_whole(seed) or not 0 <= seed < 2**32:
         raise DigitError(f"seed is {seed!r}: give a whole number from 0 to {2**32 - 1}.")
     for name, value in (("test_size", test_size), ("validation_size", validation_size)):

@@ -162,5 +162,6 @@ def plot_frontier(table: pd.DataFrame) -> Axes:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.margins(y=0.12)
     figure.legend(loc="outside lower center", ncols=3, markerscale=0.5)
     return axes

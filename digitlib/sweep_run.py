@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -13,6 +15,7 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
+import psutil
 from joblib.externals.loky import ProcessPoolExecutor
 
 from digitlib.cluster import limit_threads
@@ -126,7 +129,7 @@ def with_threads(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextmanager
 def _with_children() -> Iterator[None]:
-    """Let this process start others even as a worker of Dask, which are daemons and may not: loky's end with it as well."""
+    """Let this process start others even as a worker of Dask, which are daemons and may not."""
     about: dict[str, Any] = current_process()._config  # type: ignore[attr-defined]
     before = about.pop("daemon", None)
     try:
@@ -137,8 +140,16 @@ def _with_children() -> Iterator[None]:
 
 
 def _in_new_process(n: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    threading.Thread(target=_end_with, args=(psutil.Process().parent(),), daemon=True).start()
     set_threads(n)
     return function(*arguments)
+
+
+def _end_with(parent: psutil.Process | None) -> None:
+    """End this process when its parent has: a worker that was killed is replaced, and two would train in one folder."""
+    while parent is not None and parent.is_running() and os.getppid() == parent.pid:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def train_and_evaluate(run: Run, settings: Settings) -> None:
@@ -200,8 +211,12 @@ def finished_before(job: Job, asked: set[str]) -> dict[str, dict[str, Any]]:
     for row in before:
         with suppress(DigitError, OSError, KeyError):
             run, same = Run(folder / row["run"]), job.begun(job.split)
-            if row["run"] not in asked and row["state"] == "done" and run.read_json(STARTED) == same:
-                rows[row["run"]] = row | results_of(run)
+            if (
+                row["run"] not in asked
+                and row["state"] in ("done", "pruned")
+                and run.read_json(STARTED) == same
+            ):
+                rows[row["run"]] = row | (results_of(run) if row["state"] == "done" else {})
     return rows
 
 

@@ -262,7 +262,7 @@ def _lines_of(path: Path) -> dict[str, Any]:
     )  # PyYAML takes the last of two lines, and says nothing
     if twice := [name for name, times in names.items() if times > 1]:
         raise DigitError(f"{shown(path)} has two lines {twice[0]!r}: write one, with a list of values.")
-    return {name: _number(value) for name, value in content.items()}
+    return {name: value if name == "data" else _number(value) for name, value in content.items()}
 
 
 def _number(value: Any) -> Any:

@@ -21,9 +21,9 @@ from digitlib.files import atomic, write_json
 from digitlib.generators import ImageBatches
 from digitlib.placing import file_hash
 from digitlib.recipes import Recipe
-from digitlib.rejecting import threshold_for
+from digitlib.rejecting import check_wanted, threshold_for
 from digitlib.runs import Run
-from digitlib.split import class_names_of
+from digitlib.split import class_names_of, read_split
 from digitlib.training import as_batches, plain_generator
 
 OTHER_SCRIPTS = (
@@ -164,7 +164,7 @@ def fit_trust(
     DigitError
         If `wanted_accuracy` is no such share.
     """
-    threshold_for(np.ones(1), np.ones(1, bool), wanted_accuracy)  # refuses what is no share, before the work
+    check_wanted(wanted_accuracy)
     observer, class_names = observer_of(model), class_names_of(run)
     familiarity = _learn(run, recipe, observer, class_names, seed)
     validation = plain_generator(run, recipe, "validation")
@@ -214,6 +214,11 @@ def load_trust(run: Run) -> Trust:
         If notebook 06 has not written it yet, it is damaged, or the network has been trained again since.
     """
     again = "run notebook 06_evaluation.ipynb again."
+    if "validation" not in set(read_split(run)["part"]):
+        raise DigitError(
+            f"{run} has no validation images, on which it would be found out when to believe it (an ensemble made with "
+            "--rotate has none): leave --trust out."
+        )
     run.require("trust.npz", "trust.json")
     numbers = run.read_json("trust.json")
     if numbers.pop("model_sha256", None) != _sha256(run / "best_model.keras"):

@@ -170,7 +170,7 @@ def plot_calibration(tables: Mapping[str, pd.DataFrame]) -> Axes:
     axes.set(xlim=(0, 1.05), ylim=(0, 1.05))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    for shown in figure.legend(loc="outside lower center", ncols=3).legend_handles:
+    for shown in figure.legend(loc="outside lower center").legend_handles:
         if isinstance(shown, PathCollection):
             shown.set_sizes([30])
     gaps = {

@@ -18,6 +18,7 @@ from digitlib.locking import alone
 from digitlib.recipes import Recipe, get_recipe, load_recipe
 from digitlib.runs import Run, open_run
 from digitlib.samples import as_folder
+from digitlib.sharing import refuse_other_data
 from digitlib.sources import find_images
 from digitlib.split import class_names_of, prepare, read_split
 
@@ -145,6 +146,7 @@ def summary_lines(found: Validated) -> list[str]:
 def _check_place(run: Run, data: str) -> None:
     """Refuse data that there is not, and a run that would lose its split."""
     find_images(as_folder(data))
+    refuse_other_data(run, data, run.folder)
     if (run / "recipe.json").exists() or holds_files(run):
         raise DigitError(
             f"{run} is a run with a split of its own: give it in place of {data!r}, or choose another --out."

@@ -169,8 +169,12 @@ def test_what_is_at_work_in_a_folder_keeps_its_split(digits: Path) -> None:
     shutil.copytree(digits / "trainingSet" / "1", digits.parent / "two" / "1")
     shutil.copytree(digits / "trainingSet" / "7", digits.parent / "two" / "7")
     before = (run / "split.csv").read_bytes()
-    with alone(run), pytest.raises(d.DigitError, match="is in use by another digitlib"):
+    with pytest.raises(
+        d.DigitError, match=r"runs/a holds runs of .*scans', not of .*two': choose another --out"
+    ):
         validate(str(digits.parent / "two"), "runs/a", recipe="tiny", folds=2)
+    with alone(run), pytest.raises(d.DigitError, match="is in use by another digitlib"):
+        validate(str(digits), "runs/a", recipe="tiny", folds=2)
     assert (run / "split.csv").read_bytes() == before
 
 

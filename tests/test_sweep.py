@@ -120,14 +120,16 @@ def test_a_notebook_goes_on_with_its_own_stopped_sweep_and_looks_at_others_only(
     assert not d.is_unfinished("runs/sweep", own)
 
 
-def test_other_images_mean_other_runs(digits: Path, trainer: Trainer) -> None:
-    run = Run(digits.parent / "runs/sweep" / sweep(digits, 1)["run"][0])
-    trainer.asked()
-    before = (run / "split.csv").read_bytes()
-    Image.fromarray(np.zeros((28, 28), np.uint8)).save(digits / "trainingSet" / "3" / "new.png")
+def test_finished_runs_are_not_lost_over_other_images(digits: Path, trainer: Trainer) -> None:
     sweep(digits, 1)
-    assert trainer.asked() == [1]
-    assert (run / "split.csv").read_bytes() != before
+    trainer.asked()
+    place = digits.parent / "runs/sweep"
+    before = {path: path.read_bytes() for path in place.rglob("*.*") if path.is_file()}
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(digits / "trainingSet" / "3" / "new.png")
+    with pytest.raises(d.DigitError, match=r"holds 1 finished run of another split: .* Choose another --out"):
+        sweep(digits, 1)
+    assert trainer.asked() == []
+    assert {path: path.read_bytes() for path in place.rglob("*.*") if path.is_file()} == before
     with pytest.raises(d.DigitError, match=r"holds runs of .*, not of 'sample': choose another --out"):
         sweep(Path("sample"), 1)
 
@@ -143,6 +145,8 @@ def test_what_was_made_from_other_images_is_no_run(digits: Path, trainer: Traine
     run = Run(digits.parent / "runs/sweep" / sweep(digits, 1)["run"][0])
     (run / "best_model.keras").write_bytes(b"a network")
     assert d.find_members(["runs/sweep"])
+    for name in ("metrics.json", DONE):  # as if it had been stopped before it was evaluated
+        (run / name).unlink()
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(digits / "trainingSet" / "3" / "new.png")
     trainer.failing = {1}
     assert sweep(digits, 1)["state"].tolist() == ["failed"]
