@@ -318,8 +318,8 @@ def predict(
     numbered = submission or (out if form_of(out) == "kaggle" else "")
     if numbered and done["unreadable"]:
         click.echo(
-            f"Warning: in {shown(numbered)} each of the {done['unreadable']:,} unreadable files has a number and no label: take "
-            "what is no image out of the folder, or Kaggle will refuse it.",
+            f"Warning: rows of {shown(numbered)} without a label: {done['unreadable']:,}. Take the files that are no image out "
+            "of the folder, or Kaggle will refuse the table.",
             err=True,
         )
 

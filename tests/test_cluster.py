@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor
 
@@ -66,6 +68,29 @@ def test_a_scheduler_that_is_not_there_gets_one_sentence(monkeypatch: pytest.Mon
         open_workers("tcp://127.0.0.1:9"),
     ):
         pass
+
+
+def test_a_scheduler_and_workers_of_ones_own_are_refused() -> None:
+    with pytest.raises(d.DigitError, match="leave --workers out"), open_workers("tcp://127.0.0.1:1", 2):
+        pass
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    """As a training does whose worker is killed."""
+    child = f"import psutil, time; from digitlib.sweep_run import _end_with; open({str(tmp_path / 'pid')!r}, 'w').write('x'); "
+    child += "_end_with(psutil.Process().parent())"
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {child!r}]).pid, flush=True); sys.stdin.read()"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert starter.stdout is not None
+    process = psutil.Process(int(starter.stdout.readline()))
+    while not (tmp_path / "pid").exists():
+        assert process.is_running()
+        time.sleep(0.05)
+    starter.kill()
+    starter.communicate()
+    process.wait(30)
 
 
 def test_an_encrypted_scheduler_without_certificates_gets_one_sentence() -> None:

@@ -168,6 +168,19 @@ def test_every_kind_of_source_gives_the_same_answers(run: Run, sample: Path, tmp
     assert (tmp_path / "page.html").read_text().count("data:image/png;base64") == 1
 
 
+def test_what_was_written_among_the_images_takes_no_number(run: Run, sample: Path, tmp_path: Path) -> None:
+    for name in ("scan_1.png", "scan_2.png"):
+        (tmp_path / name).write_bytes((sample / "testSet" / f"img_{name[5]}.png").read_bytes())
+    command = ["predict", str(run.folder), str(tmp_path), "--out", str(tmp_path / "predictions.csv")]
+    command += ["--submission", str(tmp_path / "a_submission.csv")]
+    first, again = CliRunner().invoke(main, command), (tmp_path / "a_submission.csv").read_text()
+    assert first.output.startswith("2 images: ")
+    assert CliRunner().invoke(main, command).output == first.output
+    assert (tmp_path / "a_submission.csv").read_text() == again
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert "a_submission.csv without a label: 1." in CliRunner().invoke(main, command).output
+
+
 def test_a_damaged_model_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "best_model.keras").write_bytes((run / "best_model.keras").read_bytes()[:5000])
     with pytest.raises(d.DigitError, match="best_model"):
