@@ -214,7 +214,8 @@ def load_trust(run: Run) -> Trust:
         If notebook 06 has not written it yet, it is damaged, or the network has been trained again since.
     """
     again = "run notebook 06_evaluation.ipynb again."
-    if "validation" not in set(read_split(run)["part"]):
+    kept = (run / "trust.json").exists() or not (run / "split.csv").exists()
+    if not kept and "validation" not in set(read_split(run)["part"]):
         raise DigitError(
             f"{run} has no validation images, on which it would be found out when to believe it (an ensemble made with "
             "--rotate has none): leave --trust out."

@@ -251,6 +251,8 @@ def test_the_command_trains_what_is_missing_and_nothing_twice(
     assert times == [path.stat().st_mtime_ns for path in files]
     ensemble = d.open_run("runs/e")
     assert ensemble.read_json("metrics.json")["validation_accuracy"] is None
+    with pytest.raises(d.DigitError, match=r"has no validation images.* leave --trust out"):
+        d.load_trust(ensemble)
     assert set(d.read_split(ensemble)["part"]) == {"train", "test"}
     assert json.loads((top / "runs/e/ensemble.json").read_text())["validation_accuracy"] is None
 

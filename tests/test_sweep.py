@@ -363,7 +363,7 @@ def test_optuna_tries_stops_and_goes_on(digits: Path) -> None:
     assert "6 of 7 runs: done before" in again.stdout
     assert d.read_sweep("runs/optuna")["state"].isin(["done", "pruned"]).all()
     other = run_command(*arguments, "-p", "validation_size", "0.3", root=digits.parent)
-    assert "holds a search on other images or another split" in other.stderr
+    assert "finished runs of another split" in other.stderr
 
 
 @pytest.mark.slow
