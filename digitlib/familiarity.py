@@ -166,9 +166,8 @@ def with_limits(familiarity: Familiarity, features: np.ndarray, predicted: np.nd
     features, predicted : numpy.ndarray
         Of validation images: shape (n, d), and the predicted classes, int, shape (n,).
     """
-    kept = Familiarity(
-        **familiarity.arrays()
-    )  # rounded to float32 as when it is stored: at a limit the rounding decides
+    # Rounded to float32 as when it is stored: at a limit the rounding decides.
+    kept = Familiarity(**familiarity.arrays())
     farthest = np.quantile(kept.distance(features, predicted), 1 - UNFAMILIAR, method="higher")
     least = np.quantile(kept.likeness(features), UNFAMILIAR, method="lower")
     return replace(kept, limits=np.array([farthest, least], np.float32))

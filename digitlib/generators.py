@@ -297,12 +297,8 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     if files.empty:
         raise DigitError(f"folder {shown(source.root)!r} holds no file that can be read as an image.")
     usable = [paths[index] for index in files.index]
-    images, rows = pixels_for(
-        lambda: usable,
-        files["sha256"].tolist(),
-        image_size,
-        key_of(reading.sha256),  # with what was left out
-    )
+    # The entry that was just written is named by all files, those that were left out among them.
+    images, rows = pixels_for(lambda: usable, files["sha256"].tolist(), image_size, key_of(reading.sha256))
     return ImageBatches(images, rows, files.reset_index(drop=True), source.class_names, **options)
 
 

@@ -61,8 +61,7 @@ def _fetch(store: RemoteFolder, folder: Path) -> None:
     """Bring a folder to hold exactly the files of a store."""
     files = store.files()
     for name, _ in files:
-        parts = name.split("/")
-        if ".." in parts or name.startswith("/") or ":" in parts[0] or "\\" in name or "\0" in name:
+        if leads_out(name) or "\\" in name or "\0" in name:
             raise DigitError(f"{store} holds {name!r}, which leads out of its folder: rename it there.")
     names = {name for name, _ in files}
     for path in folder.rglob("*"):  # what an earlier attempt copied and is gone there now
@@ -78,6 +77,12 @@ def _fetch(store: RemoteFolder, folder: Path) -> None:
             with atomic(folder / name) as temporary:
                 temporary.write_bytes(content)
             shown_bar.update()
+
+
+def leads_out(name: str) -> bool:
+    """Tell whether a name with ``/`` between its parts would be outside of the folder it is put into, on any system."""
+    parts = name.split("/")
+    return ".." in parts or name.startswith("/") or ":" in parts[0]
 
 
 def _length(path: Path) -> int:

@@ -213,20 +213,28 @@ def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
 def _refuse_other_settings(runs: Sequence[Run], recipes: Sequence[Recipe]) -> None:
     """Refuse to train over finished members that were trained with other settings."""
     for run, recipe in zip(runs, recipes, strict=True):
-        if (run / "metrics.json").exists() and (run / "recipe.json").exists():
-            wanted = recipe.for_images(int(run.read_json("metrics.json")["n_train"])).as_dict()
-            before = load_recipe(run).as_dict()
-            if other := [name for name in wanted if wanted[name] != before[name]]:
-                raise DigitError(
-                    f"{run} was trained with another {' and '.join(other)}: choose another --out, or give the same settings."
-                )
+        if (
+            (run / "metrics.json").exists()
+            and (run / "recipe.json").exists()
+            and (other := _differing(run, recipe))
+        ):
+            raise DigitError(
+                f"{run} was trained with another {' and '.join(other)}: choose another --out, or give the same settings."
+            )
+
+
+def _differing(run: Run, recipe: Recipe) -> list[str]:
+    """Return the fields in which an evaluated run was trained otherwise than `recipe` would have it."""
+    wanted = recipe.for_images(int(run.read_json("metrics.json")["n_train"])).as_dict()
+    before = load_recipe(run).as_dict()
+    return [name for name in wanted if wanted[name] != before[name]]
 
 
 def _finished(run: Run, recipe: Recipe, split: pd.DataFrame) -> bool:
     """Tell whether a run has been trained with this recipe and split, and evaluated."""
     if not (run / "metrics.json").exists() or not (run / "best_model.keras").exists() or not _has(run, split):
         return False
-    return load_recipe(run) == recipe.for_images(int(run.read_json("metrics.json")["n_train"]))
+    return not _differing(run, recipe)
 
 
 def _has(run: Run, split: pd.DataFrame) -> bool:

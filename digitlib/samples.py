@@ -17,7 +17,7 @@ from PIL import Image
 
 from digitlib.errors import DigitError
 from digitlib.files import remove_stale, resolve, shown
-from digitlib.ingest import copy_here
+from digitlib.ingest import copy_here, leads_out
 from digitlib.progress import progress
 from digitlib.project import project_root
 from digitlib.stores import holds_tables, is_address
@@ -226,9 +226,7 @@ def _check_case(archive: Path, names: list[str], folder: Path) -> None:
 
 def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
     """Refuse links and names that lead out of the folder."""
-    parts = member.filename.replace("\\", "/").split("/")
-    absolute = member.filename.startswith(("/", "\\")) or ":" in parts[0]
-    if ".." in parts or absolute or stat.S_ISLNK(member.external_attr >> 16):
+    if leads_out(member.filename.replace("\\", "/")) or stat.S_ISLNK(member.external_attr >> 16):
         raise DigitError(
             f"{shown(archive)} holds {member.filename!r}, which leads out of its folder: nothing was unpacked."
         )

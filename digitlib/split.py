@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -71,7 +71,7 @@ def prepare(
     DigitError
         If the data can't be split this way; nothing has been written then.
     """
-    check_options(test_size, validation_size, seed, mode, assign)
+    check_options(test_size=test_size, validation_size=validation_size, seed=seed, mode=mode, assign=assign)
     # NumPy's numbers can't be written to source.json
     test_size, validation_size, seed = float(test_size), float(validation_size), int(seed)
     root = as_folder(data)
@@ -293,25 +293,18 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
     return files, rejected
 
 
-def check_options(
-    test_size: float = 0.2,
-    validation_size: float = 0.1,
-    seed: int = 42,
-    mode: str = "copy",
-    assign: str = "random",
-) -> None:
-    """Refuse options of `prepare` that can't be."""
+def check_options(**options: Any) -> None:
+    """Refuse options of `prepare` that can't be, of those that are given."""
+    seed = options.get("seed", 0)
     if not is_whole(seed) or not 0 <= seed < 2**32:
         raise DigitError(f"seed is {seed!r}: give a whole number from 0 to {2**32 - 1}.")
-    for name, value in (("test_size", test_size), ("validation_size", validation_size)):
+    for name in ("test_size", "validation_size"):
+        value = options.get(name, 0.5)
         if not is_number(value) or not 0 < value < 1:
             raise DigitError(f"{name} is {value!r}: give a share between 0 and 1, such as 0.2.")
-    for option, choice, choices in (
-        ("mode", mode, ("copy", "link", "move", "none")),
-        ("assign", assign, ("random", "hash")),
-    ):
-        if choice not in choices:
-            raise DigitError(f"{option} is {choice!r}: choose one of {', '.join(choices)}.")
+    for name, choices in (("mode", ("copy", "link", "move", "none")), ("assign", ("random", "hash"))):
+        if name in options and options[name] not in choices:
+            raise DigitError(f"{name} is {options[name]!r}: choose one of {', '.join(choices)}.")
 
 
 def _check_parts(files: pd.DataFrame, why: str = "") -> None:

@@ -205,12 +205,12 @@ def finished_before(job: Job, asked: set[str]) -> dict[str, dict[str, Any]]:
     """Return the rows of the table that are not asked for now, of runs that are done with the same split and threads."""
     folder, rows = Run(Path(job.out)), {}
     try:
-        before = read_table(folder / TABLE).to_dict("records")
+        before, same = read_table(folder / TABLE).to_dict("records"), job.begun(job.split)
     except (OSError, ValueError, KeyError):  # there is none, or a damaged one, which is written anew
         return {}
     for row in before:
         with suppress(DigitError, OSError, KeyError):
-            run, same = Run(folder / row["run"]), job.begun(job.split)
+            run = Run(folder / row["run"])
             if (
                 row["run"] not in asked
                 and row["state"] in ("done", "pruned")
