@@ -218,24 +218,30 @@ def growth_table(results: dict[str, Figures]) -> str:
     return "\n".join([*lines, "", f"{header(about)}." if "versions" in about else ""]).rstrip()
 
 
+def percent(share: float) -> str:
+    """Return a share in per cent, or nothing of what was not measured."""
+    return "" if pd.isna(share) else f"{share:.2%}"
+
+
 def trials_table() -> str:
     """Return the trials, best first, with mean and spread over their seeds."""
     rows = pd.read_csv(RESULTS / "trials.csv")
     means = rows.groupby("trial", sort=False).agg(
         seeds=("seed", "size"), epochs=("epochs", "first"), parameters=("parameters", "first"),
         mean=("val_accuracy", "mean"), sd=("val_accuracy", "std"), moved=("val_moved_accuracy", "mean"),
-        loss=("val_cross_entropy", "mean"), dev=("dev_accuracy", "mean"),
+        loss=("val_cross_entropy", "mean"), dev=("dev_accuracy", "mean"), best=("dev_best_accuracy", "mean"),
     )  # fmt: skip
-    lines = [
-        "| Trial | Seeds | Epochs | Parameters | Validation accuracy | Moved copies | Cross-entropy | Dev. accuracy |",
-        "|:---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    columns = (
+        "Seeds", "Epochs", "Parameters", "Validation accuracy", "Moved copies", "Cross-entropy", "Dev. accuracy",
+        "Its best epoch",
+    )  # fmt: skip
+    lines = [f"| Trial | {' | '.join(columns)} |", "|:---" + "|---:" * len(columns) + "|"]
     for name, row in means.sort_values("mean", ascending=False).iterrows():
         spread = f" ± {row['sd']:.2%}" if row["seeds"] > 1 else ""
         lines.append(
             f"| {name} | {row['seeds']:.0f} | {row['epochs']:.0f} | {row['parameters']:,.0f} "
             f"| {row['mean']:.2%}{spread} | {row['moved']:.2%} | {row['loss']:.4f} "
-            f"| {'' if pd.isna(row['dev']) else format(row['dev'], '.2%')} |"
+            f"| {percent(row['dev'])} | {percent(row['best'])} |"
         )
     return "\n".join(lines)
 

@@ -307,7 +307,9 @@ def predict(
         name for name in found if folder / name not in targets
     ]  # what an earlier command has written there
     if not filenames:
-        raise DigitError(f"{shown(folder)} holds no files: give a folder of images.")
+        raise DigitError(
+            f"{shown(folder)} holds nothing but tables that this command wrote before: give a folder of images."
+        )
     run_and_model(run_or_model)
     from digitlib.prediction import predict_to_files
 

@@ -104,11 +104,17 @@ def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, f
         raise DigitError(f"a spread needs two trainings or more, not {len(values)}: give more seeds.")
     sd = float(values.std(ddof=1))
     mean, error = float(values.mean()), sd / len(values) ** 0.5
-    low, high = t.interval(confidence, len(values) - 1, mean, error or 1e-300)  # SciPy knows no error of 0
+    low, high = student_interval(mean, error, len(values), confidence)
     return {
         "seeds": len(values), "mean": mean, "sd": sd, "lowest": float(values.min()),
-        "highest": float(values.max()), "mean_low": float(low), "mean_high": float(high),
+        "highest": float(values.max()), "mean_low": low, "mean_high": high,
     }  # fmt: skip
+
+
+def student_interval(mean: float, error: float, number: int, confidence: float) -> tuple[float, float]:
+    """Return Student's interval of the mean of `number` values, whose standard error is `error`."""
+    low, high = t.interval(confidence, number - 1, mean, error or 1e-300)  # SciPy knows no error of 0
+    return float(low), float(high)
 
 
 def choose_and_report(correct: np.ndarray, repeats: int = 200, seed: int = 0) -> pd.DataFrame:

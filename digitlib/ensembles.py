@@ -78,26 +78,9 @@ def _make(members: Sequence[Run], run: Run, views: bool) -> dict[str, Any]:
         write_table(
             run / "split.csv", split.assign(part=split["part"].where(split["part"] == "test", "train"))
         )
-    rows, answers = [], []
-    for member, recipe, network in progress(
-        list(zip(members, recipes, networks, strict=True)), len(members), "Asking members", "member"
-    ):
-        validation, test = (_right(*_said(network, member, recipe, part)) for part in ("validation", "test"))
-        rows.append(
-            {
-                "run": str(member), "recipe": recipe.name, "model": recipe.model, "seed": recipe.seed,
-                "parameters": network.count_params(),
-                "validation_accuracy": float(validation.mean()), "test_accuracy": float(test.mean()),
-            }
-        )  # fmt: skip
-        answers.append(test)
+    rows, answers = _asked(members, recipes, networks)
     joined, recipe = _joined(networks, recipes, run, shared, views)
-    for measured in ("metrics.json", "ensemble.json"):  # of the network that was here before
-        (run / measured).unlink(missing_ok=True)
-    with atomic(run / "best_model.keras") as temporary:
-        joined.save(temporary)
-    note_split(run)
-    save_recipe(run, recipe)
+    _keep(run, joined, recipe)
     best = int(np.argmax([row["validation_accuracy"] for row in rows]))
     said, labels = _said(joined, run, recipe, "test")
     right = _right(said, labels)
@@ -115,6 +98,36 @@ def _make(members: Sequence[Run], run: Run, views: bool) -> dict[str, Any]:
     loss = float(joined.loss(np.eye(said.shape[1], dtype=said.dtype)[labels], said))
     write_json(run / "metrics.json", _metrics(members, run, joined.count_params(), loss, result))
     return result
+
+
+def _asked(
+    members: Sequence[Run], recipes: list[Recipe], networks: list[keras.Model]
+) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+    """Return a row about each member, and which of the test images it named right."""
+    rows, answers = [], []
+    for member, recipe, network in progress(
+        list(zip(members, recipes, networks, strict=True)), len(members), "Asking members", "member"
+    ):
+        validation, test = (_right(*_said(network, member, recipe, part)) for part in ("validation", "test"))
+        rows.append(
+            {
+                "run": str(member), "recipe": recipe.name, "model": recipe.model, "seed": recipe.seed,
+                "parameters": network.count_params(),
+                "validation_accuracy": float(validation.mean()), "test_accuracy": float(test.mean()),
+            }
+        )  # fmt: skip
+        answers.append(test)
+    return rows, answers
+
+
+def _keep(run: Run, joined: keras.Model, recipe: Recipe) -> None:
+    """Write the network and its recipe, and take away what was measured of the one that was here before."""
+    for measured in ("metrics.json", "ensemble.json"):
+        (run / measured).unlink(missing_ok=True)
+    with atomic(run / "best_model.keras") as temporary:
+        joined.save(temporary)
+    note_split(run)
+    save_recipe(run, recipe)
 
 
 def _joined(

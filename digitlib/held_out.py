@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
-from digitlib.comparing import spread
+from digitlib.comparing import spread, student_interval
 from digitlib.files import atomic
 
 
@@ -89,12 +88,12 @@ def fold_spread(table: pd.DataFrame, confidence: float = 0.95) -> dict[str, floa
     plain = spread(table["accuracy"].to_list(), confidence)
     number, a_repeat = len(table), int(table["fold"].max())
     error = plain["sd"] * (1 / number + 1 / (a_repeat - 1)) ** 0.5
-    half = float(t.ppf((1 + confidence) / 2, number - 1)) * error
+    low, high = student_interval(plain["mean"], error, number, confidence)
     return {
         "folds": number,
         **{name: plain[name] for name in ("mean", "sd", "lowest", "highest")},
-        "mean_low": max(0.0, plain["mean"] - half),
-        "mean_high": min(1.0, plain["mean"] + half),
+        "mean_low": max(0.0, low),
+        "mean_high": min(1.0, high),
     }
 
 

@@ -137,14 +137,17 @@ def train_members(
     Raises
     ------
     DigitError
-        If a run can't be trained; the others are finished first.
+        If a finished run was trained with other settings or held out other images, before any is trained; if a run can't
+        be trained, after the others have been finished.
     """
     runs = _runs_for(recipes, open_run(place))
     tasks: list[Task] = []
     for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True)):
         turn = number if rotate else None
         tasks.append((str(run.folder), (str(prepared.folder), str(run.folder), recipe, turn)))
-    _refuse_other_settings(runs, recipes)
+    split = read_split(prepared)
+    for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True)):
+        _refuse_other(run, recipe, rotated(split, number) if rotate else split)
     make_folder(open_run(place).folder)
     with (
         open_workers(scheduler, workers) as connected,
@@ -210,17 +213,19 @@ def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
     return split.assign(part=parts)
 
 
-def _refuse_other_settings(runs: Sequence[Run], recipes: Sequence[Recipe]) -> None:
-    """Refuse to train over finished members that were trained with other settings."""
-    for run, recipe in zip(runs, recipes, strict=True):
-        if (
-            (run / "metrics.json").exists()
-            and (run / "recipe.json").exists()
-            and (other := _differing(run, recipe))
-        ):
-            raise DigitError(
-                f"{run} was trained with another {' and '.join(other)}: choose another --out, or give the same settings."
-            )
+def _refuse_other(run: Run, recipe: Recipe, split: pd.DataFrame) -> None:
+    """Refuse to train over a finished member that was trained with other settings, or held out other images."""
+    if not (run / "metrics.json").exists() or not (run / "recipe.json").exists():
+        return
+    if other := _differing(run, recipe):
+        raise DigitError(
+            f"{run} was trained with another {' and '.join(other)}: choose another --out, or give the same settings."
+        )
+    if not _has(run, split):
+        raise DigitError(
+            f"{run} held out other validation images: choose another --out, or give --rotate if it was trained with it, "
+            "and leave it out if not."
+        )
 
 
 def _differing(run: Run, recipe: Recipe) -> list[str]:

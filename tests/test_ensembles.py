@@ -235,19 +235,38 @@ def test_the_command_trains_what_is_missing_and_nothing_twice(
     files = sorted((top / "runs/e/members").glob("*/best_model.keras"))
     assert [path.parent.name for path in files] == ["tiny-1", "tiny-2"]
     times = [path.stat().st_mtime_ns for path in files]
-    again = CliRunner().invoke(main, [*command[:-2], "--rotate", "--out", "runs/e"])
-    assert again.exit_code == 0, again.output
-    assert times != [path.stat().st_mtime_ns for path in files], (
-        "other images are held out, so all is trained anew"
-    )
-    assert "no validation accuracy of the ensemble can be measured" in again.output
-    times = [path.stat().st_mtime_ns for path in files]
     (top / "runs/e/members/tiny-2/metrics.json").unlink()  # as if it had been stopped before the end
-    CliRunner().invoke(main, [*command[:-2], "--rotate", "--out", "runs/e"])
+    assert CliRunner().invoke(main, command).exit_code == 0
     assert times[0] == files[0].stat().st_mtime_ns, "what is finished is left alone"
     assert times[1] != files[1].stat().st_mtime_ns
     times = [path.stat().st_mtime_ns for path in files]
-    CliRunner().invoke(main, [*command[:-2], "--rotate", "--out", "runs/e"])
+    turned = CliRunner().invoke(main, [*command, "--rotate"])
+    assert turned.exit_code == 1
+    assert "held out other validation images: choose another --out" in turned.output
+    assert times == [path.stat().st_mtime_ns for path in files]
+
+
+def test_members_that_took_turns_leave_no_validation_images(
+    members: list[d.Run], top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "tiny", d.get_recipe("tiny", epochs=1))
+    command = [
+        "ensemble",
+        "--train",
+        "2",
+        "--recipe",
+        "tiny",
+        "--data",
+        str(top / "scans"),
+        "--out",
+        "runs/e",
+    ]
+    first = CliRunner().invoke(main, [*command, "--rotate"])
+    assert first.exit_code == 0, first.output
+    assert "no validation accuracy of the ensemble can be measured" in first.output
+    files = sorted((top / "runs/e/members").glob("*/best_model.keras"))
+    times = [path.stat().st_mtime_ns for path in files]
+    assert CliRunner().invoke(main, [*command, "--rotate"]).exit_code == 0
     assert times == [path.stat().st_mtime_ns for path in files]
     ensemble = d.open_run("runs/e")
     assert ensemble.read_json("metrics.json")["validation_accuracy"] is None
