@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.ndimage import distance_transform_edt, find_objects, label
+from scipy.spatial import KDTree
 from skimage.graph import route_through_array
 
 from digitlib.inking import Ink
@@ -207,9 +208,5 @@ def _may_join(box: np.ndarray, others: np.ndarray, usual: float) -> np.ndarray:
 
 def _gap(one: Piece, other: Piece) -> float:
     """Return the distance in pixels between the nearest ink of two pieces."""
-    few, many = sorted(
-        (np.argwhere(piece.mask) + np.array([piece.y, piece.x]) for piece in (one, other)),
-        key=len,
-    )
-    few, many = few[:: max(1, len(few) // 400)], many[:: max(1, len(many) // 2000)]
-    return float(np.sqrt(((few[:, None] - many[None]) ** 2).sum(axis=-1).min()))
+    here, there = (np.argwhere(piece.mask) + np.array([piece.y, piece.x]) for piece in (one, other))
+    return float(KDTree(there).query(here)[0].min())
