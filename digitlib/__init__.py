@@ -125,7 +125,7 @@ _HOME = {
     "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
     "members": ["find_members", "gather_members", "rotated", "train_members"],
     "normalising": ["Normalised"],
-    "views": ["MeanOfViews", "Views"],
+    "neighbours": ["Neighbours", "neighbours_from"],
     "joining": ["join_networks"],
     "ensembles": ["ensemble_lines", "make_ensemble"],
     "report": ["results_table", "write_report"],

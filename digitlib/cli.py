@@ -390,7 +390,9 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
 @click.option(
-    "--views", is_flag=True, help="Each member names 11 views of an image, which takes 11 times as long."
+    "--neighbours",
+    is_flag=True,
+    help="What the members are unsure of is weighed anew by the nearest training images, which the network's file then holds.",
 )
 @on_workers
 def ensemble(
@@ -402,7 +404,7 @@ def ensemble(
     pairs: tuple[tuple[str, str], ...],
     data: str,
     rotate: bool,
-    views: bool,
+    neighbours: bool,
     **where: Any,
 ) -> None:
     """Join trained runs to one network, which is mostly right more often than each.
@@ -434,7 +436,7 @@ def ensemble(
 
     with _goes_on():
         members = gather_members(runs, out, recipes, data, rotate=rotate, **where)
-    click.echo("\n".join(ensemble_lines(make_ensemble(members, out, views=views))))
+    click.echo("\n".join(ensemble_lines(make_ensemble(members, out, neighbours=neighbours))))
     click.echo(f"\n{shown(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
 
 

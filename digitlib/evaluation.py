@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-import digitlib.normalising
-import digitlib.views  # noqa: F401 - own layers are then known to Keras when it loads a network
+import digitlib.neighbours
+import digitlib.normalising  # noqa: F401 - own layers are then known to Keras when it loads a network
 from digitlib.backend import keras
 from digitlib.comparing import wilson_interval
 from digitlib.errors import DigitError

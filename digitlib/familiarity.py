@@ -12,7 +12,6 @@ from sklearn.neural_network import MLPClassifier
 from digitlib.backend import keras
 from digitlib.errors import DigitError
 from digitlib.generators import ImageBatches
-from digitlib.views import MeanOfViews, views_of
 
 UNFAMILIAR = 0.002
 """Share of validation images that each limit declines; chosen on these and on other scripts in another font."""
@@ -47,8 +46,6 @@ def observer_of(model: keras.Model) -> keras.Model:
     means = [keras.ops.mean(one, axis=(1, 2)) for one in maps]
     maxima = [keras.ops.max(one, axis=(1, 2)) for one in maps]
     features = keras.ops.concatenate([keras.ops.cast(one, "float32") for one in means + maxima], axis=1)
-    if (number := views_of(model)) > 1:
-        features = MeanOfViews(number)(features)
     return keras.Model(model.inputs, [model.outputs[0], features])
 
 

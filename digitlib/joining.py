@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
-from digitlib.views import VIEWS, MeanOfViews, Views
+from digitlib.neighbours import Neighbours
 
 layers = keras.layers
 
@@ -19,7 +19,7 @@ def join_networks(
     image_shape: tuple[int, int, int],
     label_smoothing: float = 0.0,
     *,
-    views: bool = False,
+    neighbours: Neighbours | None = None,
 ) -> keras.Model:
     """Return one network whose answer is the mean of the probabilities of several.
 
@@ -36,10 +36,9 @@ def join_networks(
         (bilinear), inside the joined one.
     label_smoothing : float
         Of the loss that `evaluate` reports.
-    views : bool
-        Each network names all of `digitlib.views.VIEWS` of an image, and the mean is over these too: the answer depends
-        less on where and how upright the digit stands, and takes as many times longer. `keras.models.load_model` needs
-        `digitlib.views` imported for such a network; `digitlib.evaluation.load_model` does it.
+    neighbours : Neighbours, optional
+        Has the last word on what the networks together are unsure of. `keras.models.load_model` needs
+        `digitlib.neighbours` imported for such a network; `digitlib.evaluation.load_model` does it.
 
     Returns
     -------
@@ -57,12 +56,9 @@ def join_networks(
                 f"{network.name!r} is not one layer after another, as an ensemble is not: name the ensemble's own members."
             )
     image = keras.Input(image_shape, name="image")
-    seen = Views(name="views")(image) if views else image
-    answers = [_beside(network, number, seen) for number, network in enumerate(networks, start=1)]
+    answers = [_beside(network, number, image) for number, network in enumerate(networks, start=1)]
     answer = layers.Average(name="answer")(answers)
-    joined = keras.Model(
-        image, MeanOfViews(len(VIEWS), name="answer_of_views")(answer) if views else answer, name="ensemble"
-    )
+    joined = keras.Model(image, neighbours(image, answer) if neighbours else answer, name="ensemble")
     joined.compile(
         "sgd",  # none is needed, and this one has no state to be saved
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),

@@ -24,7 +24,6 @@ from digitlib.sources import list_images
 from digitlib.split import class_names_of, paths_of, read_split
 from digitlib.training import as_batches
 from digitlib.trust import Trust, load_trust
-from digitlib.views import views_of
 from digitlib.writing import write_predictions
 
 BATCH = 1024
@@ -165,14 +164,9 @@ def name_batch(
     good = [number for number, result in enumerate(batch) if result.image is not None]
     if good:
         pixels = _as_input([batch[number].image for number in good], recipe)
-        step = max(1, BATCH // views_of(network))  # a view takes as much memory as an image
-        parts = [
-            network.predict_on_batch(pixels[start : start + step]) for start in range(0, len(pixels), step)
-        ]
+        said = network.predict_on_batch(pixels)
         if trust:
-            said, _, answered[good] = trust.judged(*map(np.concatenate, zip(*parts, strict=True)))
-        else:
-            said = np.concatenate(parts)
+            said, _, answered[good] = trust.judged(*said)
         best = np.argsort(-said, axis=1, kind="stable")[:, :TOP]
         names[good, : best.shape[1]] = np.array(class_names, dtype=object)[best]
         shares[good, : best.shape[1]] = np.take_along_axis(said, best, axis=1)

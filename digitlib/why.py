@@ -10,7 +10,6 @@ from digitlib.backend import keras, tensorflow
 from digitlib.decoding import rim_of
 from digitlib.errors import DigitError
 from digitlib.joining import as_graph
-from digitlib.views import Views
 
 
 def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -35,12 +34,10 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     Raises
     ------
     DigitError
-        If the network has no convolution, or names several views of each image.
+        If the network has no convolution.
     """
     if not any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers):
         raise DigitError("this network has no convolution, which Grad-CAM looks at: use occlusion instead.")
-    if any(isinstance(layer, Views) for layer in model.layers):
-        raise DigitError("this ensemble looks at moved copies of an image as well: use occlusion instead.")
     graph = as_graph(model) if isinstance(model, keras.Sequential) else model
     ends = [layer.input for layer in graph.layers if _leaves_the_picture(layer)]
     inner = keras.Model(graph.inputs, [*ends, graph.outputs[0]])
