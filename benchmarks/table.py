@@ -56,8 +56,7 @@ ROWS: list[tuple[str, str, str, str, str]] = [
     ("labels", "recall", "planted wrong labels: found", "≥ 90 %", ""),
     ("labels", "precision", "planted wrong labels: share of those named", "≥ 80 %", ""),
     ("pages", "digits read right", "composed photos: digits read right", "≥ 97 %", ""),
-    ("ensemble", "test_accuracy", "five members of `accurate` joined, with `--neighbours`: test accuracy", "≥ 99.7 %", "≥ 99.8 %"),
-    ("ensemble", "test_accuracy without neighbours", "the same without", "", ""),
+    ("ensemble", "test_accuracy", "five members of `accurate` joined: test accuracy", "≥ 99.7 %", "≥ 99.8 %"),
     ("bulk", "two workers times one", "a million images named: two workers, times one", "≥ 1.7", ""),
     ("pages", "boxes right", "composed photos: digits found", "", ""),
     ("threads", "tiny trainings_a_minute ratio", "`tiny`: trainings by two one-thread workers, times one process's", "≥ 1", ""),
@@ -255,15 +254,14 @@ def ensemble_table(about: Figures) -> str:
         about["members"], wrong, about["test_accuracy of members"], strict=True
     ):
         lines.append(f"| {name} | {missed} | {accuracy:.2%} |")
-    for name, which, wrong in (
-        ("joined", " without neighbours", "development wrong, joined"),
-        ("joined, with neighbours", "", "development wrong, with neighbours"),
-    ):
-        accuracy, low, high = (about[f"test_accuracy{end}{which}"] for end in ("", "_low", "_high"))
-        lines.append(f"| {name} | {about.get(wrong, '')} | {accuracy:.2%} ({low:.2%} to {high:.2%}) |")
+    low, high = about["test_accuracy_low"], about["test_accuracy_high"]
+    lines.append(
+        f"| joined | {about.get('development wrong, joined', '')} "
+        f"| {about['test_accuracy']:.2%} ({low:.2%} to {high:.2%}) |"
+    )
     images = f"{about.get('development images', 0):,} development and {about['n_test']:,} test images"
     gain = (
-        f"Of the test images, {about['only_ensemble']} are right by the last alone and {about['only_best_member']} by "
+        f"Of the test images, {about['only_ensemble']} are right by the ensemble alone and {about['only_best_member']} by "
         f"{about['members'][about['best_member']]}, alone, the best on validation images (p = {about['p_value']:.2g})"
     )
     return "\n".join([*lines, "", f"{images}. {gain}. {header(about)}."])

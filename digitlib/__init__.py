@@ -125,7 +125,6 @@ _HOME = {
     "sweep_plots": ["plot_frontier", "plot_histories", "plot_sweep"],
     "members": ["find_members", "gather_members", "rotated", "train_members"],
     "normalising": ["Normalised"],
-    "neighbours": ["Neighbours", "neighbours_from"],
     "joining": ["join_networks"],
     "ensembles": ["ensemble_lines", "make_ensemble"],
     "report": ["results_table", "write_report"],

@@ -389,11 +389,6 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
     "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
 )
 @click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
-@click.option(
-    "--neighbours",
-    is_flag=True,
-    help="What the members are unsure of is weighed anew by the nearest training images, which the network's file then holds.",
-)
 @on_workers
 def ensemble(
     runs: tuple[str, ...],
@@ -404,7 +399,6 @@ def ensemble(
     pairs: tuple[tuple[str, str], ...],
     data: str,
     rotate: bool,
-    neighbours: bool,
     **where: Any,
 ) -> None:
     """Join trained runs to one network, which is mostly right more often than each.
@@ -436,7 +430,7 @@ def ensemble(
 
     with _goes_on():
         members = gather_members(runs, out, recipes, data, rotate=rotate, **where)
-    click.echo("\n".join(ensemble_lines(make_ensemble(members, out, neighbours=neighbours))))
+    click.echo("\n".join(ensemble_lines(make_ensemble(members, out))))
     click.echo(f"\n{shown(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
 
 

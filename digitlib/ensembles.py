@@ -18,7 +18,6 @@ from digitlib.files import atomic, write_json, write_table
 from digitlib.history import note_split, read_history
 from digitlib.joining import join_networks
 from digitlib.locking import in_turn
-from digitlib.neighbours import Neighbours, neighbours_from
 from digitlib.progress import progress
 from digitlib.recipes import Recipe, load_recipe, save_recipe
 from digitlib.runs import Run, open_run
@@ -30,9 +29,7 @@ BY_ALL = ("filename", "sha256")
 """What two runs' test parts are compared by."""
 
 
-def make_ensemble(
-    members: Sequence[Run], out: str | os.PathLike[str], *, neighbours: bool = False
-) -> dict[str, Any]:
+def make_ensemble(members: Sequence[Run], out: str | os.PathLike[str]) -> dict[str, Any]:
     """Join the networks of some runs to one, and write it with its results as a run of its own.
 
     Writes ``best_model.keras``, ``recipe.json``, ``source.json``, ``split.csv``, ``metrics.json`` and ``ensemble.json``:
@@ -44,19 +41,16 @@ def make_ensemble(
         Two or more trained runs with the same test part and the same classes.
     out : str or path-like
         The ensemble's folder.
-    neighbours : bool
-        Have what they are unsure of weighed anew by the nearest training images, see `digitlib.neighbours.Neighbours`.
-        The network's file then holds these images.
 
     Returns
     -------
     dict
-        What ``ensemble.json`` has: ``neighbours``, how many training images are asked; ``members`` (a list with ``run``,
-        ``recipe``, ``model``, ``seed``, ``parameters``, ``validation_accuracy``, ``test_accuracy``, in the order given);
-        ``best_member``, the place of the one with the highest validation accuracy; ``validation_accuracy`` of the
-        ensemble (None if the members held out different images), ``test_accuracy``, ``test_accuracy_low``,
-        ``test_accuracy_high`` (95 %, Wilson), ``n_test``; ``gain``, the test accuracy above the best member's; and, of
-        `digitlib.comparing.mcnemar`, ``only_ensemble``, ``only_best_member`` and ``p_value``.
+        What ``ensemble.json`` has: ``members`` (a list with ``run``, ``recipe``, ``model``, ``seed``, ``parameters``,
+        ``validation_accuracy``, ``test_accuracy``, in the order given); ``best_member``, the place of the one with the
+        highest validation accuracy; ``validation_accuracy`` of the ensemble (None if the members held out different
+        images), ``test_accuracy``, ``test_accuracy_low``, ``test_accuracy_high`` (95 %, Wilson), ``n_test``; ``gain``, the
+        test accuracy above the best member's; and, of `digitlib.comparing.mcnemar`, ``only_ensemble``,
+        ``only_best_member`` and ``p_value``.
 
     Raises
     ------
@@ -66,10 +60,10 @@ def make_ensemble(
     run = open_run(out)
     _check(members, run)
     with in_turn(run):
-        return _make(members, run, neighbours)
+        return _make(members, run)
 
 
-def _make(members: Sequence[Run], run: Run, neighbours: bool) -> dict[str, Any]:
+def _make(members: Sequence[Run], run: Run) -> dict[str, Any]:
     recipes = [load_recipe(member) for member in members]
     networks = [load_best_model(member) for member in members]
     shared = _same_split(members)
@@ -80,7 +74,7 @@ def _make(members: Sequence[Run], run: Run, neighbours: bool) -> dict[str, Any]:
             run / "split.csv", split.assign(part=split["part"].where(split["part"] == "test", "train"))
         )
     rows, answers = _asked(members, recipes, networks)
-    joined, recipe = _joined(networks, recipes, run, shared, neighbours)
+    joined, recipe = _joined(networks, recipes, run, shared)
     _keep(run, joined, recipe)
     best = int(np.argmax([row["validation_accuracy"] for row in rows]))
     said, labels = _said(joined, run, recipe, "test")
@@ -89,7 +83,7 @@ def _make(members: Sequence[Run], run: Run, neighbours: bool) -> dict[str, Any]:
     low, high = wilson_interval(int(right.sum()), len(right))
     validation_accuracy = float(_right(*_said(joined, run, recipe, "validation")).mean()) if shared else None
     result = {
-        "neighbours": _remembered(joined), "members": rows, "best_member": best, "validation_accuracy": validation_accuracy,
+        "members": rows, "best_member": best, "validation_accuracy": validation_accuracy,
         "test_accuracy": float(right.mean()), "test_accuracy_low": low, "test_accuracy_high": high,
         "n_test": len(right), "gain": float(right.mean() - answers[best].mean()),
         "only_ensemble": against["only_first"], "only_best_member": against["only_second"],
@@ -132,7 +126,7 @@ def _keep(run: Run, joined: keras.Model, recipe: Recipe) -> None:
 
 
 def _joined(
-    networks: list[keras.Model], recipes: list[Recipe], run: Run, shared: bool, neighbours: bool
+    networks: list[keras.Model], recipes: list[Recipe], run: Run, shared: bool
 ) -> tuple[keras.Model, Recipe]:
     """Join the networks at the image size that suits the validation images best, and make the ensemble's recipe."""
     first, sizes = recipes[0], sorted({recipe.image_size for recipe in recipes})
@@ -142,22 +136,16 @@ def _joined(
             "left to choose the ensemble's size by."
         )
 
-    def at(size: tuple[int, int], neighbours: bool) -> tuple[keras.Model, Recipe]:
+    def at(size: tuple[int, int]) -> tuple[keras.Model, Recipe]:
         recipe = replace(first, name="ensemble", model="ensemble", image_size=size)
-        known = neighbours_from(plain_generator(run, recipe, "train")) if neighbours else None
-        return join_networks(networks, recipe.image_shape, first.label_smoothing, neighbours=known), recipe
+        return join_networks(networks, recipe.image_shape, first.label_smoothing), recipe
 
     def loss(size: tuple[int, int]) -> float:
-        joined, recipe = at(size, neighbours=False)
+        joined, recipe = at(size)
         images = plain_generator(run, recipe, "validation")
         return float(joined.evaluate(images, verbose=0, return_dict=True)["loss"])
 
-    return at(sizes[0] if len(sizes) == 1 else min(sizes, key=loss), neighbours)
-
-
-def _remembered(joined: keras.Model) -> int:
-    """Return how many training images an ensemble asks."""
-    return next((layer.settings["number"] for layer in joined.layers if isinstance(layer, Neighbours)), 0)
+    return at(sizes[0] if len(sizes) == 1 else min(sizes, key=loss))
 
 
 def _metrics(members: Sequence[Run], run: Run, test_loss: float, result: dict[str, Any]) -> dict[str, Any]:
@@ -309,10 +297,6 @@ def ensemble_lines(result: dict[str, Any]) -> list[str]:
     )
     low, high = result["test_accuracy_low"], result["test_accuracy_high"]
     best = rows["run"].iloc[result["best_member"]]
-    if result["neighbours"]:
-        lines.append(
-            f"What they are unsure of is weighed anew by the nearest of {result['neighbours']:,} training images."
-        )
     lines += [
         "",
         f"95 % interval of the ensemble's test accuracy: {low:.2%} to {high:.2%} (n = {result['n_test']:,})",

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-import digitlib.neighbours
 import digitlib.normalising  # noqa: F401 - own layers are then known to Keras when it loads a network
 from digitlib.backend import keras
 from digitlib.comparing import wilson_interval

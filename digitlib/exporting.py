@@ -18,7 +18,6 @@ from digitlib.card import model_card
 from digitlib.errors import DigitError
 from digitlib.evaluation import load_best_model
 from digitlib.files import atomic, resolve, shown
-from digitlib.neighbours import Neighbours
 from digitlib.page import write_page
 from digitlib.precision import in_float32
 from digitlib.progress import progress
@@ -70,16 +69,10 @@ def export_model(
     Raises
     ------
     DigitError
-        If a format is unknown, something it needs isn't installed, its answers are not Keras's, or the network asks
-        training images (`digitlib.neighbours.Neighbours`).
+        If a format is unknown, something it needs isn't installed, or its answers are not Keras's.
     """
     check_formats(formats)
     model, place = in_float32(load_best_model(run)), resolve(folder) if folder else run / "export"
-    if any(isinstance(layer, Neighbours) for layer in model.layers):
-        raise DigitError(
-            f"{run} asks training images as well, which no other format can: join its members without --neighbours in "
-            "another folder, and export that."
-        )
     images = (
         _test_images(run) if set(formats) - {"html"} else np.empty((0, *model.input_shape[1:]), np.float32)
     )

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from digitlib.backend import keras
 from digitlib.errors import DigitError
-from digitlib.neighbours import Neighbours
 
 layers = keras.layers
 
@@ -18,8 +17,6 @@ def join_networks(
     networks: Sequence[keras.Model],
     image_shape: tuple[int, int, int],
     label_smoothing: float = 0.0,
-    *,
-    neighbours: Neighbours | None = None,
 ) -> keras.Model:
     """Return one network whose answer is the mean of the probabilities of several.
 
@@ -36,9 +33,6 @@ def join_networks(
         (bilinear), inside the joined one.
     label_smoothing : float
         Of the loss that `evaluate` reports.
-    neighbours : Neighbours, optional
-        Has the last word on what the networks together are unsure of. `keras.models.load_model` needs
-        `digitlib.neighbours` imported for such a network; `digitlib.evaluation.load_model` does it.
 
     Returns
     -------
@@ -58,7 +52,7 @@ def join_networks(
     image = keras.Input(image_shape, name="image")
     answers = [_beside(network, number, image) for number, network in enumerate(networks, start=1)]
     answer = layers.Average(name="answer")(answers)
-    joined = keras.Model(image, neighbours(image, answer) if neighbours else answer, name="ensemble")
+    joined = keras.Model(image, answer, name="ensemble")
     joined.compile(
         "sgd",  # none is needed, and this one has no state to be saved
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),

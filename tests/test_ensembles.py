@@ -79,13 +79,9 @@ def test_the_ensemble_says_the_mean_of_what_its_members_say(members: list[d.Run]
     assert {row["seed"] for row in rows} == {1, 2}
 
 
-@pytest.mark.parametrize("neighbours", [False, True])
-def test_its_folder_works_like_any_run(
-    members: list[d.Run], top: Path, tmp_path: Path, neighbours: bool
-) -> None:
-    result = d.make_ensemble(members[:2], tmp_path / "both", neighbours=neighbours)
+def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path: Path) -> None:
+    result = d.make_ensemble(members[:2], tmp_path / "both")
     lines = d.ensemble_lines(result)
-    assert any("training images" in line for line in lines) == neighbours
     table = [
         line.split() for line in lines[1:3]
     ]  # a member's test accuracy is shown of the one chosen by validation alone
@@ -98,15 +94,12 @@ def test_its_folder_works_like_any_run(
     card = (both / "model_card.md").read_text()
     assert "the members' best epochs were chosen by it" in card
     assert d.results_table(both).set_index("result")["value"]["Recipe"] == "ensemble of 2"
+    assert d.export_model(both, formats=["onnx"])["difference"].iloc[0] < 1e-4
+    with pytest.raises(d.DigitError, match="Export to ONNX or LiteRT"):
+        d.export_model(both, formats=["html"])
     exported = CliRunner().invoke(main, ["export", str(both)])
-    if neighbours:
-        assert "join its members without --neighbours" in exported.output
-    else:
-        assert d.export_model(both, formats=["onnx"])["difference"].iloc[0] < 1e-4
-        with pytest.raises(d.DigitError, match="Export to ONNX or LiteRT"):
-            d.export_model(both, formats=["html"])
-        assert exported.exit_code == 0, exported.output
-        assert [line.split()[0] for line in exported.output.splitlines()] == ["onnx", "litert", "card"]
+    assert exported.exit_code == 0, exported.output
+    assert [line.split()[0] for line in exported.output.splitlines()] == ["onnx", "litert", "card"]
     before = (both / "metrics.json").read_bytes()
     assert d.evaluate_run(both)["test_accuracy"] == result["test_accuracy"]
     assert (both / "metrics.json").read_bytes() == before
@@ -271,17 +264,15 @@ def test_members_take_turns_with_the_networks_that_are_named(
 ) -> None:
     monkeypatch.setitem(RECIPES, "tiny", d.get_recipe("tiny", epochs=1))
     turns = "--recipe tiny --model small --model tiny -p weight_decay 0.2"
-    command = f"ensemble --train 3 {turns} --neighbours --out runs/turns --data {top}/scans"
+    command = f"ensemble --train 3 {turns} --out runs/turns --data {top}/scans"
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
-    assert "is weighed anew by the nearest of" in done.output
     result = d.open_run("runs/turns").read_json("ensemble.json")
     assert [(row["model"], row["seed"]) for row in result["members"]] == [
         ("small", 1),
         ("tiny", 2),
         ("small", 3),
     ]
-    assert result["neighbours"] == (d.read_split(d.open_run("runs/turns"))["part"] == "train").sum()
     assert d.load_recipe(d.open_run("runs/turns/members/tiny-3")).weight_decay == 0.2
     seeded = CliRunner().invoke(main, f"{command} -p seed 4")
     assert seeded.exit_code == 1

@@ -349,10 +349,6 @@ def test_maps_point_to_the_ink(run) -> None:
         assert maps.max() == pytest.approx(1)
     twice = d.join_networks([model, model], (28, 28, 1))  # an ensemble of one mind sees what the one saw
     np.testing.assert_allclose(d.grad_cam(twice, pictures), d.grad_cam(model, pictures), atol=1e-4)
-    asked = d.join_networks(
-        [model, model], (28, 28, 1), neighbours=d.neighbours_from(d.plain_generator(run, recipe, "train"))
-    )
-    assert (d.grad_cam(asked, pictures).max(axis=(1, 2)) > 0.99).all()
     # Where there is no ink, covering takes nothing away.
     ink = np.array([np.average(pictures[..., 0][i], weights=maps[i] + 1e-9) for i in range(10)])
     assert (ink > pictures.mean(axis=(1, 2, 3))).all()
