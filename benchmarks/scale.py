@@ -153,14 +153,13 @@ def plot_scale(measured: pd.DataFrame, told: pd.DataFrame) -> plt.Axes:
     for axes, kind in zip(both, ("files", "rows"), strict=True):
         for workers, color in zip(MACHINES, (BLUE, ORANGE, GREEN, RED), strict=True):
             line = told[(told["kind"] == kind) & (told["workers"] == workers)]
-            axes.plot(
-                line["images"],
-                line["seconds"],
-                marker="",
-                color=color,
-                label=f"{workers} worker{'s' * (workers > 1)}",
-            )
             dots = measured[(measured["kind"] == kind) & (measured["workers"] == workers)]
+            known = (
+                line["images"] <= 2 * dots["images"].max()
+            )  # a million is two jobs; without any, all is beyond
+            name = f"{workers} worker{'s' * (workers > 1)}"
+            axes.plot(line["images"], line["seconds"], "--", marker="", color=color, linewidth=1, label=name)
+            axes.plot(line["images"][known], line["seconds"][known], marker="", color=color)
             axes.plot(dots["images"], dots["seconds"], "o", color=color, markersize=5)
         axes.set(
             xscale="log",
@@ -171,7 +170,7 @@ def plot_scale(measured: pd.DataFrame, told: pd.DataFrame) -> plt.Axes:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     both[0].set_ylabel("seconds")
-    both[0].legend(title="dots: measured, lines: fit")
+    both[0].legend(title="dots: measured, lines: fit,\ndashed: beyond what was measured")
     return both[0]
 
 
