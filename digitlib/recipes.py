@@ -181,7 +181,7 @@ RECIPES = {
             label_smoothing=0.05,
             min_steps=2000,
             calm_epochs=5,
-            keep="last",  # with this decay the last epochs are the best, and validation images tell them apart by chance
+            keep="last",  # the last epochs are the best, and validation images tell them apart by chance
             augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
