@@ -236,7 +236,9 @@ def trials_table() -> str:
         "Its best epoch",
     )  # fmt: skip
     lines = [f"| Trial | {' | '.join(columns)} |", "|:---" + "|---:" * len(columns) + "|"]
-    for name, row in means.sort_values("mean", ascending=False).iterrows():
+    for name, row in means.sort_values(
+        "mean", ascending=False, kind="stable", key=lambda mean: mean.round(6)
+    ).iterrows():
         spread = f" ± {row['sd']:.2%}" if row["seeds"] > 1 else ""
         lines.append(
             f"| {name} | {row['seeds']:.0f} | {row['epochs']:.0f} | {row['parameters']:,.0f} "
