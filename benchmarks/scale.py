@@ -154,9 +154,8 @@ def plot_scale(measured: pd.DataFrame, told: pd.DataFrame) -> plt.Axes:
         for workers, color in zip(MACHINES, (BLUE, ORANGE, GREEN, RED), strict=True):
             line = told[(told["kind"] == kind) & (told["workers"] == workers)]
             dots = measured[(measured["kind"] == kind) & (measured["workers"] == workers)]
-            known = (
-                line["images"] <= 2 * dots["images"].max()
-            )  # a million is two jobs; without any, all is beyond
+            # A million is two of the largest jobs; where none was measured, all is beyond.
+            known = line["images"] <= 2 * dots["images"].max()
             name = f"{workers} worker{'s' * (workers > 1)}"
             axes.plot(line["images"], line["seconds"], "--", marker="", color=color, linewidth=1, label=name)
             axes.plot(line["images"][known], line["seconds"][known], marker="", color=color)

@@ -144,10 +144,8 @@ def train_members(
     tasks: list[Task] = []
     for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True)):
         turn = number if rotate else None
+        _refuse_other(prepared, run, recipe, turn)
         tasks.append((str(run.folder), (str(prepared.folder), str(run.folder), recipe, turn)))
-    split = read_split(prepared)
-    for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True)):
-        _refuse_other(run, recipe, rotated(split, number) if rotate else split)
     make_folder(open_run(place).folder)
     with (
         open_workers(scheduler, workers) as connected,
@@ -174,8 +172,7 @@ def _runs_for(recipes: Sequence[Recipe], place: Run) -> list[Run]:
 def train_member(prepared: str, folder: str, recipe: Recipe, turn: int | None) -> None:
     """Train and evaluate one run, unless that has been done; paths are absolute, `turn` is for `rotated`."""
     run = Run(Path(folder))
-    split = read_split(Run(Path(prepared)))
-    split = split if turn is None else rotated(split, turn)
+    split = _split_for(Run(Path(prepared)), turn)
     with in_turn(run):
         if _finished(run, recipe, split):
             return
@@ -213,7 +210,13 @@ def rotated(split: pd.DataFrame, turn: int) -> pd.DataFrame:
     return split.assign(part=parts)
 
 
-def _refuse_other(run: Run, recipe: Recipe, split: pd.DataFrame) -> None:
+def _split_for(prepared: Run, turn: int | None) -> pd.DataFrame:
+    """Return the split that a member is trained on: the one that all share, or its own turn of that."""
+    split = read_split(prepared)
+    return split if turn is None else rotated(split, turn)
+
+
+def _refuse_other(prepared: Run, run: Run, recipe: Recipe, turn: int | None) -> None:
     """Refuse to train over a finished member that was trained with other settings, or held out other images."""
     if not (run / "metrics.json").exists() or not (run / "recipe.json").exists():
         return
@@ -221,7 +224,7 @@ def _refuse_other(run: Run, recipe: Recipe, split: pd.DataFrame) -> None:
         raise DigitError(
             f"{run} was trained with another {' and '.join(other)}: choose another --out, or give the same settings."
         )
-    if not _has(run, split):
+    if not _has(run, _split_for(prepared, turn)):
         raise DigitError(
             f"{run} held out other validation images: choose another --out, or give --rotate if it was trained with it, "
             "and leave it out if not."
