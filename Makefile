@@ -16,7 +16,7 @@ ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
-.PHONY: run test test-min check soak bench bench-full bench-many lab notebooks docs docs-links constraints constraints-min house clean help
+.PHONY: run test test-min check soak bench bench-full bench-many lab notebooks docs docs-links constraints constraints-min clean help
 .DEFAULT_GOAL := help
 
 run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
@@ -76,9 +76,6 @@ test-min: constraints-min.txt  ## Run the fast tests with the lowest versions, i
 	@.venv-min/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-min.txt "hatchling>=1.27" "editables>=0.5"
 	@.venv-min/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@.venv-min/bin/python -m pytest $(ON_ALL_CORES) -m "not slow" -p no:cacheprovider
-
-house:  ## Draw docs/house.svg anew from the code
-	@$(BIN)/python tools/house.py
 
 clean:  ## Remove what can be made again: .venv and caches; never runs/
 	rm -rf .venv .venv-min cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

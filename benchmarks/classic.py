@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import digitlib as d
-from digitlib.backend import keras
-from digitlib.recipes import CLASSIC_AUGMENTATION
+from digitlib.training.backend import keras
+from digitlib.training.recipes import CLASSIC_AUGMENTATION
 
 EPOCHS, BATCH, SIDE = 10, 32, 128
 
@@ -32,7 +32,7 @@ def generator(folder: Path, *, augment: bool, **options: Any) -> Any:
 
 def network(class_names: list[str]) -> keras.Model:
     """Return the classic network, compiled as in the classic notebook."""
-    model = d.seed_cnn((SIDE, SIDE, 3), len(class_names))
+    model = d.classic_cnn((SIDE, SIDE, 3), len(class_names))
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
     return model
 

@@ -11,8 +11,8 @@ import numpy as np
 import digitlib as d
 from benchmarks import classic
 from benchmarks.common import comparison, timed
-from digitlib.backend import keras
-from digitlib.recipes import CLASSIC_AUGMENTATION
+from digitlib.training.backend import keras
+from digitlib.training.recipes import CLASSIC_AUGMENTATION
 
 
 def rate(next_batch: Callable[[], Any], images_a_batch: int, seconds: float) -> float:

@@ -19,8 +19,8 @@ import pandas as pd
 
 import digitlib as d
 from benchmarks.common import RESULTS, comparison
-from digitlib.pixels import cache_folder
-from digitlib.plots import plot_growth, use_style
+from digitlib.data.cache import cache_folder
+from digitlib.plots.data import plot_growth, use_style
 
 SIZES = (4_200, 42_000, 420_000)
 AGAIN = 3
@@ -53,7 +53,7 @@ def step(what: str, data: str) -> dict[str, float]:
         prepared = lambda: len(d.read_split(d.prepare(data, "runs/growth", mode="none")))  # noqa: E731
     else:
         recipe = d.get_recipe("tiny", epochs=1)
-        train, _ = d.generators_for(run, recipe)
+        train, _ = d.train_val_generators(run, recipe)
         model = d.build_model(recipe, d.class_names_of(run))
         model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
         warm_up = [model.train_on_batch(*train[0]) for _ in range(3)] and model.predict_on_batch(train[0][0])

@@ -12,7 +12,7 @@ import pandas as pd
 
 import digitlib as d
 from benchmarks.common import comparison
-from digitlib.backend import keras
+from digitlib.training.backend import keras
 
 layers = keras.layers
 BATCH, EPOCHS = 128, 15
@@ -60,7 +60,7 @@ def ours(mnist: dict[str, np.ndarray], seed: int, epochs: int) -> dict[str, floa
     start = time.perf_counter()
     recipe = d.get_recipe("fast", seed=seed, epochs=epochs)
     train = batches(mnist, "train", batch_size=recipe.batch_size, seed=seed, **recipe.augmentation)
-    train.calm_from = epochs - 2
+    train.cooldown_from = epochs - 2
     model = d.build_model(recipe, list(train.class_indices))
     model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
     model.fit(train, epochs=epochs, shuffle=False, verbose=0)

@@ -20,12 +20,14 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     manifest, class_names = d.read_split(run), d.class_names_of(run)
     rows, named = [], []
     for number in range(seed, seed + (10 if full else 4)):
-        planted = d.plant_wrong_labels(manifest, SHARE, number)
+        planted = d.inject_label_noise(manifest, SHARE, number)
         with timed(f"seed {number}"):
             said = d.held_out_probabilities(run, d.label_recipe(seed=number), planted)
             issues = d.find_label_issues(planted, said, class_names)
         right = manifest["class"].to_numpy() == np.array(class_names)[said.argmax(axis=1)]
-        rows.append({"seed": number, **d.found_of_planted(planted, issues), "accuracy": float(right.mean())})
+        rows.append(
+            {"seed": number, **d.label_noise_scores(planted, issues), "accuracy": float(right.mean())}
+        )
         named.append(
             issues["filename"][~issues["filename"].isin(planted.loc[planted["planted"], "filename"])]
         )

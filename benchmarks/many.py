@@ -20,7 +20,7 @@ import simplejpeg
 from joblib.externals.loky import get_reusable_executor
 
 import digitlib as d
-from digitlib.recipes import HAND_AUGMENTATION
+from digitlib.training.recipes import HAND_AUGMENTATION
 
 A_FOLDER = 5_000
 """Files a folder, rows a Parquet file."""
@@ -80,7 +80,7 @@ def _write(run_dir: str, top: Path, start: int, kind: str) -> None:
 def _varied(run_dir: str, start: int) -> np.ndarray:
     """Return images that no other start gives: uint8, shape (A_FOLDER, 28, 28, 1)."""
     run = d.open_run(run_dir)
-    train = d.plain_generator(run, d.get_recipe("fast"), "train")
+    train = d.eval_generator(run, d.get_recipe("fast"), "train")
     chosen = np.random.default_rng(start).integers(train.samples, size=A_FOLDER)
     files = d.read_split(run).iloc[:A_FOLDER].assign(**{"class": "?"})
     files = files.iloc[np.arange(A_FOLDER) % len(files)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import comparison, timed
-from digitlib.kernels import preparation_of
+from digitlib.pipeline.kernels import preparation_of
 
 TOP = Path(__file__).parents[1]
 
@@ -30,13 +30,14 @@ def import_seconds(module: str) -> float:
 @comparison
 def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     """`import digitlib`, and the whole series headless against the imports and the fit in it."""
-    light, heavy = import_seconds("digitlib"), import_seconds("digitlib.backend")
+    light, heavy = import_seconds("digitlib"), import_seconds("digitlib.training.backend")
     command = [sys.executable, "-m", "digitlib", "run", "--data", data, "--out", "runs/overhead"]
     with timed("the series, headless") as clock:
         subprocess.run(command, cwd=TOP, check=True, stdout=subprocess.DEVNULL)
     metrics = json.loads((Path(os.environ["DIGITLIB_ROOT"]) / "runs/overhead/metrics.json").read_text())
     importing = sum(
-        "digitlib.backend" in loaded_by(path) for path in sorted((TOP / "notebooks").glob("0*.ipynb"))
+        "digitlib.training.backend" in loaded_by(path)
+        for path in sorted((TOP / "notebooks").glob("0*.ipynb"))
     )
     needed = importing * heavy + metrics["fit_seconds"]
     return {

@@ -15,9 +15,9 @@ import digitlib as d
 from benchmarks.common import comparison
 from benchmarks.paper import Page, compose, lengths
 from benchmarks.training import trained
-from digitlib.decoding import read_files
-from digitlib.drawing import matplotlib_font
-from digitlib.split import paths_of
+from digitlib.data.decoding import read_files
+from digitlib.data.split import paths_of
+from digitlib.evaluation.out_of_distribution import matplotlib_font
 
 PAGES = 200
 PICTURE = Path(__file__).parents[1] / "docs" / "pages_failed.png"

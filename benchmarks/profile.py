@@ -13,7 +13,7 @@ import numpy as np
 
 import digitlib as d
 from benchmarks.common import comparison
-from digitlib.backend import keras
+from digitlib.training.backend import keras
 
 
 def seconds(call: Callable[[], Any], times: int) -> float:
@@ -79,7 +79,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     run = d.prepare(data, "runs/profile", mode="none")
     for name in ("fast", "accurate"):
         recipe = d.get_recipe(name, seed=seed)
-        train, _ = d.generators_for(run, recipe)
+        train, _ = d.train_val_generators(run, recipe)
         batch = [tf.convert_to_tensor(part) for part in train[0]]
         model = d.build_model(recipe, d.class_names_of(run))
         model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 import digitlib as d
-from digitlib.plots import BLUE, ORANGE
-from digitlib.precision import policy_of
+from digitlib.plots.data import BLUE, ORANGE
+from digitlib.training.backend import policy_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -95,7 +95,7 @@ def epoch_table(ours: pd.DataFrame, augmented: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def draw(ours: pd.DataFrame) -> None:
+def sample_parameters(ours: pd.DataFrame) -> None:
     """Draw accuracy by epoch: the original's, and each of our runs."""
     d.use_style()
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
@@ -141,7 +141,7 @@ def main(run_dirs: tuple[str, ...]) -> None:
         error=(best.mean() * (1 - best.mean()) / metrics[0]["n_test"]) ** 0.5, spread=best.max() - best.min(),
     )  # fmt: skip
     (DOCS / "reproduction.md").write_text(text, encoding="utf-8")
-    draw(ours)
+    sample_parameters(ours)
     click.echo(text)
 
 

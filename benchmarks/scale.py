@@ -21,8 +21,8 @@ import digitlib as d
 from benchmarks.bulk import free_port
 from benchmarks.common import RESULTS, comparison, timed
 from benchmarks.many import cluster
-from digitlib.plots import BLUE, GREEN, ORANGE, RED, use_style
-from digitlib.samples import as_folder
+from digitlib.data.datasets import as_folder
+from digitlib.plots.data import BLUE, GREEN, ORANGE, RED, use_style
 
 STEPS = ("read", "decode", "network", "write")
 
@@ -76,7 +76,7 @@ def tasks_a_second(n: int) -> float:
 
 def of_a_get(n: int) -> dict[str, float]:
     """Return a worker's processor seconds for a file from an S3-compatible server, which runs in a process of its own."""
-    from digitlib.stores import RemoteFolder, open_store
+    from digitlib.data.stores import RemoteFolder, open_store
 
     port = free_port()
     os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -102,7 +102,7 @@ def of_a_get(n: int) -> dict[str, float]:
 
 def of_a_name(data: str) -> dict[str, float]:
     """Return the most bytes that the client holds for each image that is a file, while it lists and sorts them."""
-    from digitlib.partitions import find_partitioned
+    from digitlib.scale.partitions import find_partitioned
 
     tracemalloc.start()
     images = sum(len(partition) for partition in find_partitioned(as_folder(data)).cut(20_000))

@@ -9,7 +9,7 @@ import numpy as np
 import digitlib as d
 from benchmarks import classic
 from benchmarks.common import comparison
-from digitlib.precision import policy_of
+from digitlib.training.backend import policy_of
 
 
 class Same(d.ImageBatches):
@@ -24,7 +24,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     """Seconds a step of 32 images, 128 x 128 x 3, 2,607,708 parameters."""
     run = d.prepare(data, "runs/steps")
     recipe = d.get_recipe("seed", seed=seed)
-    ours, _ = d.generators_for(run, recipe)
+    ours, _ = d.train_val_generators(run, recipe)
     same = d.generator_from_split(
         run, recipe.train_on, image_size=(128, 128), color_mode="rgb", rescale=1 / 255
     )

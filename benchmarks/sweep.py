@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.common import comparison, timed
-from digitlib.project import project_root
+from digitlib.files import project_root
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from loopback import drama  # what the tests do in small form
@@ -76,7 +76,7 @@ def beside(seconds: float, idle: float, trained: pd.Series) -> float:
 def same_weights(runs: Path, name: str) -> bool:
     """Tell whether a run's best network has the same weights, to the bit, in both sweeps."""
     from digitlib import load_best_model
-    from digitlib.runs import Run
+    from digitlib.run import Run
 
     one, other = (load_best_model(Run(runs / sweep / name)).get_weights() for sweep in ("cluster", "serial"))
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))

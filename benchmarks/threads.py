@@ -12,8 +12,8 @@ import numpy as np
 
 import digitlib as d
 from benchmarks.common import comparison, timed
-from digitlib.cluster import Workers
-from digitlib.runs import Run
+from digitlib.run import Run
+from digitlib.scale.cluster import Workers
 
 PARTS = ("train", "validation", "test")
 WAYS = {"two_workers": (2, 1), "one_process": (1, 2)}

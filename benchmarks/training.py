@@ -14,14 +14,14 @@ import numpy as np
 import digitlib as d
 from benchmarks import classic
 from benchmarks.common import comparison, timed
-from digitlib.pixels import cache_folder
+from digitlib.data.cache import cache_folder
 
 TARGET = 0.9524
 """The classic notebook's own result."""
 
 TARGET_STEPS = 90
 TARGET_SETTINGS: dict[str, Any] = {
-    "batch_size": 64, "epochs": 1, "calm_epochs": 0, "learning_rate": 6e-3, "augmentation": {"rescale": 1 / 255},
+    "batch_size": 64, "epochs": 1, "cooldown_epochs": 0, "learning_rate": 6e-3, "augmentation": {"rescale": 1 / 255},
 }  # fmt: skip
 
 
@@ -36,12 +36,12 @@ def to_target(data: str, seed: int) -> dict[str, float]:
     run = d.prepare(data, f"runs/target{seed}", mode="none")
     found = time.perf_counter()
     recipe = d.get_recipe("fast", seed=seed, **TARGET_SETTINGS)
-    train, _ = d.generators_for(run, recipe)
+    train, _ = d.train_val_generators(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run))
     model.compile(d.make_optimizer(recipe, TARGET_STEPS), d.make_loss(recipe), metrics=["accuracy"])
     model.fit(train, epochs=1, steps_per_epoch=min(TARGET_STEPS, len(train)), shuffle=False, verbose=0)
     fitted = time.perf_counter()
-    accuracy = model.evaluate(d.plain_generator(run, recipe, "test"), verbose=0, return_dict=True)["accuracy"]
+    accuracy = model.evaluate(d.eval_generator(run, recipe, "test"), verbose=0, return_dict=True)["accuracy"]
     ended = time.perf_counter()
     return {
         "folder_to_arrays": found - start,
@@ -57,8 +57,8 @@ def train(data: str, name: str, seed: int) -> dict[str, float]:
     start = time.perf_counter()
     run = d.prepare(data, f"runs/{name}{seed}", mode="none")
     recipe = d.get_recipe(name, seed=seed)
-    train, validation = d.generators_for(run, recipe)
-    recipe = recipe.for_images(train.samples)
+    train, validation = d.train_val_generators(run, recipe)
+    recipe = recipe.scaled_to(train.samples)
     d.save_recipe(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run))
     model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
@@ -71,7 +71,7 @@ def train(data: str, name: str, seed: int) -> dict[str, float]:
         verbose=0,
     )
     best = d.load_best_model(run)
-    predictions = d.predict_generator(best, d.plain_generator(run, recipe, "test"))
+    predictions = d.predict_generator(best, d.eval_generator(run, recipe, "test"))
     history = d.read_history(run)
     return {
         "seconds": time.perf_counter() - start,

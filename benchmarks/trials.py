@@ -14,24 +14,24 @@ from sklearn.neighbors import NearestNeighbors
 import digitlib as d
 from benchmarks.common import RESULTS
 from benchmarks.keras_example import load
-from digitlib.backend import keras
-from digitlib.decoding import read_files
+from digitlib.data.decoding import read_files
 from digitlib.files import write_table
-from digitlib.models import MODELS, layers
-from digitlib.models import _answer as answer
-from digitlib.models import _block as block
-from digitlib.models import _dropouts as dropouts
-from digitlib.recipes import HAND_AUGMENTATION, MILD_AUGMENTATION, Recipe, get_recipe
+from digitlib.training.backend import keras
+from digitlib.training.models import MODELS, layers
+from digitlib.training.models import _answer as answer
+from digitlib.training.models import _block as block
+from digitlib.training.models import _dropouts as dropouts
+from digitlib.training.recipes import HAND_AUGMENTATION, MILD_AUGMENTATION, Recipe, get_recipe
 
 TABLE = RESULTS / "trials.csv"
 
-BASE = Recipe("trial", model="small", epochs=5, label_smoothing=0.05, calm_epochs=2)
+BASE = Recipe("trial", model="small", epochs=5, label_smoothing=0.05, cooldown_epochs=2)
 """Short runs, so that many fit into an evening; the others differ from this one by what their name says."""
 
 WEAK = MILD_AUGMENTATION | {
     "rotation_range": 8, "width_shift_range": 0.05, "height_shift_range": 0.05, "shear_range": 6, "zoom_range": 0.08,
 }  # fmt: skip
-LONG: dict[str, Any] = {"epochs": 16, "calm_epochs": 4}
+LONG: dict[str, Any] = {"epochs": 16, "cooldown_epochs": 4}
 
 
 def settings_of(name: str) -> dict[str, Any]:
@@ -39,21 +39,21 @@ def settings_of(name: str) -> dict[str, Any]:
     recipe = get_recipe(name)
     return {
         field: getattr(recipe, field)
-        for field in ("model", "epochs", "weight_decay", "calm_epochs", "precision", "augmentation")
+        for field in ("model", "epochs", "weight_decay", "cooldown_epochs", "precision", "augmentation")
     }
 
 
 FAST, ACCURATE = settings_of("fast"), settings_of("accurate")
-TWENTY: dict[str, Any] = {"epochs": 20, "calm_epochs": 5, "augmentation": HAND_AUGMENTATION}
+TWENTY: dict[str, Any] = {"epochs": 20, "cooldown_epochs": 5, "augmentation": HAND_AUGMENTATION}
 
 VARIATIONS: dict[str, dict[str, Any]] = {
     "base": {},
     "constant rate": {"schedule": "constant", "learning_rate": 1e-3},
     "old net": {"model": "old"},
-    "thin x2.5": {"model": "thin", "epochs": 12, "calm_epochs": 3},
+    "thin x2.5": {"model": "thin", "epochs": 12, "cooldown_epochs": 3},
     "aug strong": {"augmentation": HAND_AUGMENTATION},
     "aug weak": {"augmentation": WEAK},
-    "no calm": {"calm_epochs": 0},
+    "no calm": {"cooldown_epochs": 0},
     "lr 2e-3": {"learning_rate": 2e-3},
     "lr 8e-3": {"learning_rate": 8e-3},
     "ls 0": {"label_smoothing": 0.0},
@@ -99,7 +99,7 @@ def thin_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
 
 
 def dropouts_net(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return what `digitlib.models` puts behind its normalising layers, with nothing before it."""
+    """Return what `digitlib.training.models` puts behind its normalising layers, with nothing before it."""
     return keras.Sequential([keras.Input(image_shape), *dropouts(), answer(n_classes)])
 
 
@@ -147,7 +147,7 @@ def trial(
     changes = dict((VARIATIONS | FLOAT32)[name])
     average = changes.pop("average", None)
     recipe = replace(BASE, seed=seed, **changes)
-    train, validation = d.generators_for(run, recipe)
+    train, validation = d.train_val_generators(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run))
     optimizer = d.make_optimizer(recipe, len(train))
     if average:

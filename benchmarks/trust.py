@@ -8,7 +8,7 @@ from typing import Any
 import digitlib as d
 from benchmarks.common import comparison, timed
 from benchmarks.training import trained
-from digitlib.unknowns import KINDS
+from digitlib.evaluation.out_of_distribution import KINDS
 
 WANTED = 0.999
 PICTURES = 2_000
@@ -20,12 +20,12 @@ def on_test(judged: Any) -> dict[str, Any]:
     given = judged[judged["answered"]]
     right = int(given["correct"].sum())
     low, high = d.wilson_interval(right, len(given))
-    curve = d.coverage_table(judged["score"], judged["correct"])
+    curve = d.risk_coverage(judged["score"], judged["correct"])
     return {
         "n_test": len(judged),
         "test_accuracy": float(judged["correct"].mean()),
-        "calibration error before": d.calibration_error(judged["raw_confidence"], judged["correct"]),
-        "calibration error after": d.calibration_error(judged["confidence"], judged["correct"]),
+        "calibration error before": d.expected_calibration_error(judged["raw_confidence"], judged["correct"]),
+        "calibration error after": d.expected_calibration_error(judged["confidence"], judged["correct"]),
         "coverage": len(given) / len(judged),
         "answered": len(given),
         "answered wrong": len(given) - right,
@@ -57,7 +57,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         "fit seconds": clock.seconds,
     } | on_test(judge.part(run, recipe, "test"))
     for kind in KINDS:
-        judged = judge(d.as_batches(d.make_unknowns(kind, PICTURES, seed), recipe))
+        judged = judge(d.as_batches(d.make_ood_images(kind, PICTURES, seed), recipe))
         figures |= {
             f"{kind} declined": float(1 - judged["answered"].mean()),
             f"{kind} declined as unfamiliar": float(1 - judged["familiar"].mean()),

@@ -13,17 +13,13 @@ from typing import Any
 import click
 
 from digitlib import __version__
-from digitlib.completing import (
-    SHELLS,
-    complete_data,
-    complete_file,
-    complete_recipe,
-    complete_run,
-    script_for,
-)
 from digitlib.errors import DigitError
-from digitlib.project import project_root
-from digitlib.recipes import RECIPE_PARAMETERS, RECIPES, SMALLEST_SIDE, get_recipe, recipes_in_turn
+from digitlib.files import project_root
+from digitlib.training.recipes import (
+    RECIPE_PARAMETERS,
+    RECIPES,
+    get_recipe,
+)
 
 # What else a command needs it imports itself: the first line and the shell's completions should not wait for pandas.
 
@@ -67,21 +63,18 @@ def main() -> None:
 @click.option(
     "--data",
     default=None,
-    shell_complete=complete_data,
     help="sample, mnist, a folder of class folders, a zip of one, or labelled images in Parquet; sample by default, with "
     "--resume or --only the run's.",
 )
 @click.option(
     "--recipe",
     default=None,
-    shell_complete=complete_recipe,
     help=f"One of {', '.join(RECIPES)}; fast by default, with --resume or --only the run's.",
 )
 @click.option(
     "--out",
     "run_dir",
     default="runs/default",
-    shell_complete=complete_run,
     show_default=True,
     help="The run's folder.",
 )
@@ -115,11 +108,11 @@ def run(
     # What can't work is refused before a kernel is started.
     get_recipe(recipe, **{name: value for name, value in extra.items() if name in RECIPE_PARAMETERS})
     _check_parameters(extra)
-    from digitlib.files import shown
-    from digitlib.folders import holds_moved
-    from digitlib.runs import open_run
-    from digitlib.samples import as_folder
-    from digitlib.sources import find_images
+    from digitlib.data.datasets import as_folder
+    from digitlib.data.folders import holds_moved
+    from digitlib.data.sources import find_images
+    from digitlib.files import display_path
+    from digitlib.run import open_run
 
     this = open_run(run_dir)
     if not holds_moved(this):  # else the images are no longer there
@@ -128,8 +121,8 @@ def run(
         click.echo(
             f"The images of {data} will be moved into {this}/TRAIN and TEST; `digitlib undo {this}` moves them back."
         )
-    from digitlib.report import results_table
-    from digitlib.series import run_series
+    from digitlib.pipeline.notebooks import run_series
+    from digitlib.pipeline.report import results_table
 
     parameters = {"data": data, "recipe": recipe} | extra
     try:
@@ -146,12 +139,12 @@ def run(
         click.echo(
             "\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in table.itertuples(index=False))
         )
-    click.echo(f"\nReport: {shown(this / 'report.html')}")
+    click.echo(f"\nReport: {display_path(this / 'report.html')}")
 
 
 def _settings_of(run_dir: str) -> dict[str, str]:
     """Return the data and the recipe of a run that has begun, by their parameters' names."""
-    from digitlib.runs import open_run
+    from digitlib.run import open_run
 
     this = open_run(run_dir)
     known = {"data": ("source.json", "data"), "recipe": ("recipe.json", "name")}
@@ -160,9 +153,9 @@ def _settings_of(run_dir: str) -> dict[str, str]:
 
 def _check_parameters(extra: dict[str, Any]) -> None:
     """Refuse parameters of the notebooks that can't work, also of those that come after hours of training."""
-    from digitlib.rejecting import check_wanted
-    from digitlib.split import check_options
-    from digitlib.values import is_whole
+    from digitlib.data.split import check_options
+    from digitlib.errors import is_whole
+    from digitlib.evaluation.selective import check_wanted
 
     of_split = ("test_size", "validation_size", "seed", "mode", "assign")
     check_options(**{name: value for name, value in extra.items() if name in of_split})
@@ -213,9 +206,9 @@ def sweep(
       trials: 20
       learning_rate: {low: 0.0001, high: 0.01, log: true}
     """  # noqa: D301 - click knows a block that is not to be filled by this character
-    from digitlib.sweep import run_sweep
-    from digitlib.sweep_space import read_space
-    from digitlib.sweep_table import summary
+    from digitlib.scale.sweep import run_sweep
+    from digitlib.scale.sweep_space import read_space
+    from digitlib.scale.sweep_table import summary
 
     space = read_space(space_file, {name: _value(text) for name, text in pairs}, not no_notebooks)
     with _goes_on():
@@ -225,8 +218,8 @@ def sweep(
 
 
 @main.command()
-@click.argument("run_or_model", shell_complete=complete_run)
-@click.argument("source", shell_complete=complete_file)
+@click.argument("run_or_model")
+@click.argument("source")
 @click.option(
     "--out",
     default=None,
@@ -271,14 +264,14 @@ def predict(
     An address such as s3://bucket/folder, a Parquet file with images, --workers, --scheduler or an --out that ends in /
     is predicted partition by partition; the same command again goes on where it was stopped.
     """
-    from digitlib.files import resolve, shown
-    from digitlib.inputs import find_inputs
-    from digitlib.runs import run_and_model
-    from digitlib.stores import goes_in_parts
-    from digitlib.writing import form_of, summary_of
+    from digitlib.data.inputs import find_inputs
+    from digitlib.data.stores import goes_in_parts
+    from digitlib.files import display_path, resolve
+    from digitlib.pipeline.predict_folder import form_of, summary_of
+    from digitlib.run import run_and_model
 
     if scheduler or workers or goes_in_parts(source, out):
-        from digitlib.bulk import predict_to_parts
+        from digitlib.scale.bulk import predict_to_parts
 
         options = {
             "scheduler": scheduler,
@@ -308,32 +301,32 @@ def predict(
     ]  # what an earlier command has written there
     if not filenames:
         raise DigitError(
-            f"{shown(folder)} holds nothing but tables that this command wrote before: give a folder of images."
+            f"{display_path(folder)} holds nothing but tables that this command wrote before: give a folder of images."
         )
     run_and_model(run_or_model)
-    from digitlib.prediction import predict_to_files
+    from digitlib.pipeline.predict_folder import predict_to_files
 
     done = predict_to_files(
         run_or_model, folder, filenames, out, submission=submission, gallery=gallery, limit=limit, trust=trust
     )
-    click.echo(f"{summary_of(done)}: {shown(out)}{f' and {shown(gallery)}' if gallery else ''}")
+    click.echo(f"{summary_of(done)}: {display_path(out)}{f' and {display_path(gallery)}' if gallery else ''}")
     numbered = submission or (out if form_of(out) == "kaggle" else "")
     if numbered and done["unreadable"]:
         click.echo(
-            f"Warning: rows of {shown(numbered)} without a label: {done['unreadable']:,}. Take the files that are no image out "
+            f"Warning: rows of {display_path(numbered)} without a label: {done['unreadable']:,}. Take the files that are no image out "
             "of the folder, or Kaggle will refuse the table.",
             err=True,
         )
 
 
 @main.command()
-@click.argument("run_or_model", shell_complete=complete_run)
-@click.argument("photos", nargs=-1, shell_complete=complete_file, required=True, metavar="PHOTO...")
+@click.argument("run_or_model")
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
 @click.option("--json", "json_file", default=None, help="Write boxes, labels and confidences here.")
 @click.option("--drawn", default=None, help="Save the photo with its boxes here, as .png; one photo only.")
 def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, drawn: str | None) -> None:
     """Read the digits on photos or scans: a line of digits for each line of writing."""
-    from digitlib.readings import read_photos
+    from digitlib.handwriting.reader import read_photos
 
     for name, lines in read_photos(run_or_model, photos, json_file, drawn):
         if len(photos) > 1:
@@ -342,7 +335,7 @@ def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, draw
 
 
 @main.command()
-@click.argument("run_dir", shell_complete=complete_run)
+@click.argument("run_dir")
 @click.option("--out", default=None, help="Folder for the files; export/ in the run by default.")
 @click.option(
     "--format", "formats", multiple=True, help="onnx, litert or html; may be given again; all by default."
@@ -355,11 +348,11 @@ def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, draw
 )
 def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | None) -> None:
     """Take the network of RUN_DIR elsewhere: ONNX, LiteRT, a page for the browser, and a model card."""
-    from digitlib.runs import open_run
+    from digitlib.run import open_run
 
     this = open_run(run_dir)
     this.require("best_model.keras")
-    from digitlib.exporting import export_files
+    from digitlib.export.formats import export_files
 
     for line in export_files(this, out, formats, html):
         click.echo(line)
@@ -377,28 +370,19 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 )
 @click.option("--recipe", default="accurate", show_default=True, help="What to train them with.")
 @click.option(
-    "--model",
-    "models",
-    multiple=True,
-    help=f"Another network than the recipe's, one of {', '.join(SMALLEST_SIDE)}; may be given again, then members take turns.",
-)
-@click.option(
     "-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Another setting of the recipe."
 )
 @click.option(
     "--data", default="sample", show_default=True, help="What to train them on; see `digitlib run`."
 )
-@click.option("--rotate", is_flag=True, help="Each member holds out other images for validation.")
 @on_workers
 def ensemble(
     runs: tuple[str, ...],
     out: str,
     n: int,
     recipe: str,
-    models: tuple[str, ...],
     pairs: tuple[tuple[str, str], ...],
     data: str,
-    rotate: bool,
     **where: Any,
 ) -> None:
     """Join trained runs to one network, which is mostly right more often than each.
@@ -406,100 +390,60 @@ def ensemble(
     RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
     members that are missing are trained, in OUT/members.
     """
-    from digitlib.files import shown
-    from digitlib.samples import as_folder
-    from digitlib.sources import find_images
+    from digitlib.data.datasets import as_folder
+    from digitlib.data.sources import find_images
+    from digitlib.files import display_path
 
     if n == 0:
         _refuse_given(
             "is for members to be trained: say how many with --train",
-            "rotate",
             "recipe",
-            "models",
             "pairs",
             "data",
         )
     changes = {name: _value(text) for name, text in pairs}
-    recipes = recipes_in_turn(recipe, range(1, n + 1), models, **changes)
+    recipes = [get_recipe(recipe, **changes | {"seed": seed}) for seed in range(1, n + 1)]
     if n:
         find_images(as_folder(data))
     elif len(runs) == 0:
         raise DigitError("name the runs to join, or train some with --train 5.")
-    from digitlib.ensembles import ensemble_lines, make_ensemble
-    from digitlib.members import gather_members
+    from digitlib.scale.ensemble import ensemble_lines, make_ensemble
+    from digitlib.scale.members import gather_members
 
     with _goes_on():
-        members = gather_members(runs, out, recipes, data, rotate=rotate, **where)
+        members = gather_members(runs, out, recipes, data, **where)
     click.echo("\n".join(ensemble_lines(make_ensemble(members, out))))
-    click.echo(f"\n{shown(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
-
-
-@main.command()
-@click.argument("run_or_data")
-@click.option(
-    "--recipe", default=None, help="What to train; by default what RUN was trained with, else fast."
-)
-@click.option(
-    "--folds",
-    default=5,
-    show_default=True,
-    type=click.IntRange(2),
-    help="Parts that the images are divided into.",
-)
-@click.option(
-    "--repeats",
-    default=2,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Times that all is done, with other parts.",
-)
-@click.option("--seed", default=42, show_default=True, help="Of the parts and the networks.")
-@click.option("--without-test", is_flag=True, help="Leave the test images out, to choose between recipes.")
-@click.option("--labels", is_flag=True, help="Judge the labels as notebook 10 does: label_issues.csv.")
-@click.option(
-    "--out", "run_dir", default="runs/crossval", show_default=True, help="The run's folder for DATA."
-)
-@on_workers
-def crossval(run_or_data: str, run_dir: str, **options: Any) -> None:
-    """Train without each part of the images in turn: accuracy of each, and spread.
-
-    RUN_OR_DATA is a run's folder, or a folder of class folders. What each
-    image was named by networks that had not seen it is kept in held_out.npz,
-    or in held_out_given.npz with --without-test.
-    """
-    from digitlib.validating import summary_lines, validate
-
-    with _goes_on():
-        found = validate(run_or_data, run_dir, **options)
-    click.echo("\n".join(summary_lines(found)))
+    click.echo(f"\n{display_path(out)}: a run's folder, for `digitlib predict` and all else that takes one.")
 
 
 @main.command()
 @click.argument("folder", default="notebooks")
 def notebooks(folder: str) -> None:
     """Copy the notebooks to FOLDER, notebooks/ by default, to step through and change."""
-    from digitlib.files import shown
-    from digitlib.shipped import copy_notebooks
+    from digitlib.files import display_path
+    from digitlib.pipeline.notebooks import copy_notebooks
 
     copied = copy_notebooks(folder)
-    click.echo(f"{len(copied)} notebooks. Open them with: jupyter lab {_typed([shown(copied[0].parent)])}")
+    click.echo(
+        f"{len(copied)} notebooks. Open them with: jupyter lab {_typed([display_path(copied[0].parent)])}"
+    )
 
 
 @main.command()
-@click.argument("run_dir", shell_complete=complete_run)
+@click.argument("run_dir")
 def undo(run_dir: str) -> None:
     """Take back the split of RUN_DIR: moved images return to where they were."""
-    from digitlib.files import shown
-    from digitlib.folders import undo as undo_split
-    from digitlib.locking import alone
-    from digitlib.runs import open_run
+    from digitlib.data.folders import undo as undo_split
+    from digitlib.files import display_path
+    from digitlib.run import open_run, run_lock
 
     this = open_run(run_dir)
-    with alone(this) if this.folder.is_dir() else nullcontext():
+    with run_lock(this) if this.folder.is_dir() else nullcontext():
         kept = undo_split(this)
     for path in kept:
         click.echo(
-            f"kept {shown(path)}: it is not what the split put there, or its original is gone", err=True
+            f"kept {display_path(path)}: it is not what the split put there, or its original is gone",
+            err=True,
         )
     click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
 
@@ -527,37 +471,6 @@ def _goes_on() -> Iterator[None]:
         again = _typed(["digitlib", *sys.argv[1:]])
         click.echo(f"\nStopped. What is finished stays; go on with: {again}", err=True)
         sys.exit(130)
-
-
-@main.command()
-@click.option(
-    "--out",
-    "run_dir",
-    default="runs",
-    shell_complete=complete_run,
-    show_default=True,
-    help="Where runs will be.",
-)
-def doctor(run_dir: str) -> None:
-    """Say what is wrong with this machine, if anything, and the way out; the status is 1 for a problem."""
-    from digitlib.doctor import examine, line_of
-
-    problems = 0
-    for finding in examine(run_dir):
-        click.echo(line_of(finding))
-        problems += finding.level == "problem"
-    sys.exit(1 if problems else 0)
-
-
-@main.command()
-@click.argument("shell", type=click.Choice(SHELLS))
-def completion(shell: str) -> None:
-    """Print what makes SHELL complete digitlib's commands, recipes, runs and files.
-
-    For bash, add to ~/.bashrc: eval "$(digitlib completion bash)"; for zsh the
-    same with zsh in ~/.zshrc; for fish, digitlib completion fish | source.
-    """
-    click.echo(script_for(main, shell))
 
 
 def _value(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import errno
 import json
 import os
@@ -18,7 +19,6 @@ from typing import Any
 import pandas as pd
 
 from digitlib.errors import DigitError
-from digitlib.project import project_root
 
 # With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
 pd.set_option("mode.string_storage", "python")
@@ -52,7 +52,7 @@ def resolve(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.normpath(expanded if expanded.is_absolute() else project_root() / expanded))
 
 
-def shown(path: str | os.PathLike[str]) -> str:
+def display_path(path: str | os.PathLike[str]) -> str:
     """Return `path` as a person should see it: relative to the project where it lies inside."""
     full, root = resolve(path), project_root()
     for top in (root, root.resolve()):
@@ -89,7 +89,7 @@ def atomic(path: Path) -> Iterator[Path]:
         if not _of_writing(error, path):
             raise
         raise DigitError(
-            f"Can't write {shown(path)}: {error.strerror or error}. Make room or choose another place."
+            f"Can't write {display_path(path)}: {error.strerror or error}. Make room or choose another place."
         ) from error
     finally:
         if temporary is not None:
@@ -121,7 +121,7 @@ def _umask() -> int:
 
 
 @contextmanager
-def told(what: str, way_out: str) -> Iterator[None]:
+def reraise_os_error(what: str, way_out: str) -> Iterator[None]:
     """Tell a fault of the file system in one sentence and the way out of it.
 
     Raises
@@ -143,7 +143,7 @@ def make_folder(folder: Path) -> None:
     DigitError
         If it can't be made.
     """
-    with told(f"{shown(folder)} can't be made", "Choose another run_dir."):
+    with reraise_os_error(f"{display_path(folder)} can't be made", "Choose another run_dir."):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -191,3 +191,31 @@ def read_table(path: Path, encoding: str = "utf-8", **dtypes: Any) -> pd.DataFra
     if "filename" in table:
         table["filename"] = table["filename"].str.removeprefix("./")  # see `inert`
     return table.astype(dtypes)
+
+
+def project_root() -> Path:
+    """Return the folder that relative paths of notebooks and commands start from.
+
+    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when
+    working in there (as Jupyter does), else the current folder.
+
+    Raises
+    ------
+    DigitError
+        If the current folder has been removed.
+    """
+    if root := os.environ.get("DIGITLIB_ROOT"):
+        return Path(root).expanduser().absolute()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise DigitError(
+            "The current folder no longer exists: change to one that does and try again."
+        ) from error
+    return here.parent if here.name == "notebooks" else here
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,7 +23,7 @@ CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir"}
 
 # A server that has imported the library, of which every child is a fork: they start in no time.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["digitlib.split"])
+_processes.set_forkserver_preload(["digitlib.data.split"])
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -88,7 +88,7 @@ def _tell(
         connection.send(str(error))
 
 
-def told(root: Path, before: Callable[[], Any], call: Callable[..., Any], *arguments: Any) -> str:
+def reraise_os_error(root: Path, before: Callable[[], Any], call: Callable[..., Any], *arguments: Any) -> str:
     """Run `call` in a process of its own, after `before`; return the sentence it ends with, empty if it went well."""
     here, there = _processes.Pipe(duplex=False)
     process = _processes.Process(target=_tell, args=(there, str(root), before, call, arguments))

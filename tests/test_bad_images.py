@@ -14,9 +14,9 @@ import pytest
 from PIL import Image, features
 
 import digitlib as d
-from digitlib import decoding
-from digitlib.decoding import decode, read_file
-from digitlib.folders import place_of
+from digitlib.data import decoding
+from digitlib.data.decoding import decode, read_file
+from digitlib.data.folders import target_path
 
 GREY = np.add.outer(np.arange(12) * 9, np.arange(10) * 12).astype(np.uint8)
 RGB = np.stack([GREY, GREY[::-1], 255 - GREY], axis=-1)
@@ -134,7 +134,7 @@ def outcome(scans: Path, mode: str = "copy") -> tuple[d.Run, set[str], dict[str,
     assert len(taken) == len(manifest)
     assert not taken & set(left)
     assert (rejected["reason"] != "").all()
-    placed = [place_of(run, row.part, row._2, row.filename) for row in manifest.itertuples()]
+    placed = [target_path(run, row.part, row._2, row.filename) for row in manifest.itertuples()]
     assert all(path.is_file() for path in placed)
     assert len(set(placed)) == len(placed)
     assert d.class_counts(run)[["Train_images", "Test_images"]].to_numpy().sum() == len(placed)

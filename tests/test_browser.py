@@ -16,7 +16,7 @@ from jupyterlab import jupyterlab, open_notebook, run_all_cells, wait_for
 from training import trained
 
 import digitlib as d
-from digitlib.runs import Run
+from digitlib.run import Run
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,7 +38,7 @@ def run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
             return
         patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("trained")))
         run, recipe = trained(sample, "runs/default", d.get_recipe("fast"))
-        test = d.plain_generator(run, recipe, "test")
+        test = d.eval_generator(run, recipe, "test")
         best = d.load_best_model(run)
         d.save_metrics(
             run,
@@ -58,7 +58,7 @@ def page(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_gives_keras_answers_on_a_thousand_test_images(run: Run, page: Path, tmp_path: Path) -> None:
-    test = d.plain_generator(run, d.load_recipe(run), "test")
+    test = d.eval_generator(run, d.load_recipe(run), "test")
     images = np.concatenate([test[number][0] for number in range(len(test))])
     images = images[np.linspace(0, len(images) - 1, min(1000, len(images))).astype(int)]
     expected = d.load_best_model(run).predict(images, verbose=0)
@@ -92,7 +92,7 @@ def test_the_page_reads_thirty_drawings(page: Path, tmp_path: Path) -> None:
             form = np.array(
                 driver.execute_script("return Array.from(formOf(arguments[0]))", DRAWINGS[style][digit])
             )
-            by_python = d.mnist_form(d.ink_of(DRAWINGS[style][digit])).ravel().astype(int)
+            by_python = d.to_mnist_format(d.rasterize(DRAWINGS[style][digit])).ravel().astype(int)
             assert np.abs(form - by_python).max() <= 3, (style, digit)
             clear.click()
         said = wait_for(lambda: "computes" in (text := driver.find_element("id", "check").text) and text, 60)

@@ -20,12 +20,14 @@ import pytest
 from click.testing import CliRunner
 
 import digitlib as d
-from digitlib import ingest, jobs, locking, parts
+from digitlib import run as locking
 from digitlib.cli import main
-from digitlib.image_rows import _rows_at_once
-from digitlib.parts import predict_partition
-from digitlib.runs import Run
-from digitlib.stores import _of_one_file, goes_in_parts, open_store, without_scheme
+from digitlib.data import datasets as ingest
+from digitlib.data.stores import _of_one_file, goes_in_parts, open_store, without_scheme
+from digitlib.data.tables import _rows_at_once
+from digitlib.run import Run
+from digitlib.scale import jobs, parts
+from digitlib.scale.parts import predict_partition
 from tests.training import trained
 
 pytestmark = pytest.mark.slow  # a network is trained

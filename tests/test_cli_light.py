@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from digitlib.completing import SHELLS
 
 from digitlib.cli import main
-from digitlib.completing import SHELLS
-from digitlib.recipes import RECIPES
+from digitlib.training.recipes import RECIPES
 
 HEAVY = {"tensorflow", "keras", "pandas", "numpy", "nbformat", "papermill", "dask"}
 

@@ -18,9 +18,9 @@ import pytest
 from joblib.externals.loky import ProcessPoolExecutor
 
 import digitlib as d
-from digitlib import cluster
-from digitlib.cluster import AHEAD, Here, Outcome, open_workers
-from digitlib.sweep_run import _with_children
+from digitlib.scale import cluster
+from digitlib.scale.cluster import AHEAD, Here, Outcome, open_workers
+from digitlib.scale.sweep_run import _with_children
 
 
 def half(n: int) -> float:
@@ -77,7 +77,7 @@ def test_a_scheduler_and_workers_of_ones_own_are_refused() -> None:
 
 def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     """As a training does whose worker is killed."""
-    child = f"import psutil, time; from digitlib.sweep_run import _end_with; open({str(tmp_path / 'pid')!r}, 'w').write('x'); "
+    child = f"import psutil, time; from digitlib.scale.sweep_run import _end_with; open({str(tmp_path / 'pid')!r}, 'w').write('x'); "
     child += "_end_with(psutil.Process().parent())"
     code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {child!r}]).pid, flush=True); sys.stdin.read()"
     starter = subprocess.Popen(
@@ -103,7 +103,9 @@ def test_an_encrypted_scheduler_without_certificates_gets_one_sentence() -> None
 
 def test_a_script_without_a_main_part_gets_one_sentence(tmp_path: Path) -> None:
     script = tmp_path / "mine.py"
-    script.write_text("from digitlib.cluster import open_workers\nwith open_workers(workers=2):\n    pass\n")
+    script.write_text(
+        "from digitlib.scale.cluster import open_workers\nwith open_workers(workers=2):\n    pass\n"
+    )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert done.returncode == 1
     assert "workers can't be started (" in done.stderr.splitlines()[-1]

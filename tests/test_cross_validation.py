@@ -13,21 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from digitlib.validating import _recipe, validate
 from sklearn.model_selection import StratifiedKFold
 
 import digitlib as d
-from digitlib import cross_validation
 from digitlib.cli import main
-from digitlib.cross_validation import _folds
-from digitlib.held_out import HeldOut, load_held_out, save_held_out
-from digitlib.locking import alone
-from digitlib.recipes import RECIPES
-from digitlib.validating import _recipe, validate
+from digitlib.evaluation import cross_validation
+from digitlib.evaluation.cross_validation import HeldOut, _folds, load_held_out, save_held_out
+from digitlib.run import run_lock
+from digitlib.training.recipes import RECIPES
 
 SERIAL = """
 import sys
 import numpy as np
-from digitlib.cluster import limit_threads
+from digitlib.scale.cluster import limit_threads
 limit_threads(1)
 import digitlib as d
 said = d.held_out_probabilities(d.open_run("runs/b"), d.get_recipe("tiny", epochs=2), folds=2, repeats=1)
@@ -173,7 +172,7 @@ def test_what_is_at_work_in_a_folder_keeps_its_split(digits: Path) -> None:
         d.DigitError, match=r"runs/a holds runs of .*scans', not of .*two': choose another --out"
     ):
         validate(str(digits.parent / "two"), "runs/a", recipe="tiny", folds=2)
-    with alone(run), pytest.raises(d.DigitError, match="is in use by another digitlib"):
+    with run_lock(run), pytest.raises(d.DigitError, match="is in use by another digitlib"):
         validate(str(digits), "runs/a", recipe="tiny", folds=2)
     assert (run / "split.csv").read_bytes() == before
 

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 import digitlib as d
-from digitlib.samples import as_folder
+from digitlib.data.datasets import as_folder
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -40,7 +40,7 @@ def test_the_split_is_the_classic_notebooks(digits: Path) -> None:
 
 @pytest.mark.parametrize(("part", "images"), [("train", 28), ("validation", 4), ("test", 8)])
 def test_every_class_has_its_share_of_every_part(digits: Path, part: str, images: int) -> None:
-    counts = d.part_counts(d.prepare(digits, "runs/a"))
+    counts = d.split_counts(d.prepare(digits, "runs/a"))
     assert (counts.loc[[str(digit) for digit in range(10)], part] == images).all()
 
 
@@ -157,7 +157,7 @@ def test_parts_that_are_given_are_kept(digits: Path) -> None:
         "trainingSample": "beside the folder of class folders",
     }
     shutil.rmtree(digits / "test")
-    assert d.part_counts(d.prepare(digits, "runs/b")).loc["3"].tolist() == [23, 5, 6, 34]
+    assert d.split_counts(d.prepare(digits, "runs/b")).loc["3"].tolist() == [23, 5, 6, 34]
 
 
 @pytest.mark.parametrize("mode", ["copy", "move"])
@@ -173,7 +173,7 @@ def test_validation_images_may_be_called_as_training_images_are(digits: Path, mo
     assert sorted(copied) == sorted(d.read_split(run)["sha256"])
     assert (
         d.class_counts(run)["Train_images"].sum()
-        == d.part_counts(run)[["train", "validation"]].iloc[:-1].sum().sum()
+        == d.split_counts(run)[["train", "validation"]].iloc[:-1].sum().sum()
     )
     assert d.undo(run) == []
     assert fingerprint(digits) == before
@@ -321,7 +321,7 @@ def test_a_class_of_copies_is_refused(digits: Path) -> None:
 
 def test_a_class_called_total_is_counted(digits: Path) -> None:
     (digits / "trainingSet" / "9").rename(digits / "trainingSet" / "total")
-    table = d.part_counts(d.prepare(digits, "runs/a", mode="none"))
+    table = d.split_counts(d.prepare(digits, "runs/a", mode="none"))
     assert table.iloc[-2].tolist() == [28, 4, 8, 40]
     assert table.iloc[-1].tolist() == [280, 40, 80, 400]
 

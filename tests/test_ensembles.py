@@ -18,9 +18,9 @@ from click.testing import CliRunner
 import digitlib as d
 from digitlib.cli import main
 from digitlib.files import write_json
-from digitlib.locking import alone
-from digitlib.members import train_member
-from digitlib.recipes import RECIPES
+from digitlib.run import run_lock
+from digitlib.scale.members import train_member
+from digitlib.training.recipes import RECIPES
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def members(top: Path, monkeypatch: pytest.MonkeyPatch) -> list[d.Run]:
 
 
 def said(run: d.Run, part: str) -> np.ndarray:
-    return d.load_best_model(run).predict(d.plain_generator(run, d.load_recipe(run), part), verbose=0)
+    return d.load_best_model(run).predict(d.eval_generator(run, d.load_recipe(run), part), verbose=0)
 
 
 def test_the_ensemble_says_the_mean_of_what_its_members_say(members: list[d.Run], tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_ensemble_says_the_mean_of_what_its_members_say(members: list[d.Run]
     both = d.open_run(tmp_path / "both")
     mean = (said(members[0], "test") + said(members[1], "test")) / 2
     np.testing.assert_allclose(said(both, "test"), mean, atol=1e-5)
-    images = d.plain_generator(both, d.load_recipe(both), "test")
+    images = d.eval_generator(both, d.load_recipe(both), "test")
     right = mean.argmax(axis=1) == images.classes
     assert result["test_accuracy"] == right.mean()
     best = max(members[:2], key=lambda run: run.read_json("metrics.json")["validation_accuracy"])
@@ -106,7 +106,7 @@ def test_its_folder_works_like_any_run(members: list[d.Run], top: Path, tmp_path
         d.train_run(both, d.get_recipe("tiny"))
     trust = d.fit_trust(both, d.load_recipe(both), d.load_best_model(both), 0.9)
     d.save_trust(both, trust)
-    test = d.plain_generator(both, d.load_recipe(both), "test")
+    test = d.eval_generator(both, d.load_recipe(both), "test")
     judged = d.open_judge(both).part(both, d.load_recipe(both), "test")
     named = d.predict_generator(d.load_best_model(both), test)
     assert judged["predicted"].tolist() == named["predicted"].tolist()
@@ -161,7 +161,7 @@ def test_members_of_another_size_get_the_picture_resized(members: list[d.Run], t
     losses = {}
     for size in (28, 32):
         joined = d.join_networks([d.load_best_model(member) for member in members], (size, size, 1))
-        images = d.plain_generator(run, replace(recipe, image_size=(size, size)), "validation")
+        images = d.eval_generator(run, replace(recipe, image_size=(size, size)), "validation")
         losses[size] = joined.evaluate(images, verbose=0, return_dict=True)["loss"]
     assert recipe.image_size[0] == min(losses, key=losses.get)
     assert result["test_accuracy"] >= min(row["test_accuracy"] for row in result["members"])
@@ -292,7 +292,7 @@ def test_a_member_that_another_process_trains_is_waited_for(
     before = (held / "best_model.keras").stat().st_mtime_ns
     task = (str(held.folder), str(held.folder), recipe, None)
     waiting = threading.Thread(target=train_member, args=task)
-    with alone(held):
+    with run_lock(held):
         waiting.start()
         waiting.join(3)
         assert waiting.is_alive()

@@ -10,13 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 import digitlib as d
-from digitlib import exporting
-from digitlib.backend import keras
 from digitlib.cli import main
+from digitlib.export import formats as exporting
+from digitlib.export.web_page import PlainNet, check_inputs, plain_net
 from digitlib.files import write_json
-from digitlib.page import check_inputs
-from digitlib.runs import Run
-from digitlib.webnet import PlainNet, plain_net
+from digitlib.run import Run
+from digitlib.training.backend import keras
 
 layers = keras.layers
 

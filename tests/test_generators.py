@@ -10,10 +10,17 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from PIL import Image
 
 import digitlib as d
-from digitlib import decoding
-from digitlib.affine import PARAMETERS, Augmentation, draw, maps_of, weaken
-from digitlib.recipes import CLASSIC_AUGMENTATION
-from digitlib.resampling import FILL_MODES, resample
+from digitlib.data import decoding
+from digitlib.training.augmentation import (
+    FILL_MODES,
+    PARAMETERS,
+    Augmentation,
+    maps_of,
+    resample,
+    sample_parameters,
+    scale_parameters,
+)
+from digitlib.training.recipes import CLASSIC_AUGMENTATION
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def images(run: d.Run) -> np.ndarray:
 def test_the_same_pixels_as_keras(images: np.ndarray, fill_mode: str, alone: str | None) -> None:
     settings = CLASSIC_AUGMENTATION | {"shear_range": 20, "vertical_flip": True}
     theirs = ImageDataGenerator(fill_mode=fill_mode, cval=0.4, interpolation_order=1)
-    drawn = draw(Augmentation.named(settings), len(images), (28, 28), np.random.default_rng(3))
+    drawn = sample_parameters(Augmentation.named(settings), len(images), (28, 28), np.random.default_rng(3))
     if alone:
         still = {name: np.full(len(images), name.startswith("z"), float) for name in PARAMETERS}
         drawn = still | {alone: drawn[alone]}
@@ -93,7 +100,9 @@ def test_colours_and_edges_of_pictures_of_other_shapes() -> None:
 
 
 def test_drawn_values_stay_in_their_ranges_and_reach_their_ends() -> None:
-    drawn = draw(Augmentation.named(dict(CLASSIC_AUGMENTATION)), 20_000, (28, 28), np.random.default_rng(0))
+    drawn = sample_parameters(
+        Augmentation.named(dict(CLASSIC_AUGMENTATION)), 20_000, (28, 28), np.random.default_rng(0)
+    )
     for name, low, high in [
         ("theta", -40, 40),
         ("tx", -5.6, 5.6),
@@ -105,12 +114,12 @@ def test_drawn_values_stay_in_their_ranges_and_reach_their_ends() -> None:
         assert low <= drawn[name].min() < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < drawn[name].max() <= high
     whole = {"width_shift_range": 3, "height_shift_range": 1}
-    shifts = draw(Augmentation.named(whole), 2000, (28, 28), np.random.default_rng(0))
+    shifts = sample_parameters(Augmentation.named(whole), 2000, (28, 28), np.random.default_rng(0))
     assert set(shifts["tx"]) == {-2, -1, 0, 1, 2}  # as in Keras, an int is the end of a range
     assert set(shifts["ty"]) == {0}
     assert 0.48 < drawn["flip_horizontal"].mean() < 0.52
     assert not drawn["flip_vertical"].any()
-    calm = weaken(drawn, 0.5)
+    calm = scale_parameters(drawn, 0.5)
     assert calm["theta"].max() <= 20
     assert calm["zx"].min() >= 0.9
     assert (calm["flip_horizontal"] == drawn["flip_horizontal"]).all()

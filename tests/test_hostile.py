@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 import digitlib as d
-from digitlib import samples
+from digitlib.data import datasets as samples
 from digitlib.files import read_table, write_table
-from digitlib.report import write_report
-from digitlib.runs import Run
+from digitlib.pipeline.report import write_report
+from digitlib.run import Run
 
 TOP = Path(__file__).parents[1]
 CODE = [
@@ -225,7 +225,7 @@ def test_nothing_is_read_that_could_be_code(pattern: str) -> None:
 MODELS = """
 import sys, zipfile, json
 from pathlib import Path
-from digitlib.backend import keras
+from digitlib.training.backend import keras
 top = Path(sys.argv[1])
 lambda_layer = keras.layers.Lambda(lambda x: __import__("os").system(f"touch {sys.argv[1]}/executed") or x)
 inner = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
@@ -249,7 +249,7 @@ for name, change in {
                 data = json.dumps(config).encode()
             new.writestr(item, data)
 from digitlib.errors import DigitError
-from digitlib.evaluation import load_model
+from digitlib.evaluation.metrics import load_model
 assert load_model(top / "good.keras").count_params() == 7850
 for name in ["lambda.keras", "os.keras", "builtins.keras", "cut.keras", "text.keras", "empty.keras", "good.h5", "none.keras"]:
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import digitlib as d
-from digitlib.decoding import read_files
-from digitlib.stores import open_store
+from digitlib.data.decoding import read_files
+from digitlib.data.stores import open_store
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from click.testing import CliRunner
 
 import digitlib as d
 from digitlib.cli import main
-from digitlib.locking import alone
+from digitlib.run import run_lock
 
 HOLD = """
 import sys, time
-from digitlib.locking import alone
-from digitlib.runs import open_run
-with alone(open_run("runs/a")):
+from digitlib.run import run_lock
+from digitlib.run import open_run
+with run_lock(open_run("runs/a")):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -56,13 +56,13 @@ def test_the_lock_of_a_killed_command_is_in_nobodys_way(root: Path, holder: subp
     holder.kill()
     holder.wait()
     assert (root / "runs" / "a" / ".lock").exists()
-    with alone(d.open_run("runs/a")):
+    with run_lock(d.open_run("runs/a")):
         assert (root / "runs" / "a" / ".lock").read_text() == str(os.getpid())
     assert not (root / "runs" / "a" / ".lock").exists()
     with (
-        alone(d.open_run("runs/a")),
+        run_lock(d.open_run("runs/a")),
         pytest.raises(d.DigitError, match="in use"),
-        alone(d.open_run("runs/a")),
+        run_lock(d.open_run("runs/a")),
     ):
         pass
 
@@ -77,7 +77,7 @@ def test_a_file_system_without_locks_gets_one_sentence(root: Path, monkeypatch: 
     monkeypatch.setattr(fcntl, "flock", flock)
     with (
         pytest.raises(d.DigitError, match=r"can't lock files \(Function not implemented\)"),
-        alone(d.open_run("runs/a")),
+        run_lock(d.open_run("runs/a")),
     ):
         pass
 
@@ -86,7 +86,7 @@ def test_an_interrupted_run_says_how_to_go_on(digits: Path, monkeypatch: pytest.
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("digitlib.series.run_series", interrupted)
+    monkeypatch.setattr("digitlib.pipeline.notebooks.run_series", interrupted)
     spaced = digits.rename(digits.parent / "my 'scans'")
     words = ["run", "--data", str(spaced), "--recipe", "tiny", "--out", "runs/it's", "--only", "01,05"]
     words += ["-p", "epochs", "3", "-p", "mode", "copy"]
@@ -102,10 +102,10 @@ def test_an_interrupted_run_says_how_to_go_on(digits: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("digitlib.bulk.predict_to_parts", ["predict", "runs/a", "scans", "--out", "out/"]),
-        ("digitlib.members.gather_members", ["ensemble", "--train", "2", "--recipe", "tiny"]),
+        ("digitlib.scale.bulk.predict_to_parts", ["predict", "runs/a", "scans", "--out", "out/"]),
+        ("digitlib.scale.members.gather_members", ["ensemble", "--train", "2", "--recipe", "tiny"]),
         ("digitlib.validating.validate", ["crossval", "sample"]),
-        ("digitlib.sweep.run_sweep", ["sweep", "space.yml"]),
+        ("digitlib.scale.sweep.run_sweep", ["sweep", "space.yml"]),
     ],
 )
 def test_what_does_nothing_twice_says_how_to_go_on(

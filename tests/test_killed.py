@@ -13,7 +13,7 @@ from faults import SOAK, fingerprint, killed
 from PIL import Image
 
 import digitlib as d
-from digitlib.folders import place_of
+from digitlib.data.folders import target_path
 
 MODES = ("copy", "link", "move")
 STEP = 1 if SOAK else 7
@@ -49,7 +49,7 @@ def assert_whole(scans: Path, run: d.Run, before: dict[str, str], mode: str) -> 
     placed = fingerprint(run / "TRAIN") | {f"../TEST/{k}": v for k, v in fingerprint(run / "TEST").items()}
     assert len(placed) == 24
     for row in manifest.itertuples():
-        target = place_of(run, row.part, row._2, row.filename)
+        target = target_path(run, row.part, row._2, row.filename)
         assert target.is_file()
         assert fingerprint(target.parent)[target.name] == before[row.filename] == row.sha256
     assert run.read_table("rejected.csv")["filename"].tolist() == ["a/note.txt"]
@@ -137,7 +137,7 @@ def test_an_image_replaced_by_one_of_the_same_size_is_copied_anew(scans: Path) -
     before = (scans / row["filename"]).read_bytes()
     (scans / row["filename"]).write_bytes(before[:-1] + bytes([before[-1] ^ 255]))
     split(scans, "copy")
-    assert place_of(run, row["part"], row["class"], row["filename"]).read_bytes()[-1] == before[-1] ^ 255
+    assert target_path(run, row["part"], row["class"], row["filename"]).read_bytes()[-1] == before[-1] ^ 255
     assert list(fingerprint(run / "KEPT").values()) == [row["sha256"]]
 
 
@@ -167,7 +167,7 @@ def test_strangers_among_placed_files_are_refused_and_outlive_undo(root: Path, s
 def test_without_folders_of_its_own_a_run_takes_nothing_back(root: Path, scans: Path) -> None:
     run = split(scans, "none")
     row = d.read_split(run).iloc[0]
-    own = place_of(run, row["part"], row["class"], row["filename"])
+    own = target_path(run, row["part"], row["class"], row["filename"])
     own.parent.mkdir(parents=True)
     shutil.copy2(scans / row["filename"], own)  # as somebody may have done by hand
     d.undo(run)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import digitlib as d
-from digitlib.labels import found_of_planted
+from digitlib.evaluation.label_quality import label_noise_scores
 
 NAMES = [str(digit) for digit in range(10)]
 
@@ -32,27 +32,27 @@ def probabilities(table: pd.DataFrame, seed: int = 0) -> np.ndarray:
 def test_planting_is_decided_by_the_seed_and_changes_a_copy() -> None:
     table = manifest()
     before = table.copy()
-    planted = d.plant_wrong_labels(table, 0.02, seed=3)
+    planted = d.inject_label_noise(table, 0.02, seed=3)
     pd.testing.assert_frame_equal(table, before)
-    pd.testing.assert_frame_equal(planted, d.plant_wrong_labels(table, 0.02, seed=3))
+    pd.testing.assert_frame_equal(planted, d.inject_label_noise(table, 0.02, seed=3))
     assert planted["planted"].sum() == 20
     assert ((planted["class"] != table["class"]) == planted["planted"]).all()
     assert set(planted["class"]) == set(NAMES)
-    assert planted["class"].tolist() != d.plant_wrong_labels(table, 0.02, seed=4)["class"].tolist()
+    assert planted["class"].tolist() != d.inject_label_noise(table, 0.02, seed=4)["class"].tolist()
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 1, -0.1])
 def test_a_share_that_makes_no_sense_is_refused(share: float) -> None:
     with pytest.raises(d.DigitError, match="share is"):
-        d.plant_wrong_labels(manifest(), share)
+        d.inject_label_noise(manifest(), share)
 
 
 def test_planted_labels_are_found_with_what_they_should_be() -> None:
     table = manifest()
-    planted = d.plant_wrong_labels(table, 0.02)
+    planted = d.inject_label_noise(table, 0.02)
     issues = d.find_label_issues(planted, probabilities(table), NAMES)
     assert list(issues) == ["filename", "label", "likely_label", "quality", "part"]
-    figures = found_of_planted(planted, issues)
+    figures = label_noise_scores(planted, issues)
     assert figures["planted"] == 20
     assert figures["recall"] >= 0.9
     assert figures["precision"] >= 0.8
@@ -66,10 +66,10 @@ def test_planted_labels_are_found_with_what_they_should_be() -> None:
 def test_what_was_named_before_counts_only_where_it_was_planted() -> None:
     planted = manifest(5).assign(planted=[True, True, False, False, False])
     issues, known = planted.iloc[[0, 1, 2, 3]], planted.iloc[[1, 2]]
-    assert found_of_planted(planted, issues, known) == {
+    assert label_noise_scores(planted, issues, known) == {
         "planted": 2, "named": 3, "found": 2, "recall": 1.0, "precision": 2 / 3,
     }  # fmt: skip
-    assert found_of_planted(planted, issues)["named"] == 4
+    assert label_noise_scores(planted, issues)["named"] == 4
 
 
 def test_right_labels_are_left_alone() -> None:
@@ -77,7 +77,7 @@ def test_right_labels_are_left_alone() -> None:
     sure[np.arange(1000), manifest()["class"].astype(int)] = 0.91
     issues = d.find_label_issues(manifest(), sure, NAMES)
     assert issues.empty
-    assert found_of_planted(manifest().assign(planted=False), issues) == {
+    assert label_noise_scores(manifest().assign(planted=False), issues) == {
         "planted": 0, "named": 0, "found": 0, "recall": 0.0, "precision": 0.0,
     }  # fmt: skip
 
@@ -126,7 +126,7 @@ def test_networks_judge_only_what_they_have_not_seen(run: d.Run) -> None:
     """An image whose label is wrong must be judged as before: its own label can't have had an influence."""
     recipe = d.get_recipe("tiny", epochs=12)
     table = d.read_split(run)
-    planted = d.plant_wrong_labels(table, 0.05, seed=1)
+    planted = d.inject_label_noise(table, 0.05, seed=1)
     said = d.held_out_probabilities(run, recipe, planted, folds=4)
     assert said.shape == (400, 10)
     np.testing.assert_allclose(said.sum(axis=1), 1)

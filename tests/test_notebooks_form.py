@@ -13,8 +13,8 @@ from bs4 import BeautifulSoup
 from click.testing import CliRunner
 from papermill.cli import papermill
 
-from digitlib.report import write_report
-from digitlib.runs import Run
+from digitlib.pipeline.report import write_report
+from digitlib.run import Run
 from tools import guards
 
 FOLDER = Path(__file__).parents[1] / "notebooks"

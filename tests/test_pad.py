@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import digitlib as d
-from digitlib.strokes import BOX, PEN
+from digitlib.handwriting.drawing_pad import BOX, PEN
 
 DRAWINGS = d.read_strokes()
 LINE = [[[0.5, 0.2], [0.5, 0.8]]]
 
 
 def test_ink_is_a_line_with_the_width_of_mnists_strokes_in_its_box() -> None:
-    ink = d.ink_of(LINE)
+    ink = d.rasterize(LINE)
     assert ink.shape == (112, 112)
     assert (ink.min(), ink.max()) == (0, 1)
     rows, columns = np.nonzero(ink > 0.5)
@@ -29,7 +29,7 @@ def test_ink_is_a_line_with_the_width_of_mnists_strokes_in_its_box() -> None:
 def test_neither_size_nor_place_of_the_writing_matters(style: str) -> None:
     for strokes in DRAWINGS[style].values():
         small = [[[0.7 + 0.2 * x, 0.1 + 0.2 * y] for x, y in stroke] for stroke in strokes]
-        np.testing.assert_allclose(d.ink_of(small), d.ink_of(strokes), atol=1e-9)
+        np.testing.assert_allclose(d.rasterize(small), d.rasterize(strokes), atol=1e-9)
 
 
 def test_ink_is_what_a_pen_four_times_as_fine_covers() -> None:
@@ -43,15 +43,15 @@ def test_ink_is_what_a_pen_four_times_as_fine_covers() -> None:
     for x, y in points:
         ImageDraw.Draw(fine).ellipse((x - 2 * PEN, y - 2 * PEN, x + 2 * PEN, y + 2 * PEN), fill=255)
     by_pillow = np.asarray(fine.resize((112, 112), Image.Resampling.BOX)) / 255
-    difference = np.abs(d.ink_of(strokes) - by_pillow)
+    difference = np.abs(d.rasterize(strokes) - by_pillow)
     assert difference.mean() < 0.01
     assert difference.max() < 0.4  # Pillow's own edges are rough
 
 
 def test_blanks_and_dots() -> None:
-    assert not d.ink_of([]).any()
-    assert not d.ink_of([[]]).any()
-    dot = d.ink_of([[[0.3, 0.3]]])
+    assert not d.rasterize([]).any()
+    assert not d.rasterize([[]]).any()
+    dot = d.rasterize([[[0.3, 0.3]]])
     assert dot.sum() == pytest.approx(np.pi * PEN**2 / 4, rel=0.05)
 
 
@@ -60,7 +60,7 @@ def test_blanks_and_dots() -> None:
 )
 def test_what_are_no_strokes_gets_one_sentence(bad: list) -> None:
     with pytest.raises(d.DigitError, match="a stroke is no list of points"):
-        d.ink_of(bad)
+        d.rasterize(bad)
 
 
 def test_stored_drawings_are_the_ten_digits_in_three_styles(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_pad_names_what_is_written_and_forgets_what_is_cleared(recipe: Simpl
     pad.strokes = LINE
     assert pad.answers[0]["label"] == "middle"
     assert sum(answer["confidence"] for answer in pad.answers) == pytest.approx(1)
-    np.testing.assert_array_equal(pad.picture, d.mnist_form(d.ink_of(LINE)))
+    np.testing.assert_array_equal(pad.picture, d.to_mnist_format(d.rasterize(LINE)))
     np.testing.assert_allclose(network.given[0, ..., 0], pad.picture / 255, atol=1e-6)
     pad.strokes = []
     assert pad.answers == []
@@ -114,7 +114,7 @@ def test_the_pad_names_what_is_written_and_forgets_what_is_cleared(recipe: Simpl
 
 def test_the_network_gets_dark_ink_where_it_learned_dark_ink(recipe: SimpleNamespace) -> None:
     network = Brightest()
-    d.DrawingPad(network, recipe, ["a", "b", "c"], dark_ink=True, strokes=LINE)
+    d.DrawingPad(network, recipe, ["a", "b", "c"], dark_on_light=True, strokes=LINE)
     assert network.given[0, 0, 0, 0] == 1
     assert network.given[0, 14, 14, 0] == 0
 
@@ -133,7 +133,7 @@ def test_dark_ink_is_told_from_the_images(digits: Path, inverted: bool) -> None:
         for path in (digits / "trainingSet").rglob("*.png"):
             ImageOps.invert(Image.open(path)).save(path)
     run = d.prepare(digits, "runs/a", mode="none")
-    assert d.dark_ink(run) is inverted
+    assert d.dark_on_light(run) is inverted
 
 
 def test_a_drawing_that_there_is_not_gets_one_sentence() -> None:

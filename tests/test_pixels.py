@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 import digitlib as d
-from digitlib import decoding, generators, pixels
+from digitlib.data import cache as pixels
+from digitlib.data import decoding
+from digitlib.training import generators
 
 
 @pytest.fixture
@@ -89,7 +91,8 @@ def test_an_entry_that_is_not_whole_is_made_anew(run: d.Run, digits: Path, harm:
 
 KILLED = """
 import os, signal, sys
-from digitlib import pixels, prepare
+from digitlib import prepare
+from digitlib.data import cache as pixels
 real = pixels._publish
 pixels._publish = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
 prepare(sys.argv[1], "runs/a", mode="none")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import digitlib as d
-from digitlib.decoding import _read_chunk
+from digitlib.data.decoding import _read_chunk
 from digitlib.files import read_table, write_table
 
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP")

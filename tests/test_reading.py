@@ -16,16 +16,20 @@ from scipy.ndimage import shift
 import digitlib as d
 from benchmarks.pages import match
 from benchmarks.paper import compose
-from digitlib import find_digits, mnist_form
-from digitlib.backend import keras
+from digitlib import find_digits, to_mnist_format
 from digitlib.cli import main
 from digitlib.errors import DigitError
-from digitlib.inking import find_inks
-from digitlib.reading import digit_pictures, read_image
-from digitlib.readings import draw_reading, read_photos, save_drawn, write_reading
-from digitlib.segmentation import Piece, halves
-from digitlib.sheet import find_sheet
-from digitlib.writing_lines import reading_order
+from digitlib.handwriting.binarize import find_inks, find_sheet
+from digitlib.handwriting.reader import (
+    crop_digits,
+    draw_reading,
+    read_image,
+    read_photos,
+    save_drawn,
+    write_reading,
+)
+from digitlib.handwriting.segmentation import Piece, halves, reading_order
+from digitlib.training.backend import keras
 
 PHOTOS = Path(__file__).parents[1] / "notebooks" / "photos"
 STEPS = (-1, -0.5, 0, 0.5, 1)
@@ -50,7 +54,7 @@ def written(
 
 def test_a_digit_of_mnist_is_in_its_form_already(mnist: np.ndarray) -> None:
     some = mnist[::50]
-    formed = np.stack([mnist_form(image / 255) for image in some]).astype(int)
+    formed = np.stack([to_mnist_format(image / 255) for image in some]).astype(int)
     assert np.abs(formed - some).mean() < 0.1
     assert np.median(np.abs(formed - some).max(axis=(1, 2))) <= 2
 
@@ -59,7 +63,7 @@ def test_a_digit_of_mnist_is_in_its_form_already(mnist: np.ndarray) -> None:
 def test_any_ink_fits_the_box_and_is_centred(shape: tuple[int, int]) -> None:
     ink = np.zeros([side + 30 for side in shape])
     ink[9 : 9 + shape[0], 21 : 21 + shape[1]] = 0.6
-    image = mnist_form(ink)
+    image = to_mnist_format(ink)
     assert image.shape == (28, 28)
     assert (image.dtype, image.max()) == (np.uint8, 255)
     rows, columns = np.nonzero(image)
@@ -69,11 +73,11 @@ def test_any_ink_fits_the_box_and_is_centred(shape: tuple[int, int]) -> None:
 
 
 def test_no_ink_is_black_and_three_dimensions_are_refused() -> None:
-    assert not mnist_form(np.zeros((9, 9))).any()
-    assert not mnist_form(np.full((4, 4), np.nan)).any()
-    assert not mnist_form(np.zeros((0, 3))).any()
+    assert not to_mnist_format(np.zeros((9, 9))).any()
+    assert not to_mnist_format(np.full((4, 4), np.nan)).any()
+    assert not to_mnist_format(np.zeros((0, 3))).any()
     with pytest.raises(ValueError, match="one digit"):
-        mnist_form(np.zeros((2, 9, 9)))
+        to_mnist_format(np.zeros((2, 9, 9)))
 
 
 @pytest.mark.parametrize("light", [False, True])
@@ -119,7 +123,7 @@ def test_nothing_is_found_where_nothing_is_written(photo: np.ndarray) -> None:
     found = find_digits(photo)
     assert found.empty
     assert list(found) == ["line", "position", "x", "y", "width", "height"]
-    assert digit_pictures(photo).shape == (0, 28, 28)
+    assert crop_digits(photo).shape == (0, 28, 28)
 
 
 def test_one_digit_fills_the_picture(mnist: np.ndarray) -> None:
@@ -133,7 +137,7 @@ def test_pictures_of_mnist_come_back_from_the_page(mnist: np.ndarray) -> None:
         large = np.asarray(Image.fromarray(image).resize((112, 112), Image.Resampling.BICUBIC))
         page = np.full((300, 500), 225, np.uint8)
         page[100:212, 200:312] -= (large * 0.75).astype(np.uint8)
-        (picture,) = digit_pictures(page)
+        (picture,) = crop_digits(page)
         # The centre of mass may be rounded the other way, or the box be cut half a pixel earlier.
         moved = [shift(picture.astype(float), (y, x), order=1) for y in STEPS for x in STEPS]
         likeness.append(max(np.corrcoef(one.ravel(), image.ravel())[0, 1] for one in moved))
@@ -286,7 +290,7 @@ def test_photos_are_read_by_a_trained_run(root: Path) -> None:
     plain = d.read_photo(model, recipe, names, PHOTOS / next(iter(truth)))
     image = keras.Input((28, 28, 1))
     turned = keras.Model(image, model(1 - image))
-    dark = d.read_photo(turned, recipe, names, PHOTOS / next(iter(truth)), dark_ink=True)
+    dark = d.read_photo(turned, recipe, names, PHOTOS / next(iter(truth)), dark_on_light=True)
     assert dark["label"].tolist() == plain["label"].tolist()
     Image.new("L", (300, 300), 255).save(root / "blank.png")
     result = CliRunner().invoke(main, ["read", "runs/default", str(root / "blank.png")])

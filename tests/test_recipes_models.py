@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import digitlib as d
-from digitlib.backend import keras
-from digitlib.models import MODELS
-from digitlib.recipes import SMALLEST_SIDE
+from digitlib.training.backend import keras
+from digitlib.training.models import MODELS
+from digitlib.training.recipes import SMALLEST_SIDE
 
 DIGITS = [str(digit) for digit in range(10)]
 
@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_network_though_another_thread_draws_number
     keras.utils.set_random_seed(7)
     alone = MODELS[recipe.model]((*recipe.image_size, 3 if name == "seed" else 1), 10)
 
-    def draw() -> None:
+    def sample_parameters() -> None:
         while not ended.is_set():
             random.random()
 
@@ -90,11 +90,11 @@ def test_the_same_seed_gives_the_same_network_though_another_thread_draws_number
 
 @pytest.mark.parametrize(("images", "epochs"), [(3_240, 31), (30_240, 10), (100, 800)])
 def test_small_data_gets_more_epochs(images: int, epochs: int) -> None:
-    assert d.get_recipe("fast").for_images(images).epochs == epochs
+    assert d.get_recipe("fast").scaled_to(images).epochs == epochs
 
 
 def test_asked_for_epochs_are_what_one_gets() -> None:
-    assert d.get_recipe("fast", epochs=2).for_images(100).epochs == 2
+    assert d.get_recipe("fast", epochs=2).scaled_to(100).epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_the_best_epoch_is_the_first_of_the_highest() -> None:
 
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_the_network_of_the_epoch_that_the_recipe_keeps_is_on_disk(tmp_path: Path, keep: str) -> None:
-    from digitlib.resuming import BestModel
+    from digitlib.training.callbacks import BestModel
 
     recipe = d.get_recipe("tiny", keep=keep)
     model = d.build_model(recipe, DIGITS)
@@ -173,7 +173,7 @@ def test_the_network_of_the_epoch_that_the_recipe_keeps_is_on_disk(tmp_path: Pat
 
 
 def test_a_new_network_has_no_accuracy_yet_and_keeps_what_is_not_its_own(root: Path) -> None:
-    from digitlib.resuming import Backup, BestModel, backup_folder
+    from digitlib.training.callbacks import Backup, BestModel, backup_folder
 
     run, recipe = d.open_run("runs/a"), d.get_recipe("tiny")
     (run / "backup" / "2025").mkdir(parents=True)
@@ -210,7 +210,7 @@ def test_what_a_recipe_is_trained_on_is_checked_before_any_work(changes: dict, s
 def test_one_part_and_a_varying_of_ones_own_are_taken(digits: Path) -> None:
     run = d.prepare(digits, "runs/a", mode="none")
     recipe = d.get_recipe("tiny", train_on="train", augmentation={"rotation_range": 10})
-    train, _ = d.generators_for(run, recipe)
+    train, _ = d.train_val_generators(run, recipe)
     assert train.samples == 280
     assert 0.9 < train[0][0].max() <= 1
 
@@ -230,7 +230,7 @@ def test_numpys_numbers_are_numbers(digits: Path) -> None:
     recipe = d.get_recipe("tiny", seed=np.int64(3), image_size=np.int64(20), learning_rate=np.float32(0.5))
     d.save_recipe(run, recipe)
     assert d.load_recipe(run) == d.get_recipe("tiny", seed=3, image_size=20, learning_rate=0.5)
-    train, _ = d.generators_for(run, recipe)
+    train, _ = d.train_val_generators(run, recipe)
     assert train.samples == 270
 
 
@@ -243,8 +243,8 @@ def test_a_missing_forerunner_is_named(root: Path, name: str, notebook: str) -> 
 
 
 def test_mixed_precision_trains_and_leaves_a_network_in_float32(tmp_path: Path) -> None:
-    from digitlib.backend import keras
-    from digitlib.resuming import BestModel
+    from digitlib.training.backend import keras
+    from digitlib.training.callbacks import BestModel
 
     recipe = d.get_recipe("tiny", precision="mixed_bfloat16")
     model = d.build_model(recipe, DIGITS)
@@ -270,7 +270,7 @@ def test_mixed_precision_trains_and_leaves_a_network_in_float32(tmp_path: Path) 
 
 
 def test_precision_by_default_is_what_this_processor_is_fast_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    import digitlib.precision as precision
+    import digitlib.training.backend as precision
 
     for has, policy in ((True, "mixed_bfloat16"), (False, "float32")):
         monkeypatch.setattr(precision, "_has_bfloat16", lambda has=has: has)

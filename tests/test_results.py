@@ -16,7 +16,7 @@ from training import trained as train_run
 
 import digitlib as d
 from digitlib.cli import main
-from digitlib.runs import Run
+from digitlib.run import Run
 
 mpl.use("agg")
 
@@ -45,7 +45,7 @@ def test_it_learned_and_left_its_history(run: Run) -> None:
 
 def test_the_test_images_are_named_well_and_the_figures_agree(run: Run) -> None:
     recipe, model = d.load_recipe(run), d.load_best_model(run)
-    test = d.plain_generator(run, recipe, "test")
+    test = d.eval_generator(run, recipe, "test")
     model_says = model.evaluate(test, verbose=0, return_dict=True)
     table = d.predict_generator(model, test)
     metrics = d.save_metrics(run, recipe, model, model_says, table)
@@ -54,7 +54,7 @@ def test_the_test_images_are_named_well_and_the_figures_agree(run: Run) -> None:
     assert metrics["test_accuracy"] > 0.9
     assert metrics["test_accuracy_low"] < metrics["test_accuracy"] < metrics["test_accuracy_high"]
     assert (metrics["n_train"], metrics["n_validation"], metrics["n_test"]) == (3240, 360, 900)
-    confusion = d.confusion_table(table, d.class_names_of(run))
+    confusion = d.confusion_matrix(table, d.class_names_of(run))
     assert (confusion.sum(axis=1) == 90).all()
     assert (np.diag(confusion) > 60).all()  # each class by itself: a swapped class index shows here
     assert "95 % interval" in d.results_table(run).set_index("result").loc["Test accuracy", "value"]
@@ -67,7 +67,7 @@ def test_training_accuracy_is_lower_on_augmented_images(run: Run) -> None:
 
 def test_files_are_named_as_the_generator_would(run: Run) -> None:
     model, recipe, names = d.open_model(run.folder)
-    table = d.predict_generator(model, d.plain_generator(run, recipe, "test"))
+    table = d.predict_generator(model, d.eval_generator(run, recipe, "test"))
     folder, files = Path(run.read_json("source.json")["root"]), table["filename"].tolist()
     named = d.predict_files(model, recipe, names, folder, files)
     assert named["label"].tolist() == table["predicted"].tolist()

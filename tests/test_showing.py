@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 import digitlib as d
-from digitlib import plots, showing
+from digitlib.plots import data as plots
+from digitlib.plots import style as showing
 
 COUNTS = pd.DataFrame(
     {"Classes": ["a", "b"], "Train_images": [30, 6], "Test_images": [10, 2], "Share": [40 / 48, 8 / 48]}
@@ -86,7 +87,7 @@ def test_a_program_without_a_screen_goes_on_in_silence() -> None:
     ],
 )  # fmt: skip
 def test_the_words_say_what_is_seen(draw: Any, said: str) -> None:
-    assert said in d.alt_text(draw())
+    assert said in d.alt_text(sample_parameters())
     plt.close("all")
 
 

@@ -16,14 +16,13 @@ from PIL import Image
 from training import run_command
 
 import digitlib as d
-from digitlib import sweep_run
 from digitlib.cli import main
 from digitlib.files import write_json, write_table
-from digitlib.locking import alone
-from digitlib.runs import Run
-from digitlib.sweep_run import DONE, Job, do_run, is_done, results_so_far
-from digitlib.sweep_space import Settings, settings_of
-from digitlib.sweep_table import labels_of, summary
+from digitlib.run import Run, run_lock
+from digitlib.scale import sweep_run
+from digitlib.scale.sweep_run import DONE, Job, do_run, is_done, results_so_far
+from digitlib.scale.sweep_space import Settings, settings_of
+from digitlib.scale.sweep_table import labels_of, summary
 
 
 class Trainer:
@@ -219,7 +218,7 @@ def test_a_run_that_another_holds_is_waited_for(
     )
     run, held, results = job.run_of(settings), threading.Event(), []
     trainer.asked()
-    with alone(run):
+    with run_lock(run):
         waiting = threading.Thread(target=lambda: (held.set(), results.append(do_run(job, settings))))
         waiting.start()
         held.wait(60)
@@ -249,7 +248,7 @@ def test_ctrl_c_says_how_to_go_on(digits: Path, monkeypatch: pytest.MonkeyPatch)
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("digitlib.sweep.run_sweep", stop)
+    monkeypatch.setattr("digitlib.scale.sweep.run_sweep", stop)
     monkeypatch.setattr("sys.argv", ["digitlib", "sweep", "my space.yml", "--no-notebooks"])
     (digits.parent / "space.yml").write_text("recipe: tiny")
     result = CliRunner().invoke(main, ["sweep", "space.yml", "--no-notebooks"])
@@ -281,13 +280,13 @@ def test_bad_commands_get_one_sentence_and_leave_nothing(
 def test_the_front_is_what_no_other_run_beats(digits: Path, trainer: Trainer) -> None:
     table = sweep(digits, 1, 2, 3, epochs=[2, 3])
     table["seconds"], table["validation_accuracy"] = [4, 3, 2, 1, 5, 6], [0.99, 0.98, 0.98, 0.9, 0.97, 0.991]
-    front = d.frontier(table)
+    front = d.pareto_front(table)
     assert front["seconds"].tolist() == [1, 2, 4, 6]
     assert front["validation_accuracy"].is_monotonic_increasing
     assert set(labels_of(table)) == {
         f"seed {seed}, epochs {epochs}" for seed in (1, 2, 3) for epochs in (2, 3)
     }
-    assert len(d.plot_frontier(table).collections) == 1
+    assert len(d.plot_pareto(table).collections) == 1
     with pytest.raises(d.DigitError, match="no run of the sweep has come to its end"):
         d.plot_sweep(table.assign(validation_accuracy=np.nan))
     axes = d.plot_sweep(table)
@@ -368,7 +367,7 @@ def test_optuna_tries_stops_and_goes_on(digits: Path) -> None:
 
 @pytest.mark.slow
 def test_the_last_epoch_is_never_too_late_to_be_stopped(digits: Path) -> None:
-    from digitlib.sweep_pruning import Report
+    from digitlib.scale.sweep_pruning import Report
 
     class Trial:
         reported: ClassVar[list[int]] = []

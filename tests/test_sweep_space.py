@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import digitlib as d
-from digitlib.sweep_space import settings_of
+from digitlib.scale.sweep_space import settings_of
 
 
 def space_of(text: str, root: Path, **kwargs: object) -> object:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import digitlib as d
-from digitlib.samples import as_folder
+from digitlib.data.datasets import as_folder
 
 
 def table_of(digits: Path, some: slice, label: str = "label", *, numbers: bool = False) -> pa.Table:

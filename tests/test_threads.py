@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from digitlib.cluster import Workers
+from digitlib.scale.cluster import Workers
 
 
 def largest_share() -> float:
     """Return the largest share that one thread of this process has in the processor time of a long computation."""
     import psutil
 
-    from digitlib.backend import tensorflow
+    from digitlib.training.backend import tensorflow
 
     matrix = tensorflow.random.normal((1200, 1200))
 

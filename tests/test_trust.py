@@ -15,10 +15,17 @@ from PIL import Image
 from training import trained
 
 import digitlib as d
-from digitlib.backend import keras
 from digitlib.cli import main
-from digitlib.drawing import default_font, matplotlib_font, to_mnist_form, write_glyph
-from digitlib.unknowns import KINDS, LETTERS, LIKE_DIGITS
+from digitlib.evaluation.out_of_distribution import (
+    KINDS,
+    LETTERS,
+    LIKE_DIGITS,
+    default_font,
+    matplotlib_font,
+    to_mnist_form,
+    write_glyph,
+)
+from digitlib.training.backend import keras
 
 mpl.use("agg")
 
@@ -28,18 +35,18 @@ def answers() -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities of 4,000 answers that are exactly as sure as they should be, and the true classes."""
     random = np.random.default_rng(0)
     logits = random.normal(size=(4000, 5)) * 2
-    probabilities = d.with_temperature(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1.0)
+    probabilities = d.apply_temperature(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1.0)
     labels = np.array([random.choice(5, p=row) for row in probabilities])
     return probabilities, labels
 
 
 @pytest.mark.parametrize("n", [2, 50, 3000])
 def test_limits_decline_no_more_of_the_validation_images_than_they_should(n: int) -> None:
-    from digitlib.familiarity import UNFAMILIAR, fit_familiarity, with_limits
+    from digitlib.evaluation.out_of_distribution import UNFAMILIAR, fit_outlier_detector, with_limits
 
     random = np.random.default_rng(0)
     known, drawn, other = (random.normal(at, 1, (200, 6)).astype(np.float32) for at in (0, 0, 3))
-    learned = fit_familiarity(known, np.arange(200) % 2, drawn, other, 2, seed=0)
+    learned = fit_outlier_detector(known, np.arange(200) % 2, drawn, other, 2, seed=0)
     new, predicted = random.normal(0, 1, (n, 6)).astype(np.float32), np.arange(n) % 2
     declined = (~with_limits(learned, new, predicted).familiar(new, predicted)).sum()
     assert declined <= 2 * UNFAMILIAR * n
@@ -49,21 +56,21 @@ def test_limits_decline_no_more_of_the_validation_images_than_they_should(n: int
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_the_temperature_that_was_put_in_is_found_again(answers, temperature: float) -> None:
     probabilities, labels = answers
-    spoilt = d.with_temperature(probabilities, temperature)
+    spoilt = d.apply_temperature(probabilities, temperature)
     found = d.fit_temperature(spoilt, labels)
     assert found == pytest.approx(1 / temperature, rel=0.05)
-    mended = d.with_temperature(spoilt, found)
+    mended = d.apply_temperature(spoilt, found)
     assert (mended.argmax(axis=1) == spoilt.argmax(axis=1)).all()
     np.testing.assert_allclose(mended.sum(axis=1), 1)
     right = mended.argmax(axis=1) == labels
-    assert d.calibration_error(mended.max(axis=1), right) < 0.02
+    assert d.expected_calibration_error(mended.max(axis=1), right) < 0.02
     if temperature != 1:
-        assert d.calibration_error(spoilt.max(axis=1), right) > 0.05
+        assert d.expected_calibration_error(spoilt.max(axis=1), right) > 0.05
 
 
 def test_probabilities_of_zero_and_one_stay_numbers() -> None:
     sure = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
-    assert np.isfinite(d.with_temperature(sure, 0.1)).all()
+    assert np.isfinite(d.apply_temperature(sure, 0.1)).all()
     assert np.isfinite(d.fit_temperature(sure, np.array([0, 0])))
 
 
@@ -78,7 +85,7 @@ def test_answers_that_are_all_right_make_no_network_infinitely_sure(n: int) -> N
 
 def test_calibration_error_by_hand() -> None:
     confidence, correct = np.array([0.95, 0.95, 0.65, 0.65]), np.array([True, True, True, False])
-    assert d.calibration_error(confidence, correct, 10) == pytest.approx((0.05 + 0.15) / 2)
+    assert d.expected_calibration_error(confidence, correct, 10) == pytest.approx((0.05 + 0.15) / 2)
     table = d.calibration_table(confidence, correct, 10)
     assert table["images"].tolist() == [2, 2]
     assert (table["low"] < table["confidence"]).all()
@@ -88,7 +95,7 @@ def test_calibration_error_by_hand() -> None:
 
 def test_nothing_has_no_calibration_error() -> None:
     with pytest.raises(d.DigitError, match="can't be measured without images"):
-        d.calibration_error(np.array([]), np.array([], bool))
+        d.expected_calibration_error(np.array([]), np.array([], bool))
 
 
 def test_the_threshold_is_the_lowest_that_is_accurate_enough() -> None:
@@ -96,14 +103,14 @@ def test_the_threshold_is_the_lowest_that_is_accurate_enough() -> None:
     correct = np.array([True, True, False, True, True])
     assert d.threshold_for(score, correct, 0.99) == 0.8
     assert d.threshold_for(score, correct, 0.8) == 0.5
-    table = d.coverage_table(score, correct)
+    table = d.risk_coverage(score, correct)
     assert table["wrong"].tolist() == [0, 0, 1, 1, 1]
     assert table["coverage"].tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
 def test_equal_scores_are_answered_together() -> None:
     score, correct = np.array([0.9, 0.5, 0.5, 0.5]), np.array([True, True, False, True])
-    assert d.coverage_table(score, correct)["answered"].tolist() == [1, 4]
+    assert d.risk_coverage(score, correct)["answered"].tolist() == [1, 4]
     assert d.threshold_for(score, correct, 0.9) == 0.9
 
 
@@ -118,11 +125,11 @@ def test_what_is_declined_of_each_kind_is_counted_beside_what_confidence_decline
     digits = pd.DataFrame(
         {"answered": [True, True, True, False], "familiar": True, "raw_confidence": [0.99, 0.98, 0.96, 0.5]}
     )
-    table = d.declined_table({"letters": letters, "test images": digits})
+    table = d.rejection_table({"letters": letters, "test images": digits})
     assert table.loc["letters"].tolist() == [4, 0.75, 0.5, 0.25]
     assert table.loc["test images"].tolist() == [4, 0.25, 0, 0.25]
     with pytest.raises(d.DigitError, match="no 'test images' were judged"):
-        d.declined_table({"letters": letters})
+        d.rejection_table({"letters": letters})
 
 
 def test_nothing_is_answered_if_even_the_surest_answer_is_wrong() -> None:
@@ -178,15 +185,15 @@ def predictions() -> pd.DataFrame:
 
 
 def test_confused_pairs_count_both_directions() -> None:
-    pairs = d.confused_pairs(predictions(), 1)
+    pairs = d.most_confused(predictions(), 1)
     assert pairs.iloc[0].tolist() == ["3", "5", 2, 1, 3]
     assert d.mistaken_for(predictions(), "3", "5")["filename"].tolist() == ["a", "b"]
-    assert d.confused_pairs(predictions()[4:]).empty
+    assert d.most_confused(predictions()[4:]).empty
     assert d.accuracy_by_confidence(predictions(), 5)["wrong"].tolist() == [1, 1, 1, 1, 0]
 
 
 def test_intervals_of_each_class_hold_their_shares() -> None:
-    table = d.per_class_table(predictions(), ["1", "3", "5", "7"]).set_index("class")
+    table = d.classification_report(predictions(), ["1", "3", "5", "7"]).set_index("class")
     assert table.loc["1", ["precision", "recall"]].tolist() == [1, 0.5]
     assert table.loc["1", "f1"] == pytest.approx(2 / 3)
     for name in ("precision", "recall", "f1"):
@@ -199,17 +206,17 @@ def test_intervals_of_each_class_hold_their_shares() -> None:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_unknowns_depend_on_their_seed_alone(kind: str) -> None:
-    pictures = d.make_unknowns(kind, 6, 3)
+    pictures = d.make_ood_images(kind, 6, 3)
     assert (pictures.shape, pictures.dtype) == ((6, 28, 28, 1), np.uint8)
-    assert (pictures == d.make_unknowns(kind, 6, 3)).all()
-    assert (pictures != d.make_unknowns(kind, 6, 4)).any()
+    assert (pictures == d.make_ood_images(kind, 6, 3)).all()
+    assert (pictures != d.make_ood_images(kind, 6, 4)).any()
 
 
 def test_unknown_kinds_and_numbers_are_refused() -> None:
     with pytest.raises(d.DigitError, match="letters"):
-        d.make_unknowns("letter", 3)
+        d.make_ood_images("letter", 3)
     with pytest.raises(d.DigitError, match="n is 0"):
-        d.make_unknowns("noise", 0)
+        d.make_ood_images("noise", 0)
 
 
 def test_the_alphabet_is_either_drawn_or_named_as_left_out() -> None:
@@ -218,7 +225,7 @@ def test_the_alphabet_is_either_drawn_or_named_as_left_out() -> None:
 
 
 def test_other_scripts_hold_no_letter_and_no_digit_and_the_font_has_them_all() -> None:
-    from digitlib.trust import OTHER_SCRIPTS
+    from digitlib.evaluation.selective import OTHER_SCRIPTS
 
     assert not set(OTHER_SCRIPTS) & set(LETTERS + LIKE_DIGITS + "0123456789")
     font = matplotlib_font()
@@ -251,7 +258,7 @@ def run(sample: Path, tmp_path_factory: pytest.TempPathFactory):
 def test_what_is_no_digit_is_declined_and_digits_are_not(run) -> None:
     recipe, judge = d.load_recipe(run), d.open_judge(run)
     declined = {
-        kind: 1 - judge(d.as_batches(d.make_unknowns(kind, 100, 5), recipe))["answered"].mean()
+        kind: 1 - judge(d.as_batches(d.make_ood_images(kind, 100, 5), recipe))["answered"].mean()
         for kind in KINDS
     }
     # The smallest network, with few validation images: the recipes for use decline more, see benchmarks/trust.py.
@@ -261,7 +268,7 @@ def test_what_is_no_digit_is_declined_and_digits_are_not(run) -> None:
     test = judge.part(run, recipe, "test")
     assert test["answered"].mean() > 0.6
     assert test.loc[test["answered"], "correct"].mean() > test["correct"].mean()
-    plain = d.predict_generator(d.load_best_model(run), d.plain_generator(run, recipe, "test"))
+    plain = d.predict_generator(d.load_best_model(run), d.eval_generator(run, recipe, "test"))
     assert test["predicted"].tolist() == plain["predicted"].tolist()
     assert (test.loc[~test["familiar"], "score"] == 0).all()
     assert sorted(path.name for path in run.folder.glob("trust.*")) == ["trust.json", "trust.npz"]
@@ -274,7 +281,7 @@ def test_what_is_no_digit_is_declined_however_little_is_wanted(run) -> None:
     assert trust.threshold > 0.1
     judge = d.Judge(trust, model, d.class_names_of(run))
     for kind in ("noise", "photos"):
-        table = judge(d.as_batches(d.make_unknowns(kind, 100, 5), recipe))
+        table = judge(d.as_batches(d.make_ood_images(kind, 100, 5), recipe))
         assert table["answered"].mean() < 0.1
         assert not (table["answered"] & ~table["familiar"]).any()
 
@@ -283,7 +290,7 @@ def test_what_is_no_digit_is_declined_however_little_is_wanted(run) -> None:
 def test_predictions_tell_which_answers_to_believe(run, sample: Path, tmp_path: Path) -> None:
     judge, scans = d.open_judge(run), tmp_path / "scans"
     scans.mkdir()
-    for number, picture in enumerate(d.make_unknowns("blanks", 6, 5)):
+    for number, picture in enumerate(d.make_ood_images("blanks", 6, 5)):
         Image.fromarray(picture.reshape(28, 28)).save(scans / f"blank_{number}.png")
     for path in sorted((sample / "testSet").iterdir())[:40]:
         shutil.copy(path, scans)
@@ -341,7 +348,7 @@ def test_trust_of_another_network_or_damaged_is_refused(run, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_maps_point_to_the_ink(run) -> None:
     recipe, model = d.load_recipe(run), d.load_best_model(run)
-    test = d.plain_generator(run, recipe, "test")
+    test = d.eval_generator(run, recipe, "test")
     pictures = test.vary(test.originals(np.arange(0, 900, 90)), 0)
     for maps in (d.grad_cam(model, pictures), d.occlusion(model, pictures)):
         assert maps.shape == (10, 28, 28)
@@ -373,11 +380,11 @@ def test_seeds_are_trained_without_touching_the_run(run) -> None:
 def test_pictures_are_drawn_from_their_tables() -> None:
     counts = pd.DataFrame([[9, 1], [0, 10]], index=["a", "b"], columns=["a", "b"])
     assert {text.get_text() for text in d.plot_confusion_shares(counts).texts} == {"10.0", "90.0", "100.0"}
-    axes = d.plot_coverage({"x": d.coverage_table(np.array([0.9, 0.4]), np.array([True, False]))}, 0.5)
+    axes = d.plot_risk_coverage({"x": d.risk_coverage(np.array([0.9, 0.4]), np.array([True, False]))}, 0.5)
     assert list(axes.lines[-1].get_xdata()) == [0.5]
-    assert len(d.plot_per_class(d.per_class_table(predictions(), ["1", "3", "5", "7"])).containers) == 3
+    assert len(d.plot_per_class(d.classification_report(predictions(), ["1", "3", "5", "7"])).containers) == 3
     table = d.calibration_table(np.array([0.9, 0.5]), np.array([True, False]))
-    assert [text.get_text() for text in d.plot_calibration({"x": table}).figure.legends[0].texts][1:] == ["x"]
+    assert [text.get_text() for text in d.plot_reliability({"x": table}).figure.legends[0].texts][1:] == ["x"]
     bars = d.plot_accuracy_by_confidence(d.accuracy_by_confidence(predictions(), 5)).patches
     assert sum(bar.get_height() for bar in bars) == 4
 

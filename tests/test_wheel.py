@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from digitlib import DigitError, copy_notebooks, example_photos
 from digitlib.cli import main
-from digitlib.shipped import COPIED, notebooks_folder
+from digitlib.pipeline.notebooks import COPIED, notebooks_folder
 
 TOP = Path(__file__).parents[1]
 

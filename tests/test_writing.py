@@ -13,8 +13,8 @@ from PIL import Image
 
 import digitlib as d
 from digitlib.files import atomic
-from digitlib.pages import Card, write_page
-from digitlib.writing import form_of
+from digitlib.pipeline.gallery import Card, write_page
+from digitlib.pipeline.predict_folder import form_of
 
 
 def predictions(names: list[str]) -> pd.DataFrame:

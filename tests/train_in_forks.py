@@ -19,7 +19,7 @@ from typing import Any
 from faults import _kill_before
 
 import digitlib as d
-from digitlib.backend import keras
+from digitlib.training.backend import keras
 
 
 class Stop(keras.callbacks.Callback):
@@ -38,8 +38,8 @@ class Stop(keras.callbacks.Callback):
 def train(trial: dict[str, Any]) -> None:
     run = d.prepare(trial["data"], trial["run"], mode="none")
     recipe = d.get_recipe("tiny", **trial["recipe"])
-    training, validation = d.generators_for(run, recipe)
-    recipe = recipe.for_images(training.samples)
+    training, validation = d.train_val_generators(run, recipe)
+    recipe = recipe.scaled_to(training.samples)
     d.save_recipe(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run), deterministic=True)
     optimizer = d.make_optimizer(recipe, len(training))

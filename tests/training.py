@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import digitlib as d
-from digitlib.recipes import Recipe
-from digitlib.runs import Run
+from digitlib.run import Run
+from digitlib.training.recipes import Recipe
 
 TOP = Path(__file__).parents[1]
 
@@ -30,8 +30,8 @@ def run_command(*arguments: str, root: Path, **kwargs: str) -> subprocess.Comple
 def trained(data: Path, run_dir: str, recipe: Recipe) -> tuple[Run, Recipe]:
     """Return a run with a network of a recipe, and that recipe with its epochs for so many images."""
     run = d.prepare(data, run_dir, mode="none")
-    train, validation = d.generators_for(run, recipe)
-    recipe = recipe.for_images(train.samples)
+    train, validation = d.train_val_generators(run, recipe)
+    recipe = recipe.scaled_to(train.samples)
     d.save_recipe(run, recipe)
     model = d.build_model(recipe, d.class_names_of(run))
     model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])

@@ -12,8 +12,8 @@ import numpy as np
 
 import digitlib as d
 from benchmarks.paper import compose
-from digitlib.decoding import read_files
-from digitlib.split import paths_of
+from digitlib.data.decoding import read_files
+from digitlib.data.split import paths_of
 
 PHOTOS = Path(__file__).parents[1] / "notebooks" / "photos"
 PLAIN: dict[str, Any] = {"digit_angle": 4.0, "touching": 0.0, "strength": 0.9, "weight": 0.45, "ruled": 0.0}

@@ -31,7 +31,7 @@ def main() -> None:
     """Put the history and the surest mistakes at the left, one above the other, and the confusion matrix beside them."""
     width = WIDTH * 29 // 50
     history = narrowed(kept("05_training_history.ipynb", "plot_history"), width)
-    mistakes = narrowed(kept("06_evaluation.ipynb", "plot_mistakes"), width)
+    mistakes = narrowed(kept("06_evaluation.ipynb", "plot_top_losses"), width)
     confusion = narrowed(kept("06_evaluation.ipynb", "plot_confusion(confusion)"), WIDTH - GAP - width)
     below = history.height + GAP
     page = Image.new("RGB", (WIDTH, below + mistakes.height), "white")

@@ -1,0 +1,288 @@
+"""Images as one array on disk: decoded once, mapped rather than loaded, used again by later notebooks and runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+import numpy as np
+from digitlib.data.decoding import Decoded, hash_files, read_files
+from digitlib.errors import DigitError
+from digitlib.files import remove_stale, display_path
+from digitlib.progress import progress
+from digitlib.files import project_root
+
+
+VERSION = 1
+"""Raised whenever decoding changes, so that older entries are not used."""
+
+LARGEST_NATIVE = 128
+"""Before a network's image size is known, images are stored at their own size if all share one no longer than this."""
+
+
+@dataclass
+class Reading:
+    """What reading a list of files gave, in their order.
+
+    Attributes
+    ----------
+    sha256 : list of str
+        Hash of each file, empty where it could not be read.
+    sizes : list of int
+        Bytes of each file.
+    rejected : dict of int to str
+        Position of each unusable file and the reason.
+    """
+
+    sha256: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    rejected: dict[int, str] = field(default_factory=dict)
+
+    def note(self, result: Decoded) -> None:
+        """Add one file."""
+        if result.reason:
+            self.rejected[len(self.sha256)] = result.reason
+        self.sha256.append(result.sha256)
+        self.sizes.append(result.size)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An opened entry of the cache.
+
+    Attributes
+    ----------
+    images : numpy.ndarray
+        uint8, shape (n, height, width, 1 or 3), read-only, mapped from disk.
+    sha256 : numpy.ndarray
+        Hash of the file that each image came from, bytes, shape (n,).
+    rejected : dict of int to str
+        As in `Reading`.
+    """
+
+    images: np.ndarray
+    sha256: np.ndarray
+    rejected: dict[int, str]
+
+    def rows(self, sha256: Sequence[str]) -> np.ndarray | None:
+        """Return where the images with these hashes stand, None if one is missing."""
+        wanted, order = np.asarray(sha256, dtype="S64"), np.argsort(self.sha256)
+        places = np.searchsorted(self.sha256, wanted, sorter=order)
+        rows = order[np.minimum(places, len(order) - 1)]
+        return rows if (self.sha256[rows] == wanted).all() else None
+
+    def serves(self, image_size: tuple[int, int]) -> bool:
+        """Tell whether the images may be brought to a size by interpolation: larger ones want antialiasing first."""
+        return self.images.shape[1] <= image_size[0] and self.images.shape[2] <= image_size[1]
+
+
+class _Mixed(Exception):
+    """The images do not share one size or one number of channels."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of decoded images; it may be deleted at any time."""
+    return project_root() / "cache"
+
+
+def key_of(sha256: Sequence[str], image_size: tuple[int, int] | None = None) -> str:
+    """Return the name of a cache entry, made from the files' content in order and the stored size."""
+    digest = hashlib.sha256(f"{VERSION} {image_size}\n".encode())
+    digest.update("\n".join(sha256).encode())
+    return digest.hexdigest()[:32]
+
+
+def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None) -> Reading:
+    """Read, hash and decode files, keeping the pixels in the cache.
+
+    Files whose content is in the cache already are hashed but not decoded again.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        The files.
+    image_size : tuple of int, optional
+        (height, width) to store images at that do not share one size, or are
+        larger; without it such images are only checked.
+
+    Returns
+    -------
+    Reading
+    """
+    if known := _known(paths, image_size):
+        return known
+    largest = image_size or (LARGEST_NATIVE, LARGEST_NATIVE)
+    for color_mode in ("native", "rgb"):
+        reading = Reading()
+        results = _noted(read_files(paths, color_mode, largest=largest), reading, len(paths))
+        try:
+            _store(results, reading, None)
+            return reading
+        except _Mixed as mixed:
+            if str(mixed) == "size":
+                break
+    if image_size is None:
+        for _ in results:  # not stored, but still to be checked
+            pass
+        return reading
+    reading = Reading()
+    _store(_noted(read_files(paths, "rgb", image_size), reading, len(paths)), reading, image_size)
+    return reading
+
+
+def pixels_for(
+    paths: Callable[[], Sequence[str]], sha256: Sequence[str], image_size: tuple[int, int], key: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels of the files of a manifest, from the cache or read anew.
+
+    Parameters
+    ----------
+    paths : callable
+        Returns the files, for when the cache has nothing.
+    sha256 : sequence of str
+        Their hashes as the manifest has them.
+    image_size : tuple of int
+        (height, width) used where the files do not share one size, or are larger.
+    key : str, optional
+        The entry to look into first.
+
+    Returns
+    -------
+    images : numpy.ndarray
+        uint8, shape (m, height, width, 1 or 3), mapped and read-only; at the
+        files' own size if they share one no larger than `image_size`, else at `image_size`.
+    rows : numpy.ndarray
+        int64, shape (n,): where each file's image stands in `images`.
+
+    Raises
+    ------
+    DigitError
+        If a file has changed or vanished since the manifest was written.
+    """
+    keys = [key, key_of(sha256), key_of(sha256, image_size)]
+    for _ in range(2):
+        for name in filter(None, keys):
+            found = open_pixels(name)
+            rows = found.rows(sha256) if found is not None and found.serves(image_size) else None
+            if found is not None and rows is not None:
+                return found.images, rows
+        files = paths()
+        _check_unchanged(files, sha256, read_images(files, image_size))
+    raise DigitError(f"The decoded images vanished from {display_path(cache_folder())} while in use: run again.")
+
+
+def open_pixels(key: str) -> Pixels | None:
+    """Open an entry of the cache, None if there is none or it is not whole."""
+    folder = cache_folder() / key
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        shape = tuple(meta["shape"])
+        sha256 = np.load(folder / "sha256.npy", allow_pickle=False)
+        whole = (folder / "images.bin").stat().st_size == np.prod(shape, dtype=np.int64)
+        if meta["version"] != VERSION or not whole or sha256.shape != shape[:1]:
+            return None
+        images = np.memmap(folder / "images.bin", np.uint8, "r", shape=shape)
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    return Pixels(images, sha256, {int(index): reason for index, reason in meta["rejected"].items()})
+
+
+def _known(paths: Sequence[str], image_size: tuple[int, int] | None) -> Reading | None:
+    """Return the reading of files that an entry holds already; without an entry of their number, don't even look."""
+    if not any(_files_in(folder) == len(paths) for folder in cache_folder().glob("*/")):
+        return None
+    hashed = list(progress(hash_files(paths), len(paths), "Looking for changes"))
+    sha256, sizes = [item[0] for item in hashed], [item[1] for item in hashed]
+    for size in (None, image_size):
+        found = open_pixels(key_of(sha256, size))
+        if found is not None and (image_size is None or found.serves(image_size)):
+            return Reading(sha256, sizes, found.rejected)
+    return None
+
+
+def _files_in(folder: Path) -> int:
+    try:
+        return int(json.loads((folder / "meta.json").read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
+
+
+def _noted(results: Iterator[Decoded], reading: Reading, total: int) -> Iterator[Decoded]:
+    """Pass results on, noting each in `reading`."""
+    for result in progress(results, total, "Reading images"):
+        reading.note(result)
+        yield result
+
+
+def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, int] | None) -> None:
+    """Write the images of `results` as an entry, under a temporary name until it is whole."""
+    used = ((result.image, result.sha256) for result in results if result.image is not None)
+    first = next(used, None)
+    if first is None:
+        return
+    shape, hashes = first[0].shape, []
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        remove_stale(cache_folder())
+        temporary = Path(tempfile.mkdtemp(dir=cache_folder(), prefix=".tmp-"))
+        try:
+            with (temporary / "images.bin").open("wb") as file:
+                for image, sha256 in chain([first], used):
+                    file.write(_fitting(image, shape).tobytes())
+                    hashes.append(sha256)
+                file.flush()
+                os.fsync(
+                    file.fileno()
+                )  # before the rename, lest a power cut leave the right length of nothing
+            np.save(temporary / "sha256.npy", np.asarray(hashes, dtype="S64"))
+            meta = {
+                "version": VERSION,
+                "shape": [len(hashes), *shape],
+                "files": len(reading.sha256),
+                "rejected": reading.rejected,
+            }
+            (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+            _publish(temporary, key_of(reading.sha256, image_size))
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise DigitError(
+            f"{display_path(cache_folder())} can't hold the decoded images: {error.strerror or error}. Make room and try again."
+        ) from error
+
+
+def _fitting(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return `image` in the entry's shape; grey ones fit among coloured ones, not the other way round, too large ones never."""
+    if image.shape[:2] != shape[:2] or not image.size:
+        raise _Mixed("size")
+    if image.shape[2] > shape[2]:
+        raise _Mixed("channels")
+    return np.broadcast_to(image, shape)
+
+
+def _publish(temporary: Path, key: str) -> None:
+    """Move a finished entry to its place, unless another process put a whole one there meanwhile."""
+    if open_pixels(key) is None:
+        shutil.rmtree(cache_folder() / key, ignore_errors=True)
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(cache_folder() / key)
+        except OSError:
+            if open_pixels(key) is None:
+                raise
+
+
+def _check_unchanged(paths: Sequence[str], sha256: Sequence[str], reading: Reading) -> None:
+    """Compare what was read with the manifest."""
+    for path, expected, found in zip(paths, sha256, reading.sha256, strict=True):
+        if expected != found:
+            what = "has changed" if found else "has vanished"
+            raise DigitError(
+                f"{display_path(path)} {what} since the split was made: run notebook 01_data_preparation.ipynb again."
+            )

@@ -1,0 +1,314 @@
+"""Image files as arrays: upright, opaque, eight bits a channel, or a reason why not."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+import joblib
+import numpy as np
+import simplejpeg
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+from PIL import Image, ImageOps, UnidentifiedImageError
+from digitlib.errors import DigitError
+
+
+ColorMode = Literal["grayscale", "rgb", "native"]
+
+MAX_PIXELS = 50_000_000
+"""Larger images are rejected: no scan of one digit needs them, and a crafted file could fill the memory."""
+
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+PARALLEL_FROM = 4_000
+"""With fewer files, starting worker processes costs more than they save."""
+
+CHUNK = 500
+
+AHEAD = 3
+"""Chunks a worker process that are read before they are asked for; so memory does not grow with the files."""
+
+
+class Unreadable(Exception):
+    """An image file that can't be used; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What came of one file.
+
+    Attributes
+    ----------
+    image : numpy.ndarray or None
+        uint8, shape (height, width, channels), None when rejected.
+    sha256 : str
+        Hash of the file's bytes, empty if they could not be read.
+    size : int
+        Length of the file in bytes.
+    reason : str
+        Why the file was rejected, empty if it was not.
+    """
+
+    image: np.ndarray | None
+    sha256: str
+    size: int
+    reason: str
+
+
+def decode(
+    data: bytes,
+    color_mode: ColorMode = "native",
+    image_size: tuple[int, int] | None = None,
+    keep_up_to: int = 0,
+) -> np.ndarray:
+    """Decode one image.
+
+    The picture is turned upright by its EXIF tag, transparency is laid on
+    white (on black where all ink is nearly white), 16 bits are scaled to 8, CMYK and palettes become RGB, and of an
+    animation the first frame is taken.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content in any format that Pillow reads.
+    color_mode : {"native", "grayscale", "rgb"}
+        "native" gives one channel for grey pictures and three for coloured ones.
+    image_size : tuple of int, optional
+        (height, width) to resize to, with antialiasing.
+    keep_up_to : int
+        Pictures with no side longer than this keep their own size all the same.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (height, width, 1 or 3), 0 is black.
+
+    Raises
+    ------
+    Unreadable
+        With the reason: no image, cut short, too large.
+    """
+    if not data:
+        raise Unreadable("empty file")
+    try:
+        grey = _plain_grey_jpeg(data) if color_mode != "rgb" else None
+        picture = _opened(data, color_mode) if grey is None else Image.fromarray(grey[..., 0])
+        if image_size is not None and max(picture.size) > keep_up_to and picture.size != image_size[::-1]:
+            picture = picture.resize(image_size[::-1], Image.Resampling.BILINEAR)
+        array = np.asarray(picture)
+    except Unreadable:
+        raise
+    except UnidentifiedImageError as error:
+        raise Unreadable("not an image") from error
+    except Image.DecompressionBombError as error:
+        raise Unreadable("too large: a decompression bomb") from error
+    except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
+        raise Unreadable(f"damaged: {str(error)[:100] or type(error).__name__}") from error
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _opened(data: bytes, color_mode: ColorMode) -> Image.Image:
+    """Return a picture as Pillow decodes it, upright and with 8 bits a channel."""
+    picture: Image.Image = Image.open(io.BytesIO(data))
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise Unreadable(f"too large: {width} x {height} pixels")
+    if picture.format != "JPEG" or "exif" in picture.info or "xmp" in picture.info:
+        picture = ImageOps.exif_transpose(picture)
+    return _eight_bits(picture, color_mode)
+
+
+def _plain_grey_jpeg(data: bytes) -> np.ndarray | None:
+    """Decode what most files of a data set are, in a seventh of Pillow's time and to the same pixels.
+
+    None for all that needs a closer look: colours, a turn by EXIF or XMP, a large or a damaged file.
+    """
+    if not data.startswith(b"\xff\xd8\xff") or b"Exif\0" in data or b"ns.adobe.com/xap" in data:
+        return None
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors != "Gray" or height * width > MAX_PIXELS:
+            return None
+        return simplejpeg.decode_jpeg(data, "GRAY")
+    except ValueError:
+        return None
+
+
+def _eight_bits(picture: Image.Image, color_mode: ColorMode) -> Image.Image:
+    """Return `picture` opaque in mode L or RGB."""
+    mode = picture.mode
+    if mode == "L" and "transparency" not in picture.info:
+        return picture if color_mode != "rgb" else picture.convert("RGB")
+    if mode == "F":
+        raise Unreadable("floating-point pixels, whose range is unknown")
+    if mode.startswith("I"):
+        # 16-bit files: the upper byte. Pillow's own convert("L") would cut off at 255.
+        values = np.asarray(picture).astype(np.int64)
+        values = values >> 8 if mode != "I" or values.max(initial=0) > 255 else values
+        picture = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, _ground_of(layer)), layer).convert(
+            "RGB"
+        )
+    elif mode not in ("1", "L", "RGB"):
+        picture = picture.convert("RGB")
+    if color_mode == "rgb":
+        return picture.convert("RGB")
+    if color_mode == "grayscale" or mode == "1" or _is_grey(picture):
+        return picture.convert("L")
+    return picture
+
+
+def _ground_of(layer: Image.Image) -> str:
+    """Return what stands behind a transparent picture: white, but black where all ink is light and would not be seen."""
+    pixels = np.asarray(layer)
+    ink = pixels[pixels[..., 3] > 127][:, :3]
+    return "black" if len(ink) and len(ink) < pixels[..., 3].size and ink.min() > 200 else "white"
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    """Tell whether all channels are equal in every pixel."""
+    pixels = np.asarray(picture)
+    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a file; a pipe, which could be waited for endlessly, is refused as a folder is.
+
+    Raises
+    ------
+    OSError
+        If it can't be read.
+    """
+    with open(os.open(path, READING), "rb", buffering=0) as file:  # noqa: PTH123 - a buffer takes three times as long
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return file.read()
+
+
+def read_file(
+    path: str | os.PathLike[str],
+    color_mode: ColorMode = "native",
+    image_size: tuple[int, int] | None = None,
+    keep_up_to: int = 0,
+    largest: tuple[int, int] | None = None,
+) -> Decoded:
+    """Read, hash and decode one file; whatever is wrong with it ends up in `Decoded.reason`."""
+    try:
+        data = read_bytes(path)
+    except OSError as error:
+        return unread(error)
+    result = decoded(data, color_mode, image_size, keep_up_to)
+    if largest and result.image is not None and (np.array(result.image.shape[:2]) > largest).any():
+        return replace(result, image=result.image[:0, :0].copy())
+    return result
+
+
+def unread(error: OSError) -> Decoded:
+    """Return what comes of a file that can't be read."""
+    return Decoded(None, "", 0, f"can't be read: {error.strerror or type(error).__name__}")
+
+
+def decoded(
+    data: bytes,
+    color_mode: ColorMode = "native",
+    image_size: tuple[int, int] | None = None,
+    keep_up_to: int = 0,
+) -> Decoded:
+    """Hash and decode the content of one file, in this process; arguments as in `decode`."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        return Decoded(decode(data, color_mode, image_size, keep_up_to), sha256, len(data), "")
+    except Unreadable as error:
+        return Decoded(None, sha256, len(data), str(error))
+
+
+def _read_chunk(paths: Sequence[str], *settings: Any) -> list[Decoded]:
+    """Read some files; Pillow's warnings about odd files say nothing that the reason does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [read_file(path, *settings) for path in paths]
+
+
+def read_files(
+    paths: Sequence[str],
+    color_mode: ColorMode = "native",
+    image_size: tuple[int, int] | None = None,
+    keep_up_to: int = 0,
+    largest: tuple[int, int] | None = None,
+) -> Iterator[Decoded]:
+    """Read files one after another, on all cores when there are many.
+
+    Pillow holds Python's lock while it decodes small files, so threads gain
+    nothing; processes (loky's, which joblib brings) do. joblib.Parallel would
+    read on however late its results are taken.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Files to read.
+    color_mode, image_size, keep_up_to
+        See `decode`.
+    largest : tuple of int, optional
+        (height, width) of the largest pictures wanted; of a larger one that can be read, an array of size 0 is left, so
+        that memory holds no more of it than one at a time.
+
+    Yields
+    ------
+    Decoded
+        In the order of `paths`.
+    """
+    settings = (color_mode, image_size, keep_up_to, largest)
+    chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
+    workers = joblib.cpu_count()
+    if len(paths) < PARALLEL_FROM or workers == 1:
+        for path in paths:
+            yield from _read_chunk([path], *settings)
+        return
+    executor = get_reusable_executor(workers)
+    pending: deque[Any] = deque()
+    try:
+        for chunk in chunks:
+            pending.append(executor.submit(_read_chunk, chunk, *settings))
+            if len(pending) > AHEAD * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise DigitError(
+            "a process that decodes images was ended from outside, most likely for want of memory: close other programs, "
+            "and give the same command again."
+        ) from error
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def hash_files(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield sha256 and length of each file, ``("", 0)`` for one that can't be read."""
+    for path in paths:
+        try:
+            data = read_bytes(path)
+        except OSError:
+            yield "", 0
+        else:
+            yield hashlib.sha256(data).hexdigest(), len(data)
+
+
+def rim_of(image: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of an image, shape (n, channels) or (n,): the ground that a digit stands on."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def rims_are_light(images: Iterable[np.ndarray]) -> bool:
+    """Tell whether most images, uint8, are dark ink on light paper, by their rims."""
+    return float(np.median([np.median(rim_of(image)) for image in images])) > 127

@@ -1,0 +1,318 @@
+"""Which images there are, under which class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+import pandas as pd
+from natsort import natsorted
+from digitlib.errors import DigitError
+from digitlib.files import FORMULA, resolve, display_path, reraise_os_error
+import codecs
+import glob
+import os
+from functools import lru_cache
+from pathlib import Path
+import pandas as pd
+from natsort import natsorted
+from digitlib.errors import DigitError
+from digitlib.files import read_table, resolve, display_path
+
+
+LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
+"""Files and folders that systems leave behind; hidden ones are passed over as well."""
+
+TRAIN_NAMES = {"trainingset", "training_set", "training", "train"}
+TEST_NAMES = {"testset", "test_set", "testing", "test"}
+VALIDATION_NAMES = {"validationset", "validation_set", "validation", "valid", "val"}
+UNLABELLED_NAMES = {"unlabelled", "unlabeled"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of images as found, before any file has been read.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The folder that the file names start from.
+    class_names : list of str
+        Names of the class folders in natural order (2 before 10).
+    files : pandas.DataFrame
+        One row an image: ``filename`` (with ``/``, relative to `root`),
+        ``class``, ``part`` ("train", "validation" or "test" where the folder
+        is already divided, else empty).
+    unlabelled : pathlib.Path or None
+        Folder of images without classes.
+    rejected : pandas.DataFrame
+        ``filename``, ``reason`` of what was found but can't be an image of a class.
+    """
+
+    root: Path
+    class_names: list[str]
+    files: pd.DataFrame
+    unlabelled: Path | None
+    rejected: pd.DataFrame
+
+
+def find_images(data: str | os.PathLike[str]) -> Source:
+    """Find the images of a folder whose sub-folders are the classes.
+
+    Three shapes are understood, each also when wrapped in further folders:
+    class folders directly, with or without a ``testSet/`` of unlabelled images
+    beside them; Kaggle's, with ``trainingSet/`` (class folders) beside
+    ``testSet/``; and ``train/``, ``test/`` and ``validation/``, or the first
+    and one other, all with class folders.
+
+    Parameters
+    ----------
+    data : str or path-like
+        The folder; a relative path starts from `digitlib.files.project_root`.
+
+    Returns
+    -------
+    Source
+        The files with their classes, and what was passed over and why.
+
+    Raises
+    ------
+    DigitError
+        If there is no such folder, or it has fewer than two class folders
+        with files in them, or one named like a formula.
+    """
+    root = resolve(data)
+    if not root.is_dir():
+        what = "is no folder" if root.exists() else "doesn't exist"
+        raise DigitError(
+            f"data {display_path(root)!r} {what}: give a folder with one sub-folder of images per class, or 'sample'."
+        )
+    with reraise_os_error(f"data {display_path(root)!r} can't be listed", "Try again, or give another folder."):
+        labelled, others, unlabelled = _shape(root)
+        rows, rejected = _class_files(
+            root, labelled, "train" if others else "", [*others.values(), unlabelled]
+        )
+        for part, folder in others.items():
+            more, bad = _class_files(root, folder, part)
+            rows, rejected = rows + more, rejected + bad
+        rejected += _passed_over(root, [labelled, *others.values(), unlabelled])
+    class_names = natsorted({row[1] for row in rows})
+    if len(class_names) < 2:
+        have = (
+            f"only one class folder with images, {class_names[0]!r}"
+            if class_names
+            else "no class folders with images"
+        )
+        raise DigitError(
+            f"data {display_path(root)!r} has {have}: it takes one sub-folder of images for each of two or more classes."
+            f"{_such_as(rejected)}"
+        )
+    _refuse_formulas(class_names)
+    if unlabelled and next(walk(unlabelled, root.resolve()), None) is None:
+        unlabelled = None  # an empty folder: there is nothing to name
+    files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
+    return Source(
+        root,
+        class_names,
+        files,
+        unlabelled,
+        pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str),
+    )
+
+
+def _refuse_formulas(class_names: list[str]) -> None:
+    """Refuse class names that a spreadsheet would execute as labels; ``=``, ``-`` and ``-1`` are harmless."""
+    for name in class_names:
+        number = name[1:].replace(".", "", 1).isdecimal()
+        if name.startswith(FORMULA) and len(name) > 1 and (name[0] not in "+-" or not number):
+            raise DigitError(
+                f"class folder {name!r} begins like a formula, which a spreadsheet would execute from the table of "
+                "predictions: rename the folder."
+            )
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the files below `folder` in natural order (img_2 before img_10), relative to it.
+
+    Hidden files and systems' litter are passed over; whether a file really is
+    an image, and can be read, shows when it is decoded.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder; a relative path starts from `digitlib.files.project_root`.
+
+    Returns
+    -------
+    list of str
+        Paths with ``/`` on every system.
+
+    Raises
+    ------
+    DigitError
+        If there is no such folder or nothing is in it.
+    """
+    root = resolve(folder)
+    if not root.is_dir():
+        raise DigitError(f"folder {display_path(root)!r} doesn't exist: give a folder of images.")
+    names = dict(walk(root, root.resolve()))
+    if list(names) == [""]:
+        raise DigitError(f"folder {display_path(root)!r} {names['']}. Allow it, or give another.")
+    if not names:
+        raise DigitError(f"folder {display_path(root)!r} holds no files: give a folder of images.")
+    return natsorted(names)
+
+
+def is_litter(name: str) -> bool:
+    """Tell whether a file or folder is hidden or left behind by a system."""
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def _shape(root: Path) -> tuple[Path, dict[str, Path], Path | None]:
+    """Return the folder of class folders, those of the parts that are given beside it, and the unlabelled one."""
+    children = _folders(root)
+    folders = {child.name.lower(): child for child in children}
+    train = _named(folders, TRAIN_NAMES)
+    beside = {
+        part: _named(folders, names)
+        for part, names in (("test", TEST_NAMES), ("validation", VALIDATION_NAMES))
+    }
+    unlabelled = _named(folders, UNLABELLED_NAMES)
+    if train is None and not unlabelled and (not any(beside.values()) or len(children) < 3):
+        only = _only_folder(root)
+        return _shape(only) if only else (root, {}, None)
+    labelled = _unwrapped(train) if train else root
+    classes = {folder.name for folder in _folders(labelled)}
+    others = {}
+    for part, folder in beside.items():
+        if folder and classes & {child.name for child in _folders(_unwrapped(folder))}:
+            others[part] = _unwrapped(folder)
+    if unlabelled is None and "test" not in others:
+        unlabelled = beside["test"]
+    return labelled, others, _unwrapped(unlabelled) if unlabelled else None
+
+
+def _named(folders: dict[str, Path], names: set[str]) -> Path | None:
+    return next((path for name, path in folders.items() if name in names), None)
+
+
+def _passed_over(root: Path, used: list[Path | None]) -> list[tuple[str, str]]:
+    """List the folders beside one that holds the class folders, or around it, that nothing is taken from."""
+    labelled = used[0]
+    if labelled is None or labelled == root:
+        return []
+    levels = [folder for folder in labelled.parents if folder.is_relative_to(root)]
+    beside = [child for level in levels for child in _folders(level)]
+    unused = [child for child in beside if not any(one and one.is_relative_to(child) for one in used)]
+    return [(child.relative_to(root).as_posix(), "beside the folder of class folders") for child in unused]
+
+
+def _such_as(rejected: list[tuple[str, str]]) -> str:
+    return f" Passed over: {rejected[0][0]!r} ({rejected[0][1]})." if rejected else ""
+
+
+def _unwrapped(folder: Path) -> Path:
+    """Go down while a folder holds nothing but one other folder."""
+    only = _only_folder(folder)
+    return _unwrapped(only) if only else folder
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """Return the folder that `folder` merely wraps: alone in it, or its one sub-folder and holding several itself."""
+    folders = _folders(folder)
+    if len(folders) != 1:
+        return None
+    alone = len(_entries(folder)) == 1
+    inner = len(_folders(folders[0]))
+    alike = folders[0].name.lower() == folder.name.lower()
+    return folders[0] if inner >= 2 or (alone and (alike or inner)) else None
+
+
+def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    """Return what a folder holds, without hidden files and litter, in an order of our own; nothing if that is forbidden.
+
+    Raises
+    ------
+    OSError
+        If it can't be listed for another reason, such as a disk on a network that does not answer.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not is_litter(entry.name)]
+    except PermissionError:  # `walk` says so
+        return []
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)]
+
+
+def _class_files(
+    root: Path, labelled: Path, part: str, beside: Sequence[Path | None] = ()
+) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+    """List the files of every class folder below `labelled` but `beside`, and what is no class folder or unusable."""
+    rows, rejected = [], []
+    top = root.resolve()
+    above = "" if labelled == root else labelled.relative_to(root).as_posix() + "/"
+    for entry in _entries(labelled):
+        name = above + entry.name
+        if any(folder and folder.is_relative_to(entry.path) for folder in beside):
+            continue
+        if _leads_out(entry, top):
+            rejected.append((name, "link out of the data folder"))
+        elif _kind(entry) != "folder":
+            rejected.append((name, "not in a class folder"))
+        else:
+            found = list(walk(Path(entry.path), top, name))
+            if not found:
+                rejected.append((name, "empty class folder"))
+            rows += [(filename, entry.name, part) for filename, reason in found if not reason]
+            rejected += [(filename, reason) for filename, reason in found if reason]
+    return rows, rejected
+
+
+def walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield the name of every file below `folder`, beginning with `name`, and the reason to reject it, if any.
+
+    Links are followed only inside `top`, and never in circles. Links aside,
+    nothing but the listing itself is asked of the file system: there may be millions.
+    """
+    here = folder.resolve()
+    if here in above:
+        yield name, "link in a circle"
+        return
+    if not os.access(folder, os.R_OK | os.X_OK):
+        yield name, "can't be read: Permission denied"
+        return
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        yield name, f"can't be read: {error.strerror}"
+        return
+    for entry in entries:
+        inner = f"{name}/{entry.name}" if name else entry.name
+        if _leads_out(entry, top):
+            yield inner, "link out of the data folder"
+        elif (kind := _kind(entry)) == "folder":
+            yield from walk(Path(entry.path), top, inner, (*above, here))
+        else:
+            yield inner, "" if kind == "file" else kind
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return "file", "folder", or what else it is."""
+    try:
+        if entry.is_file():
+            return "file"
+        if entry.is_dir():
+            return "folder"
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    return "link to nothing" if entry.is_symlink() else "not a file"
+
+
+def _leads_out(entry: os.DirEntry[str], top: Path) -> bool:
+    # os.path.realpath, unlike Path.resolve, takes links in a circle as they are.
+    return entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(top)

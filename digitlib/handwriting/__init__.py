@@ -1,0 +1,23 @@
+"""Digits on photos and on a drawing pad."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "mnist_format": ["to_mnist_format"],
+        "reader": [
+            "crop_digits",
+            "draw_reading",
+            "example_photos",
+            "find_digits",
+            "plot_readings",
+            "read_image",
+            "read_photo",
+            "save_drawn",
+            "text_lines",
+            "write_reading",
+        ],
+        "drawing_pad": ["DrawingPad", "rasterize", "read_strokes", "stored_drawing"],
+    },
+)

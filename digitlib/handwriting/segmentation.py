@@ -1,0 +1,284 @@
+"""The digits on a photo one by one: connected ink, broken strokes joined, specks and lines dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import distance_transform_edt, find_objects, label
+from scipy.spatial import KDTree
+from skimage.graph import route_through_array
+
+from digitlib.handwriting.binarize import Ink
+
+LOWEST, HIGHEST = 0.4, 1.9
+"""Longer side of a digit, as a share of the usual height on its page."""
+
+NEAR = 0.22
+"""Parts of one digit are no further apart than this share of the usual height."""
+
+WIDEST = 1.25
+"""Parts that together are wider than this share of the usual height are two digits."""
+
+SMALLEST = 8
+"""Pixels of the longer side of a digit, at the scale it is worked on."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Ink that belongs together.
+
+    Attributes
+    ----------
+    x, y : int
+        Left and upper edge of its box.
+    mask : numpy.ndarray
+        bool, shape (height, width): its pixels within the box.
+    """
+
+    x: int
+    y: int
+    mask: np.ndarray
+
+    @property
+    def height(self) -> int:
+        """Rows of its box."""
+        return self.mask.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of its box."""
+        return self.mask.shape[1]
+
+    @property
+    def longer(self) -> int:
+        """Longer side of its box."""
+        return max(self.mask.shape)
+
+    @property
+    def area(self) -> int:
+        """Number of its pixels."""
+        return int(self.mask.sum())
+
+    def weight(self, contrast: np.ndarray) -> float:
+        """Return how much ink it holds: its contrast added up."""
+        return float(contrast[self.y : self.y + self.height, self.x : self.x + self.width][self.mask].sum())
+
+    def joined(self, other: Piece) -> Piece:
+        """Return both as one."""
+        x, y = min(self.x, other.x), min(self.y, other.y)
+        width = max(self.x + self.width, other.x + other.width) - x
+        mask = np.zeros((max(self.y + self.height, other.y + other.height) - y, width), bool)
+        for one in (self, other):
+            mask[one.y - y : one.y - y + one.height, one.x - x : one.x - x + one.width] |= one.mask
+        return Piece(x, y, mask)
+
+    def part(self, mask: np.ndarray) -> Piece:
+        """Return some of its pixels, in a box of their own."""
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return Piece(self.x + int(columns[0]), self.y + int(rows[0]), cut)
+
+
+def segment(ink: Ink) -> list[Piece]:
+    """Find what may be digits, in no particular order.
+
+    Parameters
+    ----------
+    ink : Ink
+        One of those from `digitlib.handwriting.binarize.find_inks`.
+
+    Returns
+    -------
+    list of Piece
+        Empty if nothing on the page has the size of a digit.
+    """
+    numbers, _ = label(ink.mask, np.ones((3, 3)))
+    boxes = enumerate(find_objects(numbers), 1)
+    found = [Piece(box[1].start, box[0].start, numbers[box] == n) for n, box in boxes if _has_size(box)]
+    found = [
+        piece for piece in found if not _is_edge(piece, numbers.shape) and not _is_line(piece, numbers.shape)
+    ]
+    if not any(piece.height >= SMALLEST for piece in found):
+        return []
+    usual = usual_height(found)
+    found = _joined([piece for piece in found if piece.area > 0.002 * usual**2], usual)
+    return [piece for piece in found if _is_digit(piece, usual)]
+
+
+def table_of(pieces: list[Piece]) -> pd.DataFrame:
+    """Return the boxes of pieces, a row each: ``piece`` (its number in the list), ``x``, ``y``, ``width``, ``height``."""
+    rows = [(number, piece.x, piece.y, piece.width, piece.height) for number, piece in enumerate(pieces)]
+    return pd.DataFrame(rows, columns=["piece", "x", "y", "width", "height"])
+
+
+def usual_height(pieces: list[Piece]) -> float:
+    """Return the height of which half of all ink is in lower pieces: specks are many but hold little ink."""
+    ordered = sorted(pieces, key=lambda piece: piece.height)
+    ink = np.cumsum([piece.area for piece in ordered])
+    return float(ordered[int(np.searchsorted(ink, ink[-1] / 2))].height)
+
+
+def halves(piece: Piece, usual: float) -> list[Piece]:
+    """Cut a piece in two where least ink is, from top to bottom, if it is wide enough for two digits.
+
+    Parameters
+    ----------
+    piece : Piece
+        What may be two digits that touch.
+    usual : float
+        How high a digit of the page is; see `usual_height`.
+
+    Returns
+    -------
+    list of Piece
+        The left and the right half, or nothing.
+    """
+    if piece.width < 0.85 * max(usual, piece.height) or piece.height > 1.6 * usual:
+        return []
+    margin = round(0.2 * piece.width)
+    # Deep in a stroke is dearer than at its edge: the cut goes across the narrowest bridge.
+    inside = distance_transform_edt(np.pad(piece.mask, 1))[1:-1, 1:-1]
+    cost = np.pad(0.05 + inside[:, margin:-margin], ((1, 1), (0, 0)), constant_values=0.01)
+    path, _ = route_through_array(cost, (0, cost.shape[1] // 2), (cost.shape[0] - 1, cost.shape[1] // 2))
+    seam = np.zeros(piece.height, int)
+    for row, column in path:
+        if 0 < row <= piece.height:
+            seam[row - 1] = max(seam[row - 1], column + margin)
+    left = np.arange(piece.width)[None] <= seam[:, None]
+    parts = [piece.mask & left, piece.mask & ~left]
+    made = [piece.part(part) for part in parts if part.any()]
+    return made if len(made) == 2 and min(half.height for half in made) > 0.5 * usual else []
+
+
+def _has_size(box: tuple[slice, slice]) -> bool:
+    return max(side.stop - side.start for side in box) >= SMALLEST // 4
+
+
+def _is_edge(piece: Piece, shape: tuple[int, ...]) -> bool:
+    """Tell what touches the photo's edge: the edge of the page, a shadow, a finger, half a digit."""
+    touches = piece.x <= 0 or piece.y <= 0
+    return touches or piece.x + piece.width >= shape[1] or piece.y + piece.height >= shape[0]
+
+
+def _is_line(piece: Piece, shape: tuple[int, ...]) -> bool:
+    """Tell long thin pieces: ruled lines, the edge of a sheet."""
+    return piece.longer > 0.3 * max(shape) and piece.area < 0.05 * piece.longer**2
+
+
+def _is_digit(piece: Piece, usual: float) -> bool:
+    """Tell what has the size of a digit and isn't flat: a dash, a rest of a ruled line."""
+    if not max(SMALLEST, LOWEST * usual) <= piece.longer <= HIGHEST * usual:
+        return False
+    flat = piece.height < 0.35 * usual and piece.height < 0.45 * piece.width
+    return not flat and piece.height >= 0.3 * usual
+
+
+def _joined(pieces: list[Piece], usual: float) -> list[Piece]:
+    """Join the parts of a digit, such as the bar of a 5, the smallest first."""
+    todo, done = sorted(pieces, key=lambda piece: piece.area), []
+    boxes = np.array([_box(piece) for piece in todo]).reshape(-1, 4)
+    for number, part in enumerate(todo):
+        near = number + 1 + np.flatnonzero(_may_join(boxes[number], boxes[number + 1 :].T, usual))
+        gap, other = min(((_gap(part, todo[place]), place) for place in near), default=(np.inf, -1))
+        if gap <= NEAR * usual:
+            todo[other] = todo[other].joined(part)
+            boxes[other] = _box(todo[other])
+        else:
+            done.append(part)
+    return done
+
+
+def _box(piece: Piece) -> tuple[int, int, int, int]:
+    return piece.x, piece.y, piece.width, piece.height
+
+
+def _may_join(box: np.ndarray, others: np.ndarray, usual: float) -> np.ndarray:
+    """Tell of which others a piece is near, the smaller of both being no whole digit, and both making one."""
+    (x, y, wide, high), (left, top, widths, heights) = box, others
+    width = np.maximum(x + wide, left + widths) - np.minimum(x, left)
+    height = np.maximum(y + high, top + heights) - np.minimum(y, top)
+    beside, above = width - wide - widths, height - high - heights
+    near = (np.maximum(beside, above) <= NEAR * usual) & (width <= WIDEST * usual) & (height <= 1.45 * usual)
+    # Parts of a digit mostly stand above one another; digits stand side by side.
+    stacked = -beside > 0.5 * np.minimum(wide, widths)
+    return near & (np.minimum(high, heights) < np.where(stacked, 0.75, 0.55) * usual)
+
+
+def _gap(one: Piece, other: Piece) -> float:
+    """Return the distance in pixels between the nearest ink of two pieces."""
+    here, there = (np.argwhere(piece.mask) + np.array([piece.y, piece.x]) for piece in (one, other))
+    return float(KDTree(there).query(here)[0].min())
+
+
+STEEPEST = 14
+"""Degrees by which lines of writing may rise or fall."""
+
+STEP = 0.5
+"""Degrees between the slopes that are tried."""
+
+APART = 0.5
+"""Digits whose middles differ by more than this share of their height, across the line, stand in two lines."""
+
+
+def reading_order(boxes: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Give each digit the number of its line and its place in it.
+
+    Every slope is tried; the best is where digits lie closest to the middle of
+    their line, lines are few and the page is turned little.
+
+    Parameters
+    ----------
+    boxes : pandas.DataFrame
+        A row a digit: ``x``, ``y``, ``width``, ``height``.
+
+    Returns
+    -------
+    boxes : pandas.DataFrame
+        In reading order, with ``line`` and ``position``, both from 1, in front.
+    angle : float
+        Degrees by which the lines fall towards the right, positive as the photo's rows count.
+    """
+    if boxes.empty:
+        return boxes.assign(line=0, position=0).pipe(_in_front), 0.0
+    middle = (boxes[["x", "y"]].to_numpy() + boxes[["width", "height"]].to_numpy() / 2).astype(float)
+    height = float(boxes["height"].median())
+    angles = np.arange(-STEEPEST, STEEPEST + STEP, STEP)
+    costs = [_cost(middle / height, angle) for angle in angles]
+    angle = float(angles[int(np.argmin(costs))])
+    along, across = _turned(middle / height, angle)
+    lines = _lines(across)
+    order = np.lexsort((along, lines))
+    ordered = boxes.iloc[order].assign(line=lines[order])
+    ordered["position"] = ordered.groupby("line").cumcount() + 1
+    return _in_front(ordered), angle
+
+
+def _in_front(boxes: pd.DataFrame) -> pd.DataFrame:
+    first = ["line", "position"]
+    return boxes[first + [name for name in boxes if name not in first]].reset_index(drop=True)
+
+
+def _turned(middle: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return places along and across lines that fall by `angle` degrees."""
+    cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    x, y = middle.T
+    return x * cosine + y * sine, y * cosine - x * sine
+
+
+def _lines(across: np.ndarray) -> np.ndarray:
+    """Return the number of each digit's line: a new one begins where there is a gap."""
+    order = np.argsort(across, kind="stable")
+    lines = np.empty(len(across), int)
+    lines[order] = 1 + np.concatenate([[0], np.cumsum(np.diff(across[order]) > APART)])
+    return lines
+
+
+def _cost(middle: np.ndarray, angle: float) -> float:
+    """Return how badly a slope fits, in squared digit heights."""
+    _, across = _turned(middle, angle)
+    lines = pd.Series(across).groupby(_lines(across))
+    # Digits that lie far from the middle of their line cost more than a further line would.
+    within = float((across - lines.transform("mean")).pow(2).sum())
+    return within + 0.15 * lines.ngroups + 0.0004 * angle**2 * len(across) ** 0.5

@@ -1,0 +1,100 @@
+"""Keras, imported without the start-up chatter of TensorFlow under it.
+
+TensorFlow's C++ parts write to the process's standard error before any log
+level is read; in a notebook that would stand as a red box under the first cell.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, and show it only if an error comes of it."""
+    with tempfile.TemporaryFile() as store:
+        own = os.dup(2)
+        os.dup2(store.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            store.seek(0)
+            os.write(own, store.read())
+            raise
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+
+
+with held_back():
+    import keras
+    import tensorflow
+
+    tensorflow.config.list_physical_devices()  # the search for a GPU has something to say as well
+
+# TensorFlow warns of retracing where several networks are trained in one process; each of them is another function indeed.
+logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+
+__all__ = ["held_back", "keras", "tensorflow"]
+
+
+MIXED = "mixed_bfloat16"
+
+
+def policy_of(precision: str) -> str:
+    """Return the Keras dtype policy that a recipe's `precision` stands for on this machine.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "mixed_bfloat16"}
+        "auto" is mixed only where that is known to gain: without the instructions for it, bfloat16 is emulated, and
+        many times slower.
+
+    Returns
+    -------
+    str
+        "float32" or "mixed_bfloat16".
+    """
+    return (MIXED if _has_bfloat16() else "float32") if precision == "auto" else precision
+
+
+@cache
+def _has_bfloat16() -> bool:
+    """Say whether TensorFlow computes on the processor, and this has dot products of bfloat16 (AVX-512 or AMX)."""
+    from llvmlite.binding import get_host_cpu_features
+
+    features = get_host_cpu_features()
+    return not tensorflow.config.list_physical_devices("GPU") and any(
+        features.get(name, False) for name in ("avx512bf16", "amx-bf16")
+    )
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """Return a network that computes in float32 with the same weights: the same one if it does so already.
+
+    Weights are float32 in either case; a copy is what may be taken to machines without bfloat16.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any network, compiled or not.
+
+    Returns
+    -------
+    keras.Model
+    """
+    description = model.to_json()
+    if MIXED not in description:
+        return model
+    twin = keras.models.model_from_json(description.replace(MIXED, "float32"))
+    twin.set_weights(model.get_weights())
+    if model.compiled:
+        twin.compile_from_config(model.get_compile_config())
+    return twin

@@ -1,0 +1,341 @@
+"""The frozen settings of a run, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from digitlib.errors import DigitError, as_size, did_you_mean, is_number, is_whole
+
+if TYPE_CHECKING:
+    from digitlib.run import Run
+
+
+CLASSIC_AUGMENTATION = {
+    "rescale": 1 / 255,
+    "rotation_range": 40,
+    "width_shift_range": 0.2,
+    "height_shift_range": 0.2,
+    "shear_range": 0.2,
+    "zoom_range": 0.2,
+    "horizontal_flip": True,
+}
+"""The classic notebook's generator. Flips and 40 degrees make images that are no digits any more."""
+
+MILD_AUGMENTATION = {
+    "rescale": 1 / 255,
+    "rotation_range": 12,
+    "width_shift_range": 0.08,
+    "height_shift_range": 0.08,
+    "shear_range": 10,
+    "zoom_range": 0.12,
+    "fill_mode": "constant",
+}
+"""For short runs."""
+
+HAND_AUGMENTATION = MILD_AUGMENTATION | {
+    "rotation_range": 15,
+    "width_shift_range": 0.1,
+    "height_shift_range": 0.1,
+    "shear_range": 15,
+    "zoom_range": 0.15,
+}
+"""About as much as handwriting varies by itself; longer runs need it, or they learn the training images by heart."""
+
+SMALLEST_SIDE = {"seed": 22, "tiny": 1, "small": 14, "wide": 14}
+"""Pixels a side that each network of `digitlib.training.models` takes at least; known here, where TensorFlow need not be loaded."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides how a network is trained.
+
+    Attributes
+    ----------
+    name : str
+        What `get_recipe` knows it by.
+    model : str
+        Name in `digitlib.training.models.MODELS`.
+    image_size : tuple of int
+        (height, width) the network sees, in pixels.
+    color_mode : {"grayscale", "rgb"}
+        One channel or three.
+    batch_size : int
+        Images a step.
+    epochs : int
+        Passes over the training part.
+    learning_rate : float
+        Peak of the schedule, or the constant rate.
+    schedule : {"one_cycle", "constant"}
+        Warm-up and cosine decay to zero, or none.
+    weight_decay : float
+        Of AdamW; 0 gives Adam.
+    label_smoothing : float
+        Share of the label spread over all classes, 0 to 1.
+    patience : int
+        Epochs without a better validation accuracy before stopping; 0 never stops early.
+    min_steps : int
+        A small data set gets more epochs, until training takes this many steps.
+    cooldown_epochs : int
+        The last epochs, with weaker augmentation; see `digitlib.training.generators.ImageBatches`.
+    keep : {"best", "last"}
+        The network of which epoch: of the one with the highest validation accuracy, or the last. A few thousand
+        validation images tell late epochs apart by chance, and chance may take one from before the calm ones.
+    precision : {"auto", "float32", "mixed_bfloat16"}
+        What the network computes in while it trains; see `digitlib.training.backend.policy_of`. Weights and all that is
+        measured afterwards are float32.
+    train_on, validate_on : tuple of str
+        Parts of the split.
+    augmentation : mapping
+        Settings of `digitlib.training.augmentation.Augmentation`.
+    seed : int
+        Of the weights, the order of images and their augmentation.
+    """
+
+    name: str
+    model: str
+    image_size: tuple[int, int] = (28, 28)
+    color_mode: Literal["grayscale", "rgb"] = "grayscale"
+    batch_size: int = 128
+    epochs: int = 14
+    learning_rate: float = 4e-3
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.0
+    patience: int = 0
+    min_steps: int = 0
+    cooldown_epochs: int = 0
+    keep: Literal["best", "last"] = "best"
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
+    train_on: tuple[str, ...] = ("train",)
+    validate_on: tuple[str, ...] = ("validation",)
+    augmentation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType(MILD_AUGMENTATION))
+    seed: int = 42
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all fields by name, as JSON can hold them."""
+        return asdict(replace(self, augmentation=dict(self.augmentation)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say what is sent to a worker: the fields, since a read-only mapping can't be sent as it is."""
+        return _from_dict, (self.as_dict(),)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image as the network takes it."""
+        return (*self.image_size, 1 if self.color_mode == "grayscale" else 3)
+
+    @property
+    def cooldown_from(self) -> int | None:
+        """The epoch, counted from 0, from which augmentation is weaker: for at most a quarter of all epochs, plus one."""
+        return self.epochs - min(self.cooldown_epochs, self.epochs // 4 + 1) if self.cooldown_epochs else None
+
+    @property
+    def kept_epoch(self) -> str:
+        """Which epoch's network is kept, in words."""
+        return "the last" if self.keep == "last" else f"the best on {', '.join(self.validate_on)}"
+
+    @property
+    def test_chooses(self) -> bool:
+        """Whether the test images decide which epoch is kept, or when training ends: their accuracy is too high then."""
+        return "test" in self.validate_on and (self.keep == "best" or self.patience > 0)
+
+    def scaled_to(self, samples: int) -> Recipe:
+        """Return this recipe with enough steps for a training part of `samples` images.
+
+        Examples
+        --------
+        >>> get_recipe("fast").scaled_to(3_240).epochs
+        31
+        """
+        steps_per_epoch = -(-samples // self.batch_size)
+        return replace(self, epochs=max(self.epochs, -(-self.min_steps // steps_per_epoch)))
+
+
+def _from_dict(fields: dict[str, Any]) -> Recipe:
+    return Recipe(**fields)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("tiny", model="tiny", batch_size=64, epochs=2, min_steps=100, learning_rate=1e-2),
+        Recipe(
+            "fast",
+            model="small",
+            epochs=10,
+            label_smoothing=0.05,
+            min_steps=800,
+            cooldown_epochs=4,
+            augmentation=MappingProxyType(HAND_AUGMENTATION),
+        ),
+        Recipe(
+            "accurate",
+            model="wide",
+            epochs=28,
+            weight_decay=0.1,
+            label_smoothing=0.05,
+            min_steps=2000,
+            cooldown_epochs=5,
+            keep="last",  # the last epochs are the best, and validation images tell them apart by chance
+            augmentation=MappingProxyType(HAND_AUGMENTATION),
+        ),
+        Recipe(
+            "seed",
+            model="seed",
+            image_size=(128, 128),
+            color_mode="rgb",
+            batch_size=32,
+            epochs=10,
+            learning_rate=1e-3,
+            schedule="constant",
+            weight_decay=0.0,
+            train_on=("train", "validation"),
+            validate_on=("test",),
+            augmentation=MappingProxyType(CLASSIC_AUGMENTATION),
+        ),
+    )
+}
+
+
+WORDS = {
+    "model": tuple(SMALLEST_SIDE),
+    "color_mode": ("grayscale", "rgb"),
+    "schedule": ("one_cycle", "constant"),
+    "keep": ("best", "last"),
+    "precision": ("auto", "float32", "mixed_bfloat16"),
+}
+"""Fields that are one of a few words."""
+
+RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "seed", "precision")
+"""Fields that the notebooks let a run change."""
+
+
+def get_recipe(name: str, /, **changes: Any) -> Recipe:
+    """Return a recipe by name, with some settings changed.
+
+    Parameters
+    ----------
+    name : {"tiny", "fast", "accurate", "seed"}
+        Which.
+    **changes
+        Fields of `Recipe`; those that are None are left as they are.
+
+    Returns
+    -------
+    Recipe
+        It can't be changed: ask for another instead.
+
+    Raises
+    ------
+    DigitError
+        If there is no such recipe or field, or a value can't be.
+
+    Examples
+    --------
+    >>> get_recipe("fast", epochs=3).epochs
+    3
+    """
+    if name not in RECIPES:
+        raise DigitError(f"there is no recipe {name!r}: {did_you_mean(name, RECIPES)}")
+    changes = {key: value for key, value in changes.items() if value is not None}
+    known = [item.name for item in fields(Recipe)]
+    for key, value in changes.items():
+        if key not in known:
+            raise DigitError(f"a recipe has no field {key!r}: choose from {', '.join(known)}.")
+        changes[key] = _checked(key, value)
+    if "augmentation" in changes:  # another augmentation still has to scale pixels to 0 to 1
+        rescale = RECIPES[name].augmentation["rescale"]
+        changes["augmentation"] = {"rescale": rescale, **changes["augmentation"]}
+    if "epochs" in changes:
+        changes.setdefault("min_steps", 0)  # who asks for a number of epochs gets that number
+    recipe = replace(RECIPES[name], **changes)
+    smallest = SMALLEST_SIDE.get(recipe.model, 1)
+    if min(recipe.image_size) < smallest:
+        height, width = recipe.image_size
+        raise DigitError(
+            f"image_size {height} x {width} is too small for the network of recipe {name!r}: give {smallest} or more, "
+            "or choose another recipe."
+        )
+    return recipe
+
+
+def save_recipe(run: Run, recipe: Recipe) -> None:
+    """Write ``recipe.json``: what a run was, or is being, trained with.
+
+    Parameters
+    ----------
+    run : Run
+        Where to write.
+    recipe : Recipe
+        With the epochs that training will do, as from `Recipe.scaled_to`.
+
+    Raises
+    ------
+    DigitError
+        If the run is an ensemble, whose network a training would write over.
+    """
+    from digitlib.files import write_json  # with pandas; the names of the recipes should cost next to nothing
+
+    if recipe.model != "ensemble" and (run / "recipe.json").exists() and load_recipe(run).model == "ensemble":
+        raise DigitError(f"{run} is an ensemble, which a training would write over: choose another run_dir.")
+    write_json(run / "recipe.json", recipe.as_dict())
+
+
+def load_recipe(run: Run) -> Recipe:
+    """Return the recipe that a run was trained with.
+
+    Parameters
+    ----------
+    run : Run
+        A run that notebook 05 has trained.
+
+    Returns
+    -------
+    Recipe
+        As kept in ``recipe.json``.
+
+    Raises
+    ------
+    DigitError
+        If the run has none, or it is of another version of digitlib.
+    """
+    content = run.read_json("recipe.json")
+    try:
+        pairs = {name: tuple(content[name]) for name in ("image_size", "train_on", "validate_on")}
+        return Recipe(**content | pairs)
+    except TypeError as error:
+        raise DigitError(
+            f"recipe.json of {run} is of another version ({error}): train again with notebook 05."
+        ) from error
+
+
+def _checked(key: str, value: Any) -> Any:
+    """Return a value as a recipe holds it, or refuse one that makes no sense before any work is lost on it."""
+    whole = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "cooldown_epochs": 0, "seed": 0}
+    if key in whole and not (is_whole(value) and value >= whole[key]):
+        raise DigitError(f"{key} is {value!r}: give a whole number from {whole[key]} on.")
+    if key in WORDS and value not in WORDS[key]:
+        *most, last = map(repr, WORDS[key])
+        raise DigitError(f"{key} is {value!r}: choose {', '.join(most)} or {last}.")
+    if key in ("weight_decay", "label_smoothing") and not (is_number(value) and 0 <= value < 1):
+        raise DigitError(f"{key} is {value!r}: give a number from 0 up to, but not including, 1.")
+    if key == "seed" and value >= 2**32:
+        raise DigitError(f"seed is {value!r}: give a whole number below {2**32}.")
+    if key == "learning_rate" and not (is_number(value) and 0 < value < math.inf):
+        raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
+    if key in ("train_on", "validate_on"):
+        parts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+        if not parts or not set(parts) <= {"train", "validation", "test"}:
+            raise DigitError(f"{key} is {value!r}: choose from 'train', 'validation' and 'test'.")
+        return parts
+    if key == "image_size":
+        return as_size(value)
+    if key == "augmentation" and not isinstance(value, Mapping):
+        raise DigitError(f"augmentation is {value!r}: give the options of a generator by name.")
+    if key in whole:
+        return int(value)  # NumPy's can't be written to recipe.json
+    return float(value) if is_number(value) else value
