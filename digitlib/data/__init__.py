@@ -1,0 +1,17 @@
+"""Where images come from, and which set they are in; needs no Keras."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "datasets": ["as_folder"],
+        "sources": ["Source", "find_images", "list_images"],
+        "inputs": ["find_inputs"],
+        "split": ["assign_parts", "class_names_of", "prepare", "read_split", "share_split", "stratified_folds"],
+        "folders": ["undo"],
+        "class_counts": ["class_counts", "repeated_images", "split_counts"],
+        "duplicates": ["exact_duplicates", "near_duplicates"],
+        "decoding": ["read_files"],
+    },
+)
