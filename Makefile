@@ -30,7 +30,8 @@ test: check  ## Run everything that can be checked, notebooks included
 	@$(BIN)/python -m pytest $(ON_ALL_CORES) -m slow
 
 check: $(READY)  ## Lint, types and fast tests, in less than two minutes
-	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/vulture
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/vulture && $(BIN)/deptry . 2>/dev/null
+	@said=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$said"; exit 1; }
 	@$(BIN)/mypy --no-error-summary & types=$$!; \
 	$(BIN)/python -m pytest $(ON_ALL_CORES) -m "not slow"; tests=$$?; wait $$types && exit $$tests
 
@@ -61,13 +62,13 @@ docs: $(READY)  ## Build the site into build/site and look for dead links
 docs-links: $(READY)  ## Ask whether the site's links to elsewhere answer (needs a network)
 	@$(BIN)/python -m sphinx -b linkcheck -q -c docs/site -d build/doctrees . build/links
 
-constraints:  ## Choose and pin the newest versions that go together (needs uv)
-	@uv pip compile pyproject.toml --universal --generate-hashes --extra test --extra dev --upgrade \
+constraints:  ## Pin all versions, UPGRADE=--upgrade the newest ones (needs uv)
+	@uv pip compile pyproject.toml --universal --generate-hashes --extra test --extra dev $(UPGRADE) \
 	    --no-emit-package digitlib --no-annotate --python-version 3.11 \
 	    --custom-compile-command "make constraints" --quiet -o constraints.txt
 
-constraints-min:  ## Choose the lowest versions that pyproject.toml allows (needs uv)
-	@uv pip compile pyproject.toml --extra test --upgrade --resolution lowest-direct --python-version 3.11 --no-emit-package digitlib \
+constraints-min:  ## Pin the lowest versions that pyproject.toml allows (needs uv)
+	@uv pip compile pyproject.toml --extra test $(UPGRADE) --resolution lowest-direct --python-version 3.11 --no-emit-package digitlib \
 	    --no-annotate --custom-compile-command "make constraints-min" --quiet -o constraints-min.txt
 
 test-min: constraints-min.txt  ## Run the fast tests with the lowest versions, in a .venv-min of its own
