@@ -20,7 +20,7 @@ import pandas as pd
 import digitlib as d
 from benchmarks.common import RESULTS, comparison
 from digitlib.data.cache import cache_folder
-from digitlib.plots.data import plot_growth, use_style
+from digitlib.plots import plot_growth, use_style
 
 SIZES = (4_200, 42_000, 420_000)
 AGAIN = 3

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 import digitlib as d
-from digitlib.plots.data import BLUE, ORANGE
+from digitlib.plots import BLUE, ORANGE
 from digitlib.training.backend import policy_of
 
 DOCS = Path(__file__).parents[1] / "docs"

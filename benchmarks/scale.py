@@ -22,7 +22,7 @@ from benchmarks.bulk import free_port
 from benchmarks.common import RESULTS, comparison, timed
 from benchmarks.many import cluster
 from digitlib.data.datasets import as_folder
-from digitlib.plots.data import BLUE, GREEN, ORANGE, RED, use_style
+from digitlib.plots import BLUE, GREEN, ORANGE, RED, use_style
 
 STEPS = ("read", "decode", "network", "write")
 

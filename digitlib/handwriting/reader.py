@@ -23,7 +23,7 @@ from digitlib.handwriting.binarize import Ink, find_inks
 from digitlib.handwriting.mnist_format import to_mnist_format
 from digitlib.handwriting.segmentation import Piece, halves, reading_order, segment, table_of, usual_height
 from digitlib.pipeline.notebooks import notebooks_folder
-from digitlib.plots.data import BLUE, RED, WIDTH, drawable
+from digitlib.plots.style import BLUE, RED, WIDTH, drawable
 from digitlib.plots.style import describe
 from digitlib.progress import progress
 from digitlib.run import run_and_model

@@ -1,65 +1,86 @@
-"""Pictures of how far a network can be trusted: each a function of a table that returns Axes or a Figure."""
+"""Figures of evaluation: confusion, classes, misclassified images, calibration, abstention and explanations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from digitlib.evaluation.metrics import mistaken_for
-from digitlib.plots.data import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, drawable, plot_images
-from digitlib.plots.style import describe
-from digitlib.training.generators import ImageBatches
+from digitlib.plots.data import Images, as_pixels, draw_image, plot_images, short_name
+from digitlib.plots.style import BLUE, GREEN, GREY, ORANGE, RED, describe, drawable, new_axes, panels, reach
 
 
-def plot_confusion_shares(table: pd.DataFrame) -> Axes:
-    """Draw the shares of each true class that were named wrong; the full diagonal has words, but no part in the colours.
+def plot_confusion(table: pd.DataFrame) -> Axes:
+    """Draw a confusion matrix whose few errors stay readable beside the full diagonal.
+
+    Colour is logarithmic; empty cells stay white and without a number.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Counts, as from `digitlib.evaluation.metrics.confusion_matrix`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Rows are true classes, columns what they were taken for.
+        Counts, as from `digitlib.evaluation.metrics.confusion_matrix`: rows are true classes, columns predicted ones.
     """
-    shares = 100 * table.div(table.sum(axis=1).clip(lower=1), axis=0).rename(index=drawable, columns=drawable)
-    side, diagonal = max(4.6, 0.5 * len(table)), np.eye(len(table), dtype=bool)
-    figure, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
-    words = shares.map(lambda share: f"{share:.1f}" if share >= 0.05 else ("<.1" if share > 0 else ""))
-    top = 1.5 * max(
-        0.1, shares.to_numpy()[~diagonal].max(initial=0)
-    )  # all colours are light enough for black words
-    sns.heatmap(
-        shares, annot=words, fmt="", mask=diagonal | (shares == 0), cmap="Oranges", vmin=0, vmax=top, linewidths=0.5,
-        linecolor="#eeeeee", square=True, annot_kws={"fontsize": 8, "color": "black"}, ax=axes,
-        cbar_kws={"label": "% of the true class", "shrink": 0.8},
-    )  # fmt: skip
+    counts, cells = table.to_numpy(), table.astype(str).where(table > 0, "")
+    bar = {"label": "images (logarithmic)", "format": "%d"}
+    options = {"cmap": "Blues", "norm": LogNorm(1, max(2, counts.max()))}
+    axes = _heatmap("Confusion matrix: test set", table, cells, table == 0, bar, **options)
+    alt = f"{len(table)} classes: {counts.trace():,} of {counts.sum():,} images are on the diagonal, predicted correctly."
+    true, predicted, errors = _largest_error(table)
+    most = f" The most frequent error: {true} predicted as {predicted}, {errors} times." if errors else ""
+    return describe(axes, f"Matrix of {alt}{most}")
+
+
+def plot_confusion_shares(table: pd.DataFrame) -> Axes:
+    """Draw the misclassified share of each true class; the diagonal has numbers, but no part in the colours.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `plot_confusion` takes it.
+    """
+    shares = 100 * table.div(table.sum(axis=1).clip(lower=1), axis=0)
+    cells = shares.map(lambda share: f"{share:.1f}" if share >= 0.05 else ("<.1" if share > 0 else ""))
+    diagonal = np.eye(len(table), dtype=bool)
+    true, predicted, worst = _largest_error(shares)
+    # Colours up to two thirds of the scale are light enough for black numbers.
+    options = {"cmap": "Oranges", "vmin": 0, "vmax": 1.5 * max(0.1, worst)}
+    title, bar = "Errors in % of the true class (grey: correct)", {"label": "% of the true class"}
+    axes = _heatmap(title, shares, cells, diagonal | (shares == 0), bar, **options)
     for place, share in enumerate(np.diag(shares)):
-        color = GREY if share > 0 else "#bbbbbb"
-        axes.text(place + 0.5, place + 0.5, f"{share:.1f}", ha="center", va="center", fontsize=8, color=color)
-    axes.set(xlabel="predicted", ylabel="true", title="Named wrong, in % of the true class (grey: right)")
+        axes.text(place + 0.5, place + 0.5, f"{share:.1f}", ha="center", va="center", fontsize=8, color=GREY)
+    alt = f"Matrix of {len(table)} classes in percent of the true class. The largest misclassified share:"
+    return describe(axes, f"{alt} {worst:.1f} % of {true}, predicted as {predicted}.")
+
+
+def _heatmap(
+    title: str, table: pd.DataFrame, cells: pd.DataFrame, mask: Any, bar: dict[str, str], **colors: Any
+) -> Axes:
+    side, text = (
+        max(4.6, 0.46 * len(table)),
+        {"fontsize": 8} | ({"color": "black"} if "vmax" in colors else {}),
+    )
+    axes = sns.heatmap(
+        table.rename(index=drawable, columns=drawable), annot=cells, fmt="", mask=mask, linewidths=0.5, square=True,
+        linecolor="#eeeeee", cbar_kws=bar | {"shrink": 0.8}, annot_kws=text, ax=new_axes(side, side + 0.8), **colors,
+    )  # fmt: skip
+    axes.set(xlabel="predicted", ylabel="true", title=title)
     axes.tick_params(axis="both", rotation=0, length=0)
     axes.grid(visible=False)
-    off = np.where(diagonal, 0, shares)
-    true, predicted = np.unravel_index(off.argmax(), off.shape)
-    describe(
-        figure,
-        f"Matrix of {len(table)} classes in percent of the true class. The largest share named wrong: "
-        f"{off.max():.1f} % of {shares.index[true]}, taken for {shares.columns[predicted]}.",
-    )
     return axes
+
+
+def _largest_error(table: pd.DataFrame) -> tuple[str, str, Any]:
+    """Return the true and the predicted class of the largest value beside the diagonal, and that value."""
+    off = np.where(np.eye(len(table), dtype=bool), 0, table)
+    true, predicted = np.unravel_index(off.argmax(), off.shape)
+    return drawable(table.index[true]), drawable(table.columns[predicted]), off.max()
 
 
 def plot_per_class(table: pd.DataFrame) -> Axes:
@@ -69,235 +90,211 @@ def plot_per_class(table: pd.DataFrame) -> Axes:
     ----------
     table : pandas.DataFrame
         As from `digitlib.evaluation.metrics.classification_report`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        A group of three points a class.
     """
-    figure, axes = plt.subplots(figsize=(max(WIDTH, 0.6 * len(table)), 3.2), layout="constrained")
+    title, width = "Precision, recall and F1 of each class, with 95 % intervals", max(7.2, 0.6 * len(table))
+    axes, place = new_axes(3.2, width, percent="y", xlabel="class", title=title), np.arange(len(table))
     looks = zip(("precision", "recall", "f1"), (BLUE, ORANGE, GREEN), "osD", (-0.22, 0, 0.22), strict=True)
     for name, color, marker, aside in looks:
-        below, above = table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]
-        errors: Any = np.clip([below, above], 0, None)  # rounding can put a bound on the wrong side by 1e-17
-        axes.errorbar(
-            np.arange(len(table)) + aside, table[name], errors, fmt=marker, color=color, capsize=2, markersize=4,
-            label="F1" if name == "f1" else name,
-        )  # fmt: skip
-    axes.set_xticks(np.arange(len(table)), table["class"].map(drawable))
-    axes.set(xlabel="class", title="Precision, recall and F1 of each class, with 95 % intervals")
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+        errors = reach(table[name], table[f"{name}_low"], table[f"{name}_high"])
+        label = name.replace("f1", "F1")
+        axes.errorbar(place + aside, table[name], errors, fmt=marker, color=color, capsize=2, label=label)
+    axes.set_xticks(place, table["class"].map(drawable))
     axes.grid(axis="x", visible=False)
     lowest = float(table[["precision_low", "recall_low", "f1_low"]].to_numpy().min())
-    axes.set_ylim(lowest - 0.22 * (1.01 - lowest), 1.01)  # room for the legend
+    axes.set_ylim(lowest - 0.3 * (1 - lowest), 1 + 0.03 * (1 - lowest))  # room for the legend
     axes.legend(ncols=3, loc="lower center")
     worst = table.loc[table["f1"].idxmin()]
-    describe(
-        figure,
-        f"Precision, recall and F1 of {len(table)} classes, each with its interval. The lowest F1 is {worst['f1']:.1%}, "
-        f"of {drawable(worst['class'])}; the highest is {table['f1'].max():.1%}.",
-    )
-    return axes
+    f1 = f"The lowest F1 is {worst['f1']:.1%}, of {drawable(worst['class'])}; the highest is {table['f1'].max():.1%}."
+    return describe(axes, f"Precision, recall and F1 of {len(table)} classes, each with its interval. {f1}")
 
 
 def plot_most_confused(
-    pairs: pd.DataFrame, predictions: pd.DataFrame, generator: ImageBatches, each: int = 4
+    pairs: pd.DataFrame, predictions: pd.DataFrame, images: Images, each: int = 4
 ) -> Figure:
-    """Draw images of each confused pair, a row a pair: left the first taken for the second, right the reverse.
+    """Draw images of each confused pair, a row a pair: left the first predicted as the second, right the reverse.
 
     Parameters
     ----------
     pairs : pandas.DataFrame
         As from `digitlib.evaluation.metrics.most_confused`.
-    predictions, generator
-        The test images' table and the generator they come from.
+    predictions : pandas.DataFrame
+        ``true``, ``predicted`` and ``confidence`` of at least the misclassified images.
+    images : array or sequence of arrays
+        One a row of `predictions`.
     each : int
-        Pictures of either direction.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A row a pair.
+        Images of either direction, the most confident ones.
     """
-    size = generator.originals(np.array([0])).shape[1:]
-    place = {name: number for number, name in enumerate(generator.filenames)}
-    images: list[np.ndarray] = []
+    rows = predictions.reset_index(drop=True).sort_values("confidence", ascending=False)
+    white = np.full_like(images[0], 255)
+    shown: list[np.ndarray] = []
     titles: list[str] = []
-    for row in pairs.itertuples():
-        for true, predicted in ((row.first, row.second), (row.second, row.first)):
-            found = mistaken_for(predictions, str(true), str(predicted), each)["filename"]
-            shown = generator.originals(np.array([place[name] for name in found], dtype=int))
-            white = [np.full(size, 255, np.uint8)] * (each - len(found))
-            images += [*shown, *white]
-            titles += [f"{true} → {predicted}"] * len(found) + [""] * len(white)
-    return plot_images(images, titles, columns=2 * each, alt="Confused pairs, true → named")
+    for first, second in zip(pairs["first"], pairs["second"], strict=True):
+        for true, predicted in ((first, second), (second, first)):
+            found = rows.index[(rows["true"] == true) & (rows["predicted"] == predicted)][:each]
+            missing = each - len(found)
+            shown += [*(images[number] for number in found), *[white] * missing]
+            titles += [f"{true} → {predicted}"] * len(found) + [""] * missing
+    counts = pd.Series(filter(None, titles)).value_counts(sort=False)
+    words = "; ".join(f"{drawable(title)}, {count} images" for title, count in counts.items())
+    return describe(plot_images(shown, titles, 2 * each), f"Most confused pairs, true → predicted: {words}.")
+
+
+def plot_top_losses(wrong: pd.DataFrame, images: Images, columns: int = 6) -> Figure:
+    """Draw misclassified images: true → predicted class, the confidence, and the end of the file's name.
+
+    Parameters
+    ----------
+    wrong : pandas.DataFrame
+        As from `digitlib.evaluation.metrics.top_losses`.
+    images : array or sequence of arrays
+        One a row of `wrong`.
+    columns : int
+        Images a row.
+    """
+    titles = [
+        f"{row.true} → {row.predicted}  {row.confidence:.0%}\n{short_name(row.filename)}"
+        for row in wrong.itertuples()
+    ]
+    return plot_images(images, titles, columns, alt="The most confident errors, true → predicted")
+
+
+def plot_predictions(
+    predictions: pd.DataFrame, images: Images, guesses: int = 1, columns: int = 10
+) -> Figure:
+    """Draw images with the most likely classes and their confidences.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        As from `digitlib.evaluation.classifier.Classifier.predict`, without unreadable files.
+    images : array or sequence of arrays
+        One a row of `predictions`.
+    guesses : int
+        Classes above each image, 1 to 3.
+    columns : int
+        Images a row.
+    """
+    names = [(f"label{end}", f"confidence{end}") for end in ("", "_2", "_3")[:guesses]]
+    titles = [
+        "\n".join(f"{row[label]}  {row[share]:.0%}" for label, share in names if row.get(label))
+        for row in predictions.to_dict("records")
+    ]
+    return plot_images(images, titles, columns, alt="Images with their predicted class and its confidence")
 
 
 def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> Axes:
-    """Draw accuracy against confidence, beside the line on which both agree; the area of a point grows with its images.
+    """Draw a reliability diagram: accuracy against confidence; the area of a point grows with its images.
 
     Parameters
     ----------
     tables : mapping of str to pandas.DataFrame
-        Words of the legend, and tables as from `digitlib.evaluation.calibration.calibration_table`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Both axes from 0 to 1.
+        Text of the legend, and tables as from `digitlib.evaluation.calibration.calibration_table`.
     """
-    figure, axes = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
-    axes.plot([0, 1], [0, 1], "--", color=GREY, label="confidence = accuracy")
-    looks = cycle(zip((ORANGE, BLUE, GREEN, RED, GREY), "sod^v", strict=True))
-    for (name, table), (color, marker) in zip(tables.items(), looks):  # noqa: B905 - looks have no end
-        below, above = table["accuracy"] - table["accuracy_low"], table["accuracy_high"] - table["accuracy"]
-        errors: Any = np.clip([below, above], 0, None)
+    axes = new_axes(4.2, 4.8, "xy", title="Reliability diagram", xlabel="confidence", ylabel="accuracy")
+    axes.plot([0, 1], [0, 1], "--", color=GREY, marker="", label="confidence = accuracy")
+    words = []
+    looks = cycle(((ORANGE, "s"), (BLUE, "o"), (GREEN, "D")))
+    for (name, table), (color, marker) in zip(tables.items(), looks, strict=False):
+        share, images = table["accuracy"], table["images"]
+        errors = reach(share, table["accuracy_low"], table["accuracy_high"])
         axes.errorbar(
-            table["confidence"],
-            table["accuracy"],
-            errors,
-            fmt="none",
-            ecolor=color,
-            elinewidth=0.8,
-            capsize=2,
-            alpha=0.6,
+            table["confidence"], share, errors, fmt="none", ecolor=color, elinewidth=0.8, capsize=2, alpha=0.6
         )
-        sizes = 6 + 250 * table["images"] / table["images"].sum()
         axes.scatter(
-            table["confidence"], table["accuracy"], s=sizes, c=color, marker=marker, alpha=0.8, label=name
+            table["confidence"], share, 6 + 250 * images / images.sum(), color, marker=marker, alpha=0.8
         )
-    axes.set(xlabel="confidence", ylabel="share named right", title="Does the confidence mean what it says?")
+        axes.plot([], [], marker, color=color, label=name)
+        gap = np.average((table["confidence"] - share).abs(), weights=images)
+        words.append(f"{name}: {gap:.1%}")
     axes.set(xlim=(0, 1.05), ylim=(0, 1.05))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    for shown in figure.legend(loc="outside lower center").legend_handles:
-        if isinstance(shown, PathCollection):
-            shown.set_sizes([30])
-    gaps = {
-        name: np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["images"])
-        for name, table in tables.items()
-    }
-    words = "; ".join(f"{name}: {gap:.1%}" for name, gap in gaps.items())
-    describe(
-        figure,
-        f"Share named right against confidence, beside the diagonal. Mean distance from it by images, {words}.",
-    )
-    return axes
+    axes.figure.legend(loc="outside lower center")
+    alt = "Accuracy against confidence, beside the diagonal. Mean distance from the diagonal, weighted by images:"
+    return describe(axes, f"{alt} {'; '.join(words)}.")
 
 
 def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
-    """Draw the mistakes among parts of equally many images, from the least sure to the surest.
+    """Draw the errors in groups of equally many images, from the least to the most confident.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As from `digitlib.evaluation.metrics.accuracy_by_confidence`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        A bar for each part.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")
-    names = [f"{row.from_confidence:.0%}–\n{row.to_confidence:.1%}" for row in table.itertuples()]
-    bars = axes.bar(np.arange(len(table)), table["wrong"], color=RED)
+    title, below = "Errors by confidence (above: accuracy)", "confidence, in groups of equally many images"
+    axes, place = new_axes(2.9, title=title, xlabel=below, ylabel="errors"), np.arange(len(table))
+    bars = axes.bar(place, table["wrong"], color=RED)
     axes.bar_label(bars, [f"{share:.1%}" for share in table["accuracy"]], fontsize=8, padding=2)
-    axes.set_xticks(np.arange(len(table)), names, fontsize=8)
-    axes.set(xlabel="confidence, in parts of equally many images", ylabel="named wrong")
-    axes.set(
-        title="Mistakes by confidence (above: share named right)", ylim=(0, table["wrong"].max() * 1.18 + 0.5)
-    )
+    names = [f"{row.from_confidence:.0%}–\n{row.to_confidence:.1%}" for row in table.itertuples()]
+    axes.set_xticks(place, names, fontsize=8)
+    axes.set_ylim(0, table["wrong"].max() * 1.18 + 0.5)
     axes.grid(axis="x", visible=False)
-    wrong = ", ".join(str(number) for number in table["wrong"])
-    describe(figure, f"Images named wrong, in {len(table)} bars from the least sure to the surest: {wrong}.")
-    return axes
+    wrong = ", ".join(map(str, table["wrong"]))
+    return describe(
+        axes, f"Errors from the least to the most confident images, in {len(table)} bars: {wrong}."
+    )
 
 
 def plot_risk_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
-    """Draw the accuracy of the answers against the share of images that get one, with the chosen threshold.
+    """Draw the risk-coverage curve: errors among accepted predictions against the share of images accepted.
 
     Parameters
     ----------
     tables : mapping of str to pandas.DataFrame
-        Words of the legend, and tables as from `digitlib.evaluation.selective.risk_coverage`.
+        Text of the legend, and tables as from `digitlib.evaluation.selective.risk_coverage`.
     threshold : float
-        Marked by a star on the last line, whose score it is for.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Across, the share of images that get an answer.
+        Marked by a star on the last curve, whose score it is for.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
-    looks = cycle(zip((ORANGE, BLUE, GREEN, RED, GREY), ("--", "-", ":", "-.", "-"), strict=True))
-    for (name, table), (color, dash) in zip(tables.items(), looks):  # noqa: B905 - looks have no end
+    title = "Risk-coverage curve: what abstaining gains"
+    axes = new_axes(percent="xy", title=title, xlabel="coverage: share of images accepted")
+    axes.set_ylabel("risk: errors among accepted")
+    looks = cycle(((ORANGE, "--"), (BLUE, "-"), (GREEN, ":"), (RED, "-.")))
+    for (name, table), (color, dash) in zip(tables.items(), looks, strict=False):
         seen = table[table["coverage"] >= 0.5]
-        axes.plot(
-            seen["coverage"],
-            1 - seen["accuracy"],
-            dash,
-            color=color,
-            marker="",
-            label=name,
-            drawstyle="steps-post",
+        axes.step(
+            seen["coverage"], 1 - seen["accuracy"], dash, where="post", color=color, marker="", label=name
         )
-    alt = "Share of answers wrong against share of images answered; fewer answers, fewer of them wrong."
+    alt = "Share of errors among accepted predictions against share of images accepted; fewer accepted, fewer errors."
     if len(at := table[table["threshold"] >= threshold]):
         last = at.iloc[-1]
-        axes.plot(last["coverage"], 1 - last["accuracy"], "*", color=RED, markersize=13)
-        alt += f" At the threshold {last['coverage']:.1%} are answered, {1 - last['accuracy']:.2%} of these wrong."
-    describe(figure, alt)
-    axes.set(xlabel="share of images answered", ylabel="share of answers wrong")
-    axes.set(title="What declining to answer gains (star: the chosen threshold)")
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
-    axes.legend(loc="best")
-    return axes
+        star: dict[str, Any] = {"color": RED, "markersize": 13, "label": "chosen threshold"}
+        axes.plot(last["coverage"], 1 - last["accuracy"], "*", **star)
+        alt += f" At the threshold {last['coverage']:.1%} are accepted, {1 - last['accuracy']:.2%} of these wrong."
+    axes.legend()
+    return describe(axes, alt)
 
 
-def plot_reasons(
-    images: np.ndarray, maps: Mapping[str, np.ndarray], titles: list[str], columns: int = 6
+def plot_explanations(
+    images: Images, maps: Mapping[str, np.ndarray], titles: Sequence[str], columns: int = 6
 ) -> Figure:
-    """Draw each picture above the maps of what decided, some pictures side by side.
+    """Draw images, and below each the maps of the pixels that counted.
 
     Parameters
     ----------
-    images : numpy.ndarray
-        Shape (n, height, width, channels), uint8 or float in 0 to 1.
+    images : array or sequence of arrays
+        As `digitlib.plots.data.plot_images` takes them.
     maps : mapping of str to numpy.ndarray
         Name of each kind, and maps as from `digitlib.evaluation.explain`, shape (n, height, width), 0 to 1.
-    titles : list of str
-        One a picture.
+    titles : sequence of str
+        One an image.
     columns : int
-        Pictures side by side.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Blocks of a row of pictures and a row for each kind of map.
+        Images side by side.
     """
-    kinds, blocks = ["picture", *maps], -(-len(images) // columns)
+    kinds, blocks = ["image", *maps], -(-len(images) // columns)
     rows = blocks * len(kinds)
-    size = (WIDTH, rows * WIDTH / columns * 0.8 + 0.3 * blocks)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure, grid = panels(rows, columns, rows * 5.8 / columns + 0.3 * blocks)
     for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[], frame_on=False)
         axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-    for number, (image, title) in enumerate(zip(images, titles, strict=True)):
+    for number, (pixels, title) in enumerate(zip(as_pixels(images), titles, strict=True)):
         block, column = divmod(number, columns)
-        grey = np.asarray(image).mean(axis=-1)
+        grey = pixels if pixels.ndim == 2 else pixels.mean(axis=-1)
         for name, axes in zip(kinds, grid[block * len(kinds) :, column], strict=False):
-            axes.imshow(grey, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+            draw_image(axes, grey)
             if name in maps:
                 heat = maps[name][number]
                 axes.imshow(heat, cmap="inferno", alpha=0.15 + 0.6 * heat, vmin=0, vmax=1)
             if column == 0:
                 axes.set_ylabel(name, fontsize=8)
         grid[block * len(kinds), column].set_title(drawable(title), fontsize=9, parse_math=False)
-    describe(
-        figure,
-        f"{len(images)} pictures ({', '.join(map(drawable, titles))}); below each, a map of {' and of '.join(maps)}, bright "
-        "where it counted.",
-    )
-    return figure
+    shown = f"{len(images)} images ({', '.join(map(drawable, titles))}); below each, a map of {' and of '.join(maps)}"
+    return describe(figure, f"{shown}, bright where it counted.")

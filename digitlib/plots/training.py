@@ -1,24 +1,75 @@
-"""Pictures that compare the runs of a sweep: each a function of a table that returns Axes."""
+"""Figures of training: one run's history, time against the number of images, and the runs of a sweep."""
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from digitlib.errors import DigitError
-from digitlib.plots.data import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, drawable
-from digitlib.plots.style import describe
-from digitlib.scale.sweep_table import labels_of, pareto_front
+from digitlib.plots.style import BLUE, GREY, LOOKS, ORANGE, RED, describe, drawable, new_axes, panels, reach
 
 MOST = 25
-"""Runs that a picture with a line of words for each shows; the others would be too small to read."""
+"""Runs that a figure with a line of text for each shows; more would be too small to read."""
 
-LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (RED, "^"), (GREY, "v"))
+
+def plot_history(history: pd.DataFrame, best: int, part: str = "validation") -> Figure:
+    """Draw accuracy (left) and loss (right) by epoch, the epoch whose weights were kept marked.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        As from `digitlib.run.read_history`.
+    best : int
+        The epoch whose weights were kept.
+    part : str
+        Which set the epochs were compared on.
+    """
+    figure, grid = panels(1, 2, 3.2)
+    chosen = history.set_index("epoch").loc[best]
+    for axes, name in zip(grid.flat, ("accuracy", "loss"), strict=True):
+        axes.plot("epoch", name, "o-", color=BLUE, label="training (augmented)", data=history)
+        axes.plot("epoch", f"val_{name}", "s--", color=ORANGE, label=part, data=history)
+        axes.axvline(best, color=GREY, linestyle=":")
+        star: dict[str, Any] = {"color": RED, "markersize": 15, "markerfacecolor": "none"}
+        axes.plot(best, chosen[f"val_{name}"], "*", label=f"kept: epoch {best}", **star)
+        axes.set(xlabel="epoch", ylabel=name, title=f"Model {name}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+    grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1))
+    first = history.iloc[0]
+    return describe(
+        figure,
+        f"Accuracy and loss in {len(history)} epochs, on the training and {part} set: {part} accuracy goes from "
+        f"{first['val_accuracy']:.1%} to {chosen['val_accuracy']:.1%} in epoch {best}, which was kept; "
+        f"{part} loss from {first['val_loss']:.2f} to {chosen['val_loss']:.2f}.",
+    )
+
+
+def plot_growth(table: pd.DataFrame) -> Axes:
+    """Draw seconds against images, both logarithmic, one line a step, with its slope in the legend.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``step`` (str), ``n`` (images) and ``seconds``, as from ``benchmarks/growth.py``.
+    """
+    axes = new_axes(4.2, title="Time against number of images", xlabel="images", ylabel="seconds")
+    for (step, rows), (color, marker) in zip(table.groupby("step", sort=False), cycle(LOOKS), strict=False):
+        slope = np.polyfit(np.log(rows["n"]), np.log(rows["seconds"]), 1)[0]
+        axes.plot(rows["n"], rows["seconds"], f"{marker}-", color=color, label=f"{step} (slope {slope:.2f})")
+    axes.set(xscale="log", yscale="log")
+    # Powers of ten would be formulas, which the style leaves as they are.
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    names = ", ".join(text.get_text() for text in axes.legend().get_texts())
+    least, most = table["n"].min(), table["n"].max()
+    return describe(axes, f"Seconds against images from {least:,} to {most:,}, a line each: {names}.")
 
 
 def plot_sweep(table: pd.DataFrame) -> Axes:
@@ -27,141 +78,102 @@ def plot_sweep(table: pd.DataFrame) -> Axes:
     Parameters
     ----------
     table : pandas.DataFrame
-        As from `digitlib.scale.sweep_table.read_sweep`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        A point a run.
+        As from `digitlib.scale.sweep.read_sweep`.
 
     Raises
     ------
     DigitError
-        If no run has come to its end.
+        If no run is done.
     """
-    table = table.assign(label=labels_of(table)).dropna(subset="validation_accuracy").head(MOST)
+    table = table.dropna(subset="validation_accuracy").head(MOST)
     if table.empty:
-        raise DigitError("no run of the sweep has come to its end yet: run the sweep again.")
-    place = np.arange(len(table))
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.28 * len(table)), layout="constrained")
-    share = table["validation_accuracy"]
-    errors: Any = np.clip([share - table["validation_low"], table["validation_high"] - share], 0, None)
+        raise DigitError("No run of this sweep is done yet: run the sweep again.")
+    place, share = np.arange(len(table)), table["validation_accuracy"]
+    below = f"validation accuracy, n = {table['n_validation'].iloc[0]:,.0f} images"
+    title = "Validation accuracy with 95 % intervals"
+    axes = new_axes(1.0 + 0.28 * len(table), percent="x", xlabel=below, title=title)
+    errors = reach(share, table["validation_low"], table["validation_high"])
     axes.errorbar(share, place, xerr=errors, fmt="o", color=BLUE, capsize=3, markersize=5)
     axes.plot(share.iloc[:1], place[:1], "*", color=RED, markersize=14, label="best", zorder=3)
-    axes.axvline(
-        table["validation_low"].iloc[0],
-        color=GREY,
-        linestyle=":",
-        label="lower end of the best one's interval",
-    )
-    axes.set_yticks(place, [drawable(text) for text in table["label"]])
-    axes.set(xlabel=f"validation accuracy, n = {table['n_validation'].iloc[0]:,.0f} images")
-    axes.set(title="Validation accuracy with 95 % intervals", ylim=(len(table) - 0.4, -0.6))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    lower = table["validation_low"].iloc[0]
+    axes.axvline(lower, color=GREY, linestyle=":", label="lower end of the best run's interval")
+    axes.set_yticks(place, table.get("label", table["run"]).map(drawable))
+    axes.set_ylim(len(table) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower right", ncols=2)
-    within = int((share > table["validation_low"].iloc[0]).sum()) - 1
-    describe(
-        figure,
-        f"Validation accuracy of {len(table)} runs with intervals, best first: {share.iloc[0]:.2%} down to "
-        f"{share.iloc[-1]:.2%}. Of the others, {within} within the best one's interval.",
-    )
-    return axes
+    axes.figure.legend(loc="outside lower right", ncols=2)
+    within = f"Of the others, {(share > lower).sum() - 1} are within the best run's interval."
+    shares = f"{share.iloc[0]:.2%} down to {share.iloc[-1]:.2%}. {within}"
+    return describe(axes, f"Validation accuracy of {len(table)} runs with intervals, best first: {shares}")
 
 
 def plot_histories(histories: pd.DataFrame) -> Axes:
-    """Draw the validation accuracy by epoch of several runs over each other, the first one, the best, above all.
+    """Draw the validation accuracy by epoch of several runs, the best five in colour.
 
     Parameters
     ----------
     histories : pandas.DataFrame
-        As from `digitlib.scale.sweep_table.histories_of`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        A line a run.
+        As from `digitlib.scale.sweep.histories_of`: ``run``, ``label``, ``epoch``, ``val_accuracy``, best run first.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
-    every = list(histories.groupby("run", sort=False))
-    for number, (_, rows) in reversed(list(enumerate(every))):
-        color, marker = LOOKS[number] if number < len(LOOKS) else (GREY, "")
-        named = drawable(rows["label"].iloc[0]) if number < len(LOOKS) else None
-        axes.plot(
-            rows["epoch"], rows["val_accuracy"], f"{marker}-", color=color, markersize=4, label=named,
-            linewidth=2.2 if number == 0 else 1, alpha=1 if number < len(LOOKS) else 0.5,
-        )  # fmt: skip
-    if len(every) > len(LOOKS):
-        axes.plot([], [], color=GREY, alpha=0.5, label=f"{len(every) - len(LOOKS)} others")
-    axes.set(xlabel="epoch", ylabel="validation accuracy", title="How each run went, best ones in colour")
+    title = "Validation accuracy by epoch, the best runs in colour"
+    axes = new_axes(3.6, percent="y", title=title, xlabel="epoch", ylabel="validation accuracy")
+    runs = [rows for _, rows in histories.groupby("run", sort=False)]
+    for number, rows in enumerate(runs):
+        if number < len(LOOKS):
+            color, marker = LOOKS[number]
+            look: dict[str, Any] = {
+                "color": color,
+                "marker": marker,
+                "label": drawable(rows["label"].iloc[0]),
+            }
+        else:
+            others = f"{len(runs) - len(LOOKS)} others" if number == len(LOOKS) else None
+            look = {"color": GREY, "marker": "", "alpha": 0.5, "label": others}
+        # The best run is thicker and above all others.
+        look |= {"linewidth": 1 if number else 2.2, "zorder": 3 - number / len(runs)}
+        axes.plot(rows["epoch"], rows["val_accuracy"], **look)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    handles, names = axes.get_legend_handles_labels()
-    order = (
-        [*range(len(names) - 1, -1, -1)]
-        if len(every) <= len(LOOKS)
-        else [*range(len(names) - 2, -1, -1), len(names) - 1]
-    )
-    axes.legend([handles[n] for n in order], [names[n] for n in order], loc="lower right")
-    best = every[0][1]
-    describe(
-        figure,
-        f"Validation accuracy by epoch, a line for each of {len(every)} runs. The best, {drawable(best['label'].iloc[0])}, "
-        f"goes from {best['val_accuracy'].iloc[0]:.1%} to {best['val_accuracy'].iloc[-1]:.1%}.",
-    )
-    return axes
+    axes.legend(loc="lower right")
+    (label, first), last = runs[0].iloc[0][["label", "val_accuracy"]], runs[0]["val_accuracy"].iloc[-1]
+    best = f"The best, {drawable(label)}, goes from {first:.1%} to {last:.1%}."
+    return describe(axes, f"Validation accuracy by epoch, a line for each of {len(runs)} runs. {best}")
 
 
-def plot_pareto(table: pd.DataFrame) -> Axes:
-    """Draw validation accuracy against training time; runs that no other beats in both are ringed and joined by a line.
+def plot_pareto(table: pd.DataFrame, front: pd.DataFrame) -> Axes:
+    """Draw validation accuracy against training time, the Pareto front ringed and joined by a line.
 
     The area of a marker grows with the number of parameters. The axis of time spans a factor of three at least, so that
     chance in the times is not spread over all of it.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        As from `digitlib.scale.sweep_table.read_sweep`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        A point a run.
+    table, front : pandas.DataFrame
+        As from `digitlib.scale.sweep.read_sweep`, and the rows of it that `digitlib.scale.sweep.pareto_front` returns.
     """
     done = table[table["state"] == "done"]
-    front = pareto_front(table)
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
-    axes.plot(
-        front["seconds"], front["validation_accuracy"], "o--", color=GREY, zorder=1, drawstyle="steps-post",
-        markersize=19, markerfacecolor="none", label="no other is both faster and better",
-    )  # fmt: skip
-    largest = done["parameters"].max()
-    for (name, rows), (color, marker) in zip(done.groupby("recipe", sort=False), LOOKS):  # noqa: B905 - more looks than recipes
-        sizes = 25 + 175 * rows["parameters"] / largest
+    title, accuracy = "Accuracy against training time", "validation_accuracy"
+    below, left = "training time in seconds", "validation accuracy"
+    axes = new_axes(3.8, percent="y", title=title, xlabel=below, ylabel=left)
+    ring: dict[str, Any] = {
+        "markersize": 19,
+        "markerfacecolor": "none",
+        "zorder": 1,
+        "drawstyle": "steps-post",
+    }
+    axes.plot("seconds", accuracy, "o--", color=GREY, label="Pareto front", data=front, **ring)
+    sizes = 25 + 175 * done["parameters"] / done["parameters"].max()
+    for (name, rows), (color, marker) in zip(done.groupby("recipe", sort=False), cycle(LOOKS), strict=False):
         few, many = rows["parameters"].min(), rows["parameters"].max()
         words = f"{name}: {f'{few:,.0f} to ' if few < many else ''}{many:,.0f} parameters"
-        axes.scatter(
-            rows["seconds"], rows["validation_accuracy"], s=sizes, c=color, marker=marker, alpha=0.85,
-            label=drawable(words), edgecolors="white",
-        )  # fmt: skip
+        look: dict[str, Any] = {"color": color, "marker": marker, "alpha": 0.85, "edgecolors": "white"}
+        axes.scatter("seconds", accuracy, s=sizes[rows.index], label=drawable(words), data=rows, **look)
     fastest, slowest = done["seconds"].min(), done["seconds"].max()
     aside = max(1.1, (3 * fastest / slowest) ** 0.5)
-    axes.set(
-        xscale="log",
-        xlabel="seconds of training",
-        ylabel="validation accuracy",
-        xlim=(fastest / aside, slowest * aside),
-    )
-    axes.set(title="Accuracy against time")
-    describe(
-        figure,
-        f"Validation accuracy of {len(done)} runs against seconds of training. {len(front)} of them are beaten by no other "
-        f"in both: from {front['validation_accuracy'].min():.2%} to {front['validation_accuracy'].max():.2%}.",
-    )
+    axes.set(xscale="log", xlim=(fastest / aside, slowest * aside))
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 3, 5)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.margins(y=0.12)
-    figure.legend(loc="outside lower center", ncols=3, markerscale=0.5)
-    return axes
+    axes.figure.legend(loc="outside lower center", ncols=2, markerscale=0.5)
+    ends = f"{front[accuracy].min():.2%} to {front[accuracy].max():.2%}"
+    alt = f"Validation accuracy of {len(done)} runs against seconds of training."
+    return describe(axes, f"{alt} {len(front)} of them are on the Pareto front, from {ends}.")
