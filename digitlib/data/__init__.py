@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "datasets": ["as_folder"],
         "sources": ["Source", "find_images", "list_images"],
         "inputs": ["find_inputs"],
-        "split": ["assign_parts", "class_names_of", "prepare", "read_split", "share_split", "stratified_folds"],
+        "split": ["assign_parts", "class_names_of", "dark_on_light", "prepare", "read_split", "share_split", "stratified_folds"],
         "folders": ["undo"],
         "class_counts": ["class_counts", "repeated_images", "split_counts"],
         "duplicates": ["exact_duplicates", "near_duplicates"],

@@ -11,6 +11,7 @@ from natsort import natsorted
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from digitlib.errors import DigitError
 from digitlib.files import resolve, display_path
+from digitlib.data.decoding import read_files, rims_are_light
 from digitlib.data.folders import fill_folders, moved_already, target_path
 from digitlib.data.cache import Reading, key_of, pixels_for, read_images
 from digitlib.data.folders import check_places
@@ -429,3 +430,13 @@ def refuse_copies(run: Run) -> None:
             f"{run} holds TRAIN/ and TEST/, and its own split says where their images belong: take that back with "
             f"`digitlib undo {run}`, or choose another folder."
         )
+
+
+def dark_on_light(run: Run, n: int = 100) -> bool:
+    """Tell by the rims of `n` images whether a run's images are dark on light; False if none is there any more."""
+    if not (run / "split.csv").exists():
+        return False
+    rows = read_split(run)
+    some = rows.iloc[np.linspace(0, len(rows) - 1, min(n, len(rows)), dtype=int)]
+    images = [done.image for done in read_files(paths_of(run, some), "grayscale") if done.image is not None]
+    return bool(images) and rims_are_light(images)
