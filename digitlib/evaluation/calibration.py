@@ -1,4 +1,4 @@
-"""Confidences that mean what they say: how far they are from the share of right answers, and one number to mend them."""
+"""Confidences that match accuracy: how far they are apart, and temperature scaling to bring them together."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from scipy.special import logsumexp, softmax
 from digitlib.errors import DigitError
 from digitlib.evaluation.statistics import wilson_interval
 
-SMALLEST = np.finfo(np.float32).tiny
-"""Stands for a probability of 0, whose logarithm there is not."""
-
-USUAL = 0.5
-"""How far from 0 the logarithm of a temperature is expected: the standard deviation of a normal prior."""
+PRIOR = 0.5
+"""Standard deviation of the normal prior on the logarithm of a temperature; it weighs about as much as one image."""
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities made less sure (temperature above 1) or surer (below 1); which class is largest stays.
+    """Return less confident probabilities (temperature above 1) or more confident ones (below 1).
 
     The logarithms of probabilities are the network's logits up to a constant, which softmax takes out again.
 
@@ -26,29 +23,31 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     ----------
     probabilities : numpy.ndarray
         Shape (n, classes), each row with sum 1.
-    temperature : float
-        Above 0; 1 changes nothing.
 
     Returns
     -------
     numpy.ndarray
-        float64, shape (n, classes), each row with sum 1.
+        float64, shape (n, classes), each row with sum 1; the largest class stays the same.
+
+    Examples
+    --------
+    >>> apply_temperature(np.array([[0.9, 0.1]]), 2.0).round(2)
+    array([[0.75, 0.25]])
     """
     return softmax(_logarithms(probabilities) / temperature, axis=1)
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature that makes these labels likeliest, and is not far from 1 without need.
+    """Return the temperature under which the labels of validation images are likeliest.
 
-    To be fitted on validation images (C. Guo et al., 2017, "On calibration of modern neural networks",
-    https://arxiv.org/abs/1706.04599). A network trained with label smoothing is less sure than it could be: its
-    temperature is below 1. Where all labels are named right, the likelihood alone would have it 0. So its logarithm has a
-    normal prior, mean 0 and standard deviation a half, which weighs about as much as one image.
+    C. Guo et al., 2017, "On calibration of modern neural networks", https://arxiv.org/abs/1706.04599. A network
+    trained with label smoothing is less confident than it could be: its temperature is below 1. Where every prediction
+    is right, the likelihood alone would have it 0; the prior on its logarithm keeps it away from there.
 
     Parameters
     ----------
     probabilities : numpy.ndarray
-        Shape (n, classes), as the network gives them.
+        Shape (n, classes), from softmax.
     labels : numpy.ndarray
         int, shape (n,): the true classes.
 
@@ -56,11 +55,6 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     -------
     float
         Between 0.05 and 20.
-
-    Raises
-    ------
-    DigitError
-        Without any image.
     """
     if len(labels) == 0:
         raise DigitError("a temperature can't be fitted without validation images: give the split some.")
@@ -68,36 +62,32 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     def loss(logarithm: float) -> float:
         scaled = logits / np.exp(logarithm)
-        unlikely = (logarithm / USUAL) ** 2 / 2
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[rows, labels]) + unlikely / len(labels))
+        prior = (logarithm / PRIOR) ** 2 / 2
+        return float(np.mean(logsumexp(scaled, axis=1) - scaled[rows, labels]) + prior / len(labels))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
 
 
 def calibration_table(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> pd.DataFrame:
-    """Return how often answers of a like confidence were right.
+    """Return the accuracy of predictions of similar confidence: the numbers of a reliability diagram.
 
     Parameters
     ----------
-    confidence : numpy.ndarray
-        float, shape (n,), 0 to 1.
-    correct : numpy.ndarray
-        bool, shape (n,).
+    confidence, correct : numpy.ndarray
+        float (0 to 1) and bool, shape (n,).
     bins : int
-        Parts of equal width that 0 to 1 is cut into.
+        Bins of equal width between 0 and 1.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each part with an image in it: ``low`` and ``high`` (its bounds), ``images``, ``confidence`` (their
-        mean), ``accuracy``, ``accuracy_low`` and ``accuracy_high`` (95 % Wilson interval).
+        A row for each bin with images: ``low`` and ``high`` (its bounds), ``images``, ``confidence`` (mean),
+        ``accuracy``, ``accuracy_low`` and ``accuracy_high`` (95 % Wilson interval).
     """
     place = np.clip(np.ceil(np.asarray(confidence) * bins).astype(int) - 1, 0, bins - 1)
     table = pd.DataFrame({"place": place, "confidence": confidence, "correct": correct}).groupby("place")
     rows = table.agg(images=("correct", "size"), confidence=("confidence", "mean"), right=("correct", "sum"))
-    bounds = [
-        wilson_interval(int(right), int(n)) for right, n in zip(rows["right"], rows["images"], strict=True)
-    ]
+    bounds = [wilson_interval(int(right), int(n)) for right, n in zip(rows["right"], rows["images"], strict=True)]
     return pd.DataFrame(
         {
             "low": rows.index / bins, "high": (rows.index + 1) / bins, "images": rows["images"],
@@ -108,28 +98,9 @@ def calibration_table(confidence: np.ndarray, correct: np.ndarray, bins: int = 1
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error: how far confidence and accuracy are apart, weighted by images.
+    """Return how far confidence and accuracy are apart (0 to 1), as a mean over images; see `calibration_table`.
 
-    Guo et al. (2017) use 15 parts of equal width. Chance alone makes it larger than 0.
-
-    Parameters
-    ----------
-    confidence : numpy.ndarray
-        Probability of the answer given, shape (n,), 0 to 1.
-    correct : numpy.ndarray
-        Whether it was right, bool, shape (n,).
-    bins : int
-        Parts of equal width, from 1.
-
-    Returns
-    -------
-    float
-        0 to 1.
-
-    Raises
-    ------
-    DigitError
-        Without any image.
+    Guo et al. (2017) use 15 bins of equal width. Chance alone makes it larger than 0.
     """
     if len(confidence) == 0:
         raise DigitError("a calibration error can't be measured without images: give at least one.")
@@ -138,4 +109,5 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
 
 
 def _logarithms(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST))
+    smallest = np.finfo(np.float32).tiny  # stands for 0, which has no logarithm
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), smallest))
