@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from digitlib.data.split import class_names_of
+from digitlib.data.split import class_names_of, dark_on_light
 from digitlib.errors import DigitError
-from digitlib.evaluation.naming import dark_on_light
 from digitlib.export.model_card import facts
 from digitlib.files import atomic
-from digitlib.handwriting.drawing_pad import web_file
 from digitlib.run import Run
 from digitlib.training.backend import keras
 from digitlib.training.models import IDLE_LAYERS
@@ -26,6 +24,15 @@ from digitlib.training.recipes import Recipe, load_recipe
 
 CHECKS = 3
 """Inputs whose answers by Keras stand in the page, for it to compare its own with."""
+
+
+WEB = Path(__file__).parents[1] / "handwriting" / "web"
+"""What the page shares with the drawing pad."""
+
+
+def web_file(name: str) -> str:
+    """Return the text of a file in ``digitlib/handwriting/web``."""
+    return (WEB / name).read_text(encoding="utf-8")
 
 
 def write_page(run: Run, model: keras.Model, path: Path) -> Path:
