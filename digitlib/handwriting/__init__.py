@@ -9,12 +9,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "reader": [
             "crop_digits",
             "draw_reading",
-            "example_photos",
             "find_digits",
             "plot_readings",
             "read_image",
             "read_photo",
-            "save_drawn",
+            "read_photos",
             "text_lines",
             "write_reading",
         ],

@@ -5,15 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import (
-    binary_dilation,
-    binary_erosion,
-    binary_fill_holes,
-    gaussian_filter,
-    label,
-    median_filter,
-    uniform_filter,
-)
+from scipy import ndimage
 from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 from skimage.filters.rank import median
 from skimage.morphology import convex_hull_image
@@ -25,13 +17,13 @@ LONGEST = 1600
 """Pixels of the longer side at which a photo is worked on; larger ones are scaled down."""
 
 SHORTEST = 320
-"""Pixels of the longer side of the smallest pictures, which are scaled up: a scan of one digit may have 28."""
+"""Pixels of the longer side of the smallest images, which are scaled up: a scan of one digit may have 28."""
 
 COARSE = 240
 """Pixels of the longer side at which the paper is estimated, since it varies slowly."""
 
 TINY = 100
-"""Pixels of the longer side of a picture that a single digit may nearly fill; its paper is taken to be of one shade."""
+"""Pixels of the longer side of an image that a single digit may nearly fill; its paper is taken to be of one shade."""
 
 FAINTEST = 0.1
 """Ink changes the light by this share of the paper's at least."""
@@ -51,15 +43,12 @@ class Ink:
         positive towards ink.
     mask : numpy.ndarray
         bool, same shape: where there is ink.
-    strength : float
-        Contrast of the page's ordinary ink, 0 if there is none.
     scale : float
         Pixels of the photo for one of these.
     """
 
     contrast: np.ndarray
     mask: np.ndarray
-    strength: float
     scale: float
 
 
@@ -82,11 +71,8 @@ def find_inks(photo: np.ndarray) -> tuple[Ink, Ink]:
     """
     grey = _grey(photo)
     longest = max(grey.shape)
-    scale = float(longest / np.clip(longest, SHORTEST, LONGEST))
-    shape = tuple(max(1, round(length / scale)) for length in grey.shape)
-    if shape != grey.shape:
-        grey = resize(grey, shape, order=1, anti_aliasing=scale > 1)
-    grey = gaussian_filter(grey.astype(np.float32), 0.8)
+    wanted = min(max(longest, SHORTEST), LONGEST)
+    grey, scale = ndimage.gaussian_filter(_scaled(grey, wanted).astype(np.float32), 0.8), longest / wanted
     paper, sheet = _paper(grey, tiny=longest <= TINY)
     contrast = np.where(sheet, (paper - grey) / (paper + DARKEST), 0)
     return _ink(contrast, sheet, scale), _ink(-contrast, sheet, scale)
@@ -100,7 +86,7 @@ def _ink(contrast: np.ndarray, sheet: np.ndarray, scale: float) -> Ink:
     some = inside[inside > threshold]
     strength = float(np.quantile(some, 0.8)) if some.size else 0.0
     low, high = max(threshold, 0.4 * strength), max(threshold, 0.65 * strength)
-    return Ink(contrast, apply_hysteresis_threshold(contrast, low, high), strength, scale)
+    return Ink(contrast, apply_hysteresis_threshold(contrast, low, high), scale)
 
 
 def _grey(photo: np.ndarray) -> np.ndarray:
@@ -112,24 +98,28 @@ def _grey(photo: np.ndarray) -> np.ndarray:
     return pixels
 
 
+def _scaled(grey: np.ndarray, longest: int) -> np.ndarray:
+    """Return an image with `longest` pixels on its longer side."""
+    shape = tuple(max(1, round(length * longest / max(grey.shape))) for length in grey.shape)
+    return grey if shape == grey.shape else resize(grey, shape, order=1, anti_aliasing=True)
+
+
 def _paper(grey: np.ndarray, tiny: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the brightness of the paper at each pixel, as if nothing were written on it, and where the sheet is."""
     if tiny:
         return np.full(grey.shape, np.median(grey), np.float32), np.ones(grey.shape, bool)
-    factor = min(1.0, COARSE / max(grey.shape))
-    shape = tuple(max(1, round(length * factor)) for length in grey.shape)
-    small = resize(grey, shape, order=1, anti_aliasing=True)
+    small = _scaled(grey, COARSE)
     sheet = find_sheet(small)
-    side = max(shape) // 3 | 1
+    side = COARSE // 3 | 1
     levels = (np.clip(small, 0, 1) * 255).astype(np.uint8)
     paper = median(levels, np.ones((side, side), np.uint8), mask=sheet) / np.float32(255)
     # Nearer to each pixel, without what differs from that: follows the edges of shadows.
     departure = np.abs(small - paper) / (paper + DARKEST)
     plain = departure < max(FAINTEST, 2 * float(np.median(departure[sheet])))
     plain = (plain & sheet).astype(np.float32)
-    near = max(3, max(shape) // 16 | 1)
-    weight = uniform_filter(plain, near)
-    mean = uniform_filter(small * plain, near) / np.maximum(weight, 1e-6)
+    near = COARSE // 16 | 1
+    weight = ndimage.uniform_filter(plain, near)
+    mean = ndimage.uniform_filter(small * plain, near) / np.maximum(weight, 1e-6)
     paper = np.where(weight > 0.3, mean, paper)
     return resize(paper, grey.shape, order=1).astype(np.float32), resize(sheet, grey.shape, order=0)
 
@@ -168,7 +158,7 @@ def find_sheet(grey: np.ndarray) -> np.ndarray:
         bool, same shape.
     """
     everywhere = np.ones(grey.shape, bool)
-    smooth = np.log(median_filter(grey, max(3, max(grey.shape) // 24 | 1)) + 0.03)
+    smooth = np.log(ndimage.median_filter(grey, max(3, max(grey.shape) // 24 | 1)) + 0.03)
     if min(grey.shape) < 16 or np.ptp(smooth) < np.log(LEAST_RATIO):
         return everywhere
     light = smooth > threshold_otsu(smooth)
@@ -178,16 +168,16 @@ def find_sheet(grey: np.ndarray) -> np.ndarray:
     for part in (light, ~light):
         piece = _largest(part)
         if _is_sheet(piece) and _step(np.log(grey + 0.03), piece) > SHARP * apart:
-            return binary_erosion(piece, iterations=EDGE)
+            return ndimage.binary_erosion(piece, iterations=EDGE)
     return everywhere
 
 
 def _largest(part: np.ndarray) -> np.ndarray:
     """Return the largest connected piece, with its holes filled."""
-    pieces, number = label(part)
+    pieces, number = ndimage.label(part)
     if not number:
         return np.zeros_like(part)
-    return binary_fill_holes(pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]))
+    return ndimage.binary_fill_holes(pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]))
 
 
 def _is_sheet(piece: np.ndarray) -> bool:
@@ -195,19 +185,19 @@ def _is_sheet(piece: np.ndarray) -> bool:
     share = piece.mean()
     if share < SMALLEST_SHARE:
         return False
-    edge = rim_of(piece)
     short, long = sorted(piece.shape)
     # Of the photo's edge, a straight shadow that covers as much touches this share, from a side or over a corner.
     from_side, over_corner = (short + 2 * share * long) / (2 * (short + long)), np.sqrt(2 * share) / 2
-    if edge.mean() > 0.95 * min(from_side, over_corner):
-        return False
-    return bool(piece.sum() > SOLID * convex_hull_image(piece).sum())
+    far = rim_of(piece).mean() <= 0.95 * min(from_side, over_corner)
+    return far and bool(piece.sum() > SOLID * convex_hull_image(piece).sum())
 
 
 def _step(logarithm: np.ndarray, piece: np.ndarray) -> float:
     """Return the usual difference in brightness just inside and just outside a piece."""
-    inside = binary_erosion(piece, border_value=1) & ~binary_erosion(piece, iterations=2, border_value=1)
-    outside = binary_dilation(piece, iterations=2) & ~binary_dilation(piece)
+    inner = ndimage.binary_erosion(piece, border_value=1)
+    inside = inner & ~ndimage.binary_erosion(inner, border_value=1)
+    outer = ndimage.binary_dilation(piece)
+    outside = ndimage.binary_dilation(outer) & ~outer
     if not inside.any() or not outside.any():
         return 0.0
     return abs(float(np.median(logarithm[inside]) - np.median(logarithm[outside])))

@@ -1,110 +1,27 @@
-"""A pad in the notebook to write digits on, named by a network as they are written."""
+"""A pad in the notebook to write digits on, classified as they are written, and the strokes as ink."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets
 
 from digitlib.errors import DigitError
-from digitlib.evaluation.naming import name_pictures
-from digitlib.files import display_path, resolve
-from digitlib.handwriting.mnist_format import to_mnist_format
+from digitlib.handwriting.mnist_format import Network, digit_predictor, to_mnist_format
 
-if TYPE_CHECKING:
-    from digitlib.training.backend import keras
-    from digitlib.training.recipes import Recipe
-
-
-BLANK = np.zeros((28, 28), np.uint8)
-
-
-def web_file(name: str) -> str:
-    """Return the text of a file in ``digitlib/web``."""
-    return (files("digitlib.handwriting") / "web" / name).read_text(encoding="utf-8")
-
-
-class DrawingPad(anywidget.AnyWidget):
-    """A pad to write on with mouse, pen or finger, in JupyterLab and VS Code.
-
-    Parameters
-    ----------
-    model, recipe, class_names
-        The network that names what is written, as from `digitlib.pipeline.predict_folder.open_model`.
-    dark_on_light : bool
-        See `digitlib.evaluation.naming.name_pictures`; pictures in MNIST's form are light on dark.
-    strokes : sequence of sequence of [x, y]
-        What stands on the pad at first; see `digitlib.handwriting.drawing_pad.rasterize`.
-
-    Attributes
-    ----------
-    strokes : list of list of [x, y]
-        What stands on the pad now. Setting it is like drawing it.
-    answers : list of dict
-        The three likeliest classes, likeliest first: ``label`` and ``confidence`` (0 to 1). Empty for a blank.
-
-    Raises
-    ------
-    DigitError
-        If `strokes` are none.
-    """
-
-    _esm = web_file("drawing.js") + web_file("pad.js")
-    _css = web_file("pad.css")
-    strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    answers: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    form = traitlets.Bytes().tag(sync=True)
-
-    def __init__(
-        self,
-        model: keras.Model,
-        recipe: Recipe,
-        class_names: list[str],
-        *,
-        dark_on_light: bool = False,
-        strokes: Strokes = (),
-    ) -> None:
-        super().__init__()
-        self._network = (model, recipe, class_names)
-        self._dark_ink = dark_on_light
-        self.extract_features(self._name, "strokes")
-        self.strokes = list(strokes)
-
-    def __repr__(self) -> str:
-        """Say what a page shows that can't run it."""
-        return "DrawingPad (open the notebook in JupyterLab or VS Code to write on it)"
-
-    @property
-    def picture(self) -> np.ndarray:
-        """What the network sees: uint8, shape (28, 28), 0 is paper."""
-        return np.frombuffer(self.form, np.uint8).reshape(28, 28) if self.form else BLANK
-
-    def _name(self, change: dict[str, Any]) -> None:
-        """Name what has been written, and tell the browser."""
-        picture = to_mnist_format(rasterize(self.strokes)) if any(self.strokes) else BLANK
-        answers = []
-        if picture.any():
-            likely = (
-                name_pictures(*self._network, picture[None], dark_on_light=self._dark_ink).iloc[0].nlargest(3)
-            )
-            answers = [{"label": str(label), "confidence": share} for label, share in likely.items()]
-        with self.hold_sync():
-            self.form, self.answers = picture.tobytes(), answers
-
+HERE = Path(__file__).parent
 
 Strokes = Sequence[Sequence[Sequence[float]]]
 """Strokes of points ``[x, y]``: from 0 to 1, x to the right and y downwards."""
 
 SIDE, BOX, PEN = 112, 80, 10
-"""Four times MNIST's picture (28 pixels), its box (20 pixels) and the width of its strokes (about 2.5 pixels)."""
+"""Four times MNIST's image (28 pixels), its box (20 pixels) and the width of its strokes (about 2.5 pixels)."""
 
 SMALLEST = 0.05
 """What is smaller than this share of the pad is not enlarged further: a dot stays a dot."""
@@ -112,11 +29,81 @@ SMALLEST = 0.05
 MAX_POINTS = 100_000
 
 
+def _web(name: str) -> str:
+    return (HERE / "web" / name).read_text(encoding="utf-8")
+
+
+class DrawingPad(anywidget.AnyWidget):
+    """A pad to write on with mouse, pen or finger, in JupyterLab and VS Code.
+
+    Parameters
+    ----------
+    network : Classifier, Run, str or path-like
+        What predicts: a classifier, a run's folder, or a ``.keras`` file.
+    dark_on_light : bool, optional
+        Whether the network was trained on dark digits on light paper. By default as the images of its run are.
+    strokes : sequence of sequence of [x, y]
+        What the pad shows at first; see `digitlib.handwriting.drawing_pad.rasterize`.
+
+    Attributes
+    ----------
+    strokes : list of list of [x, y]
+        What the pad shows now. Setting it is like drawing it.
+    predictions : list of dict
+        The three most likely classes, most likely first: ``label`` and ``confidence`` (0 to 1). Empty for a blank.
+
+    Raises
+    ------
+    DigitError
+        If `strokes` aren't strokes.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from digitlib import Classifier, DrawingPad
+    >>> model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    >>> pad = DrawingPad(Classifier(model, ["0", "1"]), strokes=[[[0.5, 0.2], [0.5, 0.8]]])
+    >>> len(pad.predictions)
+    2
+    """
+
+    _esm = _web("drawing.js") + _web("pad.js")
+    _css = _web("pad.css")
+    strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    predictions: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    pixels = traitlets.Bytes(bytes(28 * 28)).tag(sync=True)
+
+    def __init__(self, network: Network, *, dark_on_light: bool | None = None, strokes: Strokes = ()) -> None:
+        super().__init__()
+        self._predict = digit_predictor(network, dark_on_light)
+        self.observe(self._update, "strokes")
+        self.strokes = list(strokes)
+
+    def __repr__(self) -> str:
+        """Say what a page shows that can't run it."""
+        return "DrawingPad (open the notebook in JupyterLab or VS Code to write on it)"
+
+    @property
+    def image(self) -> np.ndarray:
+        """What the network gets: uint8, shape (28, 28), 0 is paper."""
+        return np.frombuffer(self.pixels, np.uint8).reshape(28, 28)
+
+    def _update(self, change: dict[str, Any]) -> None:
+        """Predict what has been written, and send it to the browser."""
+        image, predictions = to_mnist_format(rasterize(self.strokes)), []
+        if image.any():
+            row = self._predict(image[None]).iloc[0]
+            pairs = [(row[f"label{end}"], float(row[f"confidence{end}"])) for end in ("", "_2", "_3")]
+            predictions = [{"label": label, "confidence": share} for label, share in pairs if label]
+        with self.hold_sync():
+            self.pixels, self.predictions = image.tobytes(), predictions
+
+
 def rasterize(strokes: Strokes) -> np.ndarray:
     """Draw strokes as ink on paper, at one size whatever size they were written in.
 
     The pen's width goes by the size of the drawing: small writing with a thick pen would be a blot to a network that
-    has seen MNIST. ``web/drawing.js`` does the same arithmetic.
+    was trained on MNIST. ``web/drawing.js`` does the same arithmetic.
 
     Parameters
     ----------
@@ -131,15 +118,15 @@ def rasterize(strokes: Strokes) -> np.ndarray:
     Raises
     ------
     DigitError
-        If `strokes` are none.
+        If `strokes` aren't strokes.
 
     Examples
     --------
     >>> int(rasterize([[[0.5, 0.2], [0.5, 0.8]]]).sum(axis=0).argmax())
     55
     """
-    lines = [_points(stroke) for stroke in strokes if len(stroke)]
     ink = np.zeros((SIDE, SIDE))
+    lines = [_points(stroke) for stroke in strokes if len(stroke)]
     if not lines:
         return ink
     every = np.concatenate(lines)
@@ -173,24 +160,19 @@ def _points(stroke: Sequence[Sequence[float]]) -> np.ndarray:
     except (TypeError, ValueError):
         points = np.empty(0)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all() or len(points) > MAX_POINTS:
-        raise DigitError("a stroke is no list of points: give each as [x, y] with numbers from 0 to 1.")
+        raise DigitError("strokes must be lists of points [x, y], with numbers from 0 to 1.")
     return points
 
 
 def stored_drawing(style: str, character: str | int) -> Strokes:
-    """Return one of the drawings that come along.
+    """Return one of the drawings that come with digitlib, as strokes.
 
     Parameters
     ----------
     style : str
         "school", "quick" or "continental".
     character : str or int
-        What was written, "0" to "9".
-
-    Returns
-    -------
-    list
-        Strokes as `rasterize` takes them.
+        "0" to "9".
 
     Raises
     ------
@@ -198,41 +180,17 @@ def stored_drawing(style: str, character: str | int) -> Strokes:
         If there is no such drawing.
     """
     drawings = read_strokes()
-    if style not in drawings:
-        raise DigitError(f"style is {style!r}: choose one of {', '.join(map(repr, drawings))}.")
-    if str(character) not in drawings[style]:
-        raise DigitError(f"digit is {character!r}: choose one of {', '.join(drawings[style])}.")
+    if str(character) not in drawings.get(style, ()):
+        way_out = f"choose a style from {', '.join(drawings)} and a digit from 0 to 9."
+        raise DigitError(f"there is no drawing of {character!r} in the style {style!r}: {way_out}")
     return drawings[style][str(character)]
 
 
-def read_strokes(path: str | os.PathLike[str] | None = None) -> dict[str, dict[str, Strokes]]:
-    """Return drawings kept in a JSON file: strokes by style, then by what was written.
+def read_strokes() -> dict[str, dict[str, Strokes]]:
+    """Return the drawings that come with digitlib: ``drawings[style][digit]`` are strokes as `rasterize` takes them.
 
-    Parameters
-    ----------
-    path : str or path-like, optional
-        By default those that come along: the ten digits in three styles of handwriting, an upright school hand, a
-        quick slanted one, and a continental one (1 with a flag, 7 with a bar, looped 2).
-
-    Returns
-    -------
-    dict of str to dict of str to list
-        ``drawings[style][character]`` are strokes as `rasterize` takes them.
-
-    Raises
-    ------
-    DigitError
-        If there is no such file, or it holds something else.
+    The styles are an upright school hand, a quick slanted one, and a continental one (1 with a flag, 7 with a bar,
+    looped 2).
     """
-    file = Path(str(files("digitlib.handwriting") / "drawings.json")) if path is None else resolve(path)
-    try:
-        drawings = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DigitError(
-            f"{display_path(file)} can't be read as drawings ({error}): give a file of strokes in JSON."
-        ) from error
-    if not isinstance(drawings, dict) or not all(isinstance(style, dict) for style in drawings.values()):
-        raise DigitError(
-            f"{display_path(file)} holds no drawings: it should be {{style: {{character: strokes}}}}."
-        )
+    drawings: dict[str, dict[str, Strokes]] = json.loads((HERE / "drawings.json").read_text(encoding="utf-8"))
     return drawings

@@ -1,27 +1,34 @@
-"""The form in which MNIST holds a digit: what a drawing or a photo is brought to before a network sees it."""
+"""MNIST's format, and classifying images in it: what a drawing or a photo is brought to before a network sees it."""
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-SIDE = 28
-"""Pixels a side of an MNIST image."""
+from digitlib.data.split import dark_on_light as has_dark_on_light
+from digitlib.run import Run
 
-BOX = 20
-"""Pixels of the longer side of the digit itself."""
+if TYPE_CHECKING:
+    from digitlib.evaluation.classifier import Classifier
 
-CENTRE = 14
-"""Index of the row and the column where the centre of mass lies, to the nearest whole pixel."""
+SIDE, BOX, CENTRE = 28, 20, 14
+"""Pixels a side of an MNIST image, pixels of the digit's longer side, and the row and column of its centre of mass."""
 
 FAINTEST = 0.05
 """Rows and columns whose ink stays below this share of the strongest do not count for the size of the digit."""
 
+Network: TypeAlias = "Classifier | Run | str | os.PathLike[str]"
+"""A classifier, or what `Classifier.load` takes: a run's folder or a ``.keras`` file."""
+
 
 def to_mnist_format(ink: np.ndarray) -> np.ndarray:
-    """Bring a digit of any size into MNIST's own form.
+    """Bring a digit of any size into MNIST's format.
 
     As Y. LeCun, C. Cortes and C. Burges describe it on the MNIST page: "size
     normalized to fit in a 20x20 pixel box while preserving their aspect ratio",
@@ -45,7 +52,7 @@ def to_mnist_format(ink: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If `ink` has not two dimensions.
+        If `ink` doesn't have two dimensions.
 
     Examples
     --------
@@ -60,12 +67,11 @@ def to_mnist_format(ink: np.ndarray) -> np.ndarray:
         raise ValueError(f"ink has shape {np.shape(ink)}: give one digit, (height, width).")
     values = np.clip(np.nan_to_num(np.asarray(ink, np.float32), posinf=1), 0, 1)
     image = np.zeros((SIDE, SIDE), np.uint8)
-    if not values.any():
-        return image
-    digit = _sized(values)
-    top, left = (_start(digit.sum(axis=axis)) for axis in (1, 0))
-    height, width = digit.shape
-    image[top : top + height, left : left + width] = np.rint(digit / digit.max() * 255)
+    if values.any():
+        digit = _sized(values)
+        top, left = (_start(digit.sum(axis=axis)) for axis in (1, 0))
+        height, width = digit.shape
+        image[top : top + height, left : left + width] = np.rint(digit / digit.max() * 255)
     return image
 
 
@@ -78,25 +84,38 @@ def _sized(ink: np.ndarray) -> np.ndarray:
     # Whole pixels for the result, and what they cover exactly of the source:
     # rounding the shorter side would make a thin 1 a quarter thinner or thicker.
     height, width = (min(BOX, math.ceil(length * scale - 1e-6)) for length in ink.shape)
-    margins = [
-        (pixels / scale - length) / 2 for pixels, length in zip((height, width), ink.shape, strict=True)
-    ]
-    above, beside = (math.ceil(margin) for margin in margins)
-    picture = Image.fromarray(np.pad(ink, ((above, above), (beside, beside))))
-    x, y = beside - margins[1], above - margins[0]
-    window = (x, y, x + width / scale, y + height / scale)
-    sized = picture.resize((width, height), Image.Resampling.HAMMING, _inside(window, picture.size))
-    return np.clip(np.asarray(sized), 0, None)
-
-
-def _inside(
-    window: tuple[float, float, float, float], size: tuple[int, int]
-) -> tuple[float, float, float, float]:
-    """Return `window` without the rounding error by which it may stick out of a picture."""
-    return max(window[0], 0), max(window[1], 0), min(window[2], size[0]), min(window[3], size[1])
+    above, beside = (height / scale - ink.shape[0]) / 2, (width / scale - ink.shape[1]) / 2
+    rows_more, columns_more = math.ceil(above), math.ceil(beside)
+    padded = Image.fromarray(np.pad(ink, ((rows_more, rows_more), (columns_more, columns_more))))
+    x, y = columns_more - beside, rows_more - above
+    # Rounding may put the window's edges outside of the image by 1e-15, which Pillow refuses.
+    right, bottom = min(x + width / scale, padded.width), min(y + height / scale, padded.height)
+    window = (max(x, 0), max(y, 0), right, bottom)
+    return np.clip(np.asarray(padded.resize((width, height), Image.Resampling.HAMMING, window)), 0, None)
 
 
 def _start(mass: np.ndarray) -> int:
     """Return where a digit begins along one side, its centre of mass at `CENTRE` unless that would cut it off."""
     centre = float(np.average(np.arange(len(mass)), weights=mass))
     return int(np.clip(round(CENTRE - centre), 0, SIDE - len(mass)))
+
+
+def digit_predictor(
+    network: Network, dark_on_light: bool | None = None
+) -> Callable[[np.ndarray], pd.DataFrame]:
+    """Return what predicts images in MNIST's format, as `Classifier.predict` does.
+
+    Parameters
+    ----------
+    network : Classifier, Run, str or path-like
+        See `Network`.
+    dark_on_light : bool, optional
+        Whether the network was trained on dark digits on light paper, so that it gets the images inverted. By default
+        as the images of its run are.
+    """
+    from digitlib.evaluation.classifier import Classifier
+
+    classifier = network if isinstance(network, Classifier) else Classifier.load(network)
+    if dark_on_light is None:
+        dark_on_light = classifier.run is not None and has_dark_on_light(classifier.run)
+    return lambda images: classifier.predict(255 - images if dark_on_light else images)

@@ -1,13 +1,11 @@
-"""Numbers on a photo or scan: the digits one by one, named, in the order people read them."""
+"""Numbers on a photo or scan: the digits one by one, classified, in the order people read them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,61 +15,50 @@ from skimage.morphology import disk, skeletonize
 
 from digitlib.data.decoding import read_file
 from digitlib.errors import DigitError
-from digitlib.evaluation.naming import dark_on_light, name_pictures
 from digitlib.files import atomic, display_path, resolve, write_json
 from digitlib.handwriting.binarize import Ink, find_inks
-from digitlib.handwriting.mnist_format import to_mnist_format
-from digitlib.handwriting.segmentation import Piece, halves, reading_order, segment, table_of, usual_height
-from digitlib.pipeline.notebooks import notebooks_folder
-from digitlib.plots.style import BLUE, RED, WIDTH, drawable
-from digitlib.plots.style import describe
+from digitlib.handwriting.mnist_format import Network, digit_predictor, to_mnist_format
+from digitlib.handwriting.segmentation import (
+    BOX,
+    Piece,
+    halves,
+    reading_order,
+    segment,
+    table_of,
+    usual_height,
+)
+from digitlib.plots.style import BLUE, RED, WIDTH, describe, drawable, panels
 from digitlib.progress import progress
-from digitlib.run import run_and_model
-from digitlib.training.recipes import Recipe
-
-if TYPE_CHECKING:
-    from digitlib.training.backend import keras
-
 
 THINNEST = 0.085
 """A pen's stroke, as a share of the digit's longer side, is made thicker up to this; MNIST's are 0.1 to 0.15."""
 
-LEAST_SURE = 0.5
+LEAST_CONFIDENT = 0.5
 """Below this confidence in either half, a piece is not cut in two."""
 
-COLUMNS = ["line", "position", "x", "y", "width", "height"]
+CONFIDENT = 0.8
+"""Digits predicted with less confidence than this are drawn in the second colour."""
+
+LARGEST_DRAWN = 1600
+"""Pixels of the longer side of a drawn photo at most."""
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Return a photo upright.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A photo or scan, in any form that Pillow reads.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, shape (height, width, 1 or 3), turned as the camera noted it.
+    """Return a photo or scan, uint8 of shape (height, width, 1 or 3), turned upright as the camera noted it.
 
     Raises
     ------
     DigitError
-        If there is no such file, or it is no image, damaged or too large.
+        If there is no such file, or it isn't an image, is damaged or too large.
     """
-    if not resolve(path).exists():
-        raise DigitError(f"{resolve(path)} doesn't exist: give a photo, a JPEG or PNG file.")
     decoded = read_file(resolve(path))
     if decoded.image is None:
-        raise DigitError(
-            f"{display_path(path)} can't be read as a photo ({decoded.reason}): give a JPEG or PNG file."
-        )
+        raise DigitError(f"{display_path(path)}: {decoded.reason}. Give a photo, a JPEG or PNG file.")
     return decoded.image
 
 
 def find_digits(photo: np.ndarray) -> pd.DataFrame:
-    """Find the digits on a photo, without naming them.
+    """Find the digits on a photo, without classifying them.
 
     Parameters
     ----------
@@ -87,50 +74,32 @@ def find_digits(photo: np.ndarray) -> pd.DataFrame:
         photo. Empty if nothing looks like a digit.
     """
     ink, pieces = _pieces(photo)
-    table, _ = reading_order(table_of(pieces))
-    return _in_photo(table, ink, photo)
+    return _in_photo(reading_order(table_of(pieces))[0], ink, photo)
 
 
 def crop_digits(photo: np.ndarray) -> np.ndarray:
-    """Return the digits that `find_digits` finds, in MNIST's form.
-
-    Parameters
-    ----------
-    photo : numpy.ndarray
-        As from `read_image`: uint8, shape (height, width, 1 or 3).
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, shape (n, 28, 28), 0 (paper) to 255 (ink), in the order of reading.
-    """
+    """Return the digits that `find_digits` finds, in its order and MNIST's format: uint8, shape (n, 28, 28), 0 is paper."""
     ink, pieces = _pieces(photo)
     table, angle = reading_order(table_of(pieces))
-    return _pictures([pieces[number] for number in table["piece"]], ink, angle)
+    return _images([pieces[number] for number in table["piece"]], ink, angle)
 
 
 def read_photo(
-    model: keras.Model,
-    recipe: Recipe,
-    class_names: list[str],
-    path: str | os.PathLike[str],
-    *,
-    dark_on_light: bool = False,
+    network: Network, photo: str | os.PathLike[str] | np.ndarray, *, dark_on_light: bool | None = None
 ) -> pd.DataFrame:
-    """Name the digits on a photo.
+    """Predict the digits on a photo.
 
     What is wide enough for two digits that touch is also cut in two, and the
-    reading of which the network is surer is taken.
+    more confident prediction is taken.
 
     Parameters
     ----------
-    model, recipe, class_names
-        As from `digitlib.pipeline.predict_folder.open_model`.
-    path : str or path-like
-        The photo; it is turned upright by its EXIF tag.
-    dark_on_light : bool
-        Whether the network was trained on dark digits on light paper, as from
-        `digitlib.evaluation.naming.dark_on_light`; MNIST's are bright on black.
+    network : Classifier, Run, str or path-like
+        What predicts: a classifier, a run's folder, or a ``.keras`` file.
+    photo : str, path-like or numpy.ndarray
+        The photo: a file, which is turned upright by its EXIF tag, or as from `read_image`.
+    dark_on_light : bool, optional
+        Whether the network was trained on dark digits on light paper. By default as the images of its run are.
 
     Returns
     -------
@@ -142,48 +111,44 @@ def read_photo(
     ------
     DigitError
         If the file can't be read as an image.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> from digitlib import Classifier, read_photo
+    >>> model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    >>> photo = np.full((300, 400), 230, np.uint8)
+    >>> photo[100:170, 200:210] = 30  # a 1
+    >>> len(read_photo(Classifier(model, ["0", "1"]), photo))
+    1
     """
-    photo = read_image(path)
+    predict = digit_predictor(network, dark_on_light)
+    photo = photo if isinstance(photo, np.ndarray) else read_image(photo)
     ink, pieces = _pieces(photo)
     _, angle = reading_order(table_of(pieces))
 
-    def named(pieces: list[Piece]) -> tuple[np.ndarray, np.ndarray]:
-        pictures = _pictures(pieces, ink, angle)
-        likely = name_pictures(model, recipe, class_names, pictures, dark_on_light=dark_on_light)
-        names = np.array(class_names, dtype=object)[likely.to_numpy().argmax(axis=1)]
-        return names, likely.max(axis=1).to_numpy()
+    def predicted(pieces: list[Piece]) -> list[tuple[Piece, str, float]]:
+        if not pieces:
+            return []
+        table = predict(_images(pieces, ink, angle))
+        return list(zip(pieces, table["label"], table["confidence"], strict=True))
 
-    labels, sure = named(pieces)
+    rows = predicted(pieces)
     usual = usual_height(pieces) if pieces else 0.0
     cut = {number: parts for number, piece in enumerate(pieces) if (parts := halves(piece, usual))}
-    flat = [part for parts in cut.values() for part in parts]
-    more_labels, more_sure = named(flat)
-    rows = [(piece, labels[n], sure[n]) for n, piece in enumerate(pieces)]
-    for place, number in enumerate(cut):
-        pair = slice(2 * place, 2 * place + 2)
-        if more_sure[pair].min() > max(sure[number], LEAST_SURE):
-            first, second = zip(flat[pair], more_labels[pair], more_sure[pair], strict=True)
+    both = predicted([part for parts in cut.values() for part in parts])
+    for number, first, second in zip(cut, both[::2], both[1::2], strict=True):
+        if min(first[2], second[2]) > max(rows[number][2], LEAST_CONFIDENT):
             rows[number] = first
             rows.append(second)
-    table = table_of([row[0] for row in rows])
-    table["label"] = [row[1] for row in rows]
-    table["confidence"] = np.array([row[2] for row in rows], float)
+    found, labels, confidences = zip(*rows, strict=True) if rows else ((), (), ())
+    table = table_of(found).assign(label=np.array(labels, object), confidence=np.array(confidences, float))
     return _in_photo(reading_order(table)[0], ink, photo)
 
 
 def text_lines(table: pd.DataFrame) -> list[str]:
-    """Return one string a line of writing.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As from `read_photo`.
-
-    Returns
-    -------
-    list of str
-        From top to bottom; empty for an empty table.
-    """
+    """Return what `read_photo` has read, one string a line of writing from top to bottom."""
     return [str("".join(labels)) for _, labels in table.groupby("line")["label"]]
 
 
@@ -195,40 +160,32 @@ def _pieces(photo: np.ndarray) -> tuple[Ink, list[Piece]]:
 
 def _in_photo(table: pd.DataFrame, ink: Ink, photo: np.ndarray) -> pd.DataFrame:
     """Return boxes in whole pixels of the photo, without what only the search needed."""
-    low = np.floor(table[["x", "y"]].to_numpy(float) * ink.scale)
-    high = np.ceil(
-        (table[["x", "y"]].to_numpy(float) + table[["width", "height"]].to_numpy(float)) * ink.scale
-    )
-    high = np.minimum(high, np.array(photo.shape[1::-1]))
-    table = table.drop(columns=["piece", "x", "y", "width", "height"])
-    boxes = pd.DataFrame(np.hstack([low, high - low]).astype(int), columns=COLUMNS[2:])
-    return pd.concat([table, boxes], axis=1)[COLUMNS + [name for name in table if name not in COLUMNS]]
+    corner, size = (table[names].to_numpy(float) for names in (BOX[:2], BOX[2:]))
+    low = np.floor(corner * ink.scale)
+    high = np.minimum(np.ceil((corner + size) * ink.scale), photo.shape[1::-1])
+    boxes = pd.DataFrame(np.hstack([low, high - low]).astype(int), columns=BOX)
+    order = ["line", "position", *BOX, *table.columns.drop(["line", "position", "piece", *BOX])]
+    return pd.concat([table.drop(columns=BOX), boxes], axis=1)[order]
 
 
-def _pictures(pieces: list[Piece], ink: Ink, angle: float) -> np.ndarray:
-    """Return pieces of ink in MNIST's form, turned back by the slope of their lines."""
-    pictures = [to_mnist_format(_digit(piece, ink, angle)) for piece in pieces]
-    return np.stack(pictures) if pictures else np.empty((0, 28, 28), np.uint8)
+def _images(pieces: list[Piece], ink: Ink, angle: float) -> np.ndarray:
+    """Return pieces of ink in MNIST's format, turned back by the slope of their lines."""
+    images = [to_mnist_format(_digit(piece, ink, angle)) for piece in pieces]
+    return np.array(images, np.uint8).reshape(-1, 28, 28)
 
 
 def _digit(piece: Piece, ink: Ink, angle: float) -> np.ndarray:
-    """Return the ink of one piece, 0 to 1, with soft edges and no thinner than the network knows."""
+    """Return the ink of one piece, 0 to 1, with soft edges and no thinner than what networks are trained on."""
     room = 3
-    mask = np.pad(piece.mask, room)
-    rows, columns = slice(piece.y, piece.y + piece.height), slice(piece.x, piece.x + piece.width)
-    contrast = np.pad(ink.contrast[rows, columns], room)
+    mask, contrast = np.pad(piece.mask, room), np.pad(piece.within(ink.contrast), room)
     full = float(np.quantile(contrast[mask], 0.75))
     near = binary_dilation(mask, disk(1))
     soft = np.where(near, np.clip((contrast / full - 0.2) / 0.5, 0, 1), 0)
     soft = rotate(soft, angle, order=1) if abs(angle) >= 1 else soft
-    wanted = THINNEST * max(piece.mask.shape)
-    missing = (wanted - _thickness(soft > 0.5)) / 2
+    # Thickness of a stroke: its ink over the length of its skeleton.
+    thickness = (soft > 0.5).sum() / max(1, skeletonize(soft > 0.5).sum())
+    missing = float(THINNEST * piece.longer - thickness) / 2
     return _thicker(soft, missing) if missing > 0.3 else soft
-
-
-def _thickness(mask: np.ndarray) -> float:
-    """Return the usual thickness of a stroke in pixels: ink over the length of its skeleton."""
-    return float(mask.sum() / max(1, skeletonize(mask).sum()))
 
 
 def _thicker(soft: np.ndarray, radius: float) -> np.ndarray:
@@ -238,53 +195,19 @@ def _thicker(soft: np.ndarray, radius: float) -> np.ndarray:
     return np.maximum(np.clip(radius + 1 - outside, 0, 1), np.pad(soft, room))
 
 
-SURE = 0.8
-"""Digits named with less confidence than this are drawn in the second colour."""
-
-EXAMPLES = ("shadow.jpg", "board.jpg", "turned.jpg")
-
-LARGEST_DRAWN = 1600
-"""Pixels of the longer side of a drawn photo at most."""
-
-
-def example_photos() -> list[Path]:
-    """Return the photos that come with the notebooks: in a shadow, on a board, turned.
-
-    They are composed of digits of the sample's test part by
-    ``tools/compose_photos.py``.
-
-    Returns
-    -------
-    list of pathlib.Path
-        Three JPEG files.
-
-    Raises
-    ------
-    DigitError
-        If they are not there, as in a copy of the library alone.
-    """
-    photos = notebooks_folder() / "photos"
-    if found := [path for name in EXAMPLES if (path := photos / name).is_file()]:
-        return found
-    raise DigitError(f"{display_path(photos)} is not there: give a photo of your own.")
-
-
 def read_photos(
-    run_or_model: str | os.PathLike[str],
-    photos: Sequence[str],
-    json_file: str | None = None,
-    drawn: str | None = None,
+    network: Network, photos: Sequence[str], json_file: str | None = None, drawn: str | None = None
 ) -> Iterator[tuple[str, list[str]]]:
-    """Read photos one after another and write what is wanted of them; the work of `digitlib read`.
+    """Read photos one after another and write what is wanted of them; the work of ``digitlib read``.
 
     Parameters
     ----------
-    run_or_model : str or path-like
-        A run's folder, or its model file.
+    network : Classifier, Run, str or path-like
+        What predicts: a classifier, a run's folder, or a ``.keras`` file.
     photos : sequence of str
-        Photos or scans.
+        Files of photos or scans.
     json_file, drawn : str, optional
-        Files to write; see `write_reading` and `save_drawn`.
+        Files to write: see `write_reading`, and the photo with its boxes as PNG, no larger than 1,600 pixels.
 
     Yields
     ------
@@ -298,142 +221,80 @@ def read_photos(
     DigitError
         If a photo or the network can't be read, before anything is written; or `drawn` is wanted of several photos.
     """
+    from digitlib.evaluation.classifier import Classifier
+
     if drawn and len(photos) > 1:
         raise DigitError("--drawn takes one photo at a time: call it once for each photo.")
-    if drawn:
-        _check_png(resolve(drawn))
+    if drawn and not drawn.lower().endswith(".png"):
+        raise DigitError(f"{drawn} would not be a PNG file: end its name in .png.")
     for photo in photos:
         if not resolve(photo).is_file():
-            raise DigitError(
-                f"{display_path(photo)} is no file: give a photo or scan, such as a JPEG or PNG."
-            )
-    from digitlib.pipeline.predict_folder import open_model
-
-    network, dark = open_model(run_or_model), dark_on_light(run_and_model(run_or_model)[0])
+            raise DigitError(f"{display_path(photo)} is not a file: give a photo, a JPEG or PNG file.")
+    classifier = network if isinstance(network, Classifier) else Classifier.load(network)
     tables: dict[str, pd.DataFrame] = {}
     for photo in progress(photos, len(photos), "Reading photos", "photo"):
-        tables[photo] = read_photo(*network, photo, dark_on_light=dark)
+        image = read_image(photo)
+        tables[photo] = read_photo(classifier, image)
         if drawn:
-            save_drawn(resolve(drawn), photo, tables[photo])
+            with atomic(resolve(drawn)) as temporary:
+                draw_reading(image, tables[photo]).save(temporary, "PNG")
         yield photo, text_lines(tables[photo]) or [f"No digits found on {display_path(photo)}."]
     if json_file:
         write_reading(resolve(json_file), tables)
 
 
-def _check_png(path: Path) -> None:
-    if path.suffix.lower() != ".png":
-        raise DigitError(f"{display_path(path)} would not be a PNG file: end its name in .png.")
-
-
 def write_reading(path: Path, photos: dict[str, pd.DataFrame]) -> None:
-    """Write the lines of text and every digit's box, label and confidence as JSON, atomically.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file to write: a list of objects ``photo``, ``lines``, ``digits``.
-    photos : dict
-        Tables from `read_photo` by the name of their photo.
-    """
+    """Write tables from `read_photo`, by the name of their photo, as a JSON list of ``photo``, ``lines``, ``digits``."""
+    tables = {name: table.round({"confidence": 6}) for name, table in photos.items()}
     content = [
-        {
-            "photo": name,
-            "lines": text_lines(table),
-            "digits": table.round({"confidence": 6}).to_dict("records"),
-        }
-        for name, table in photos.items()
+        {"photo": name, "lines": text_lines(table), "digits": table.to_dict("records")}
+        for name, table in tables.items()
     ]
     write_json(path, content)
 
 
-def save_drawn(path: Path, photo: str | os.PathLike[str], table: pd.DataFrame) -> None:
-    """Save the photo as PNG with each digit's box, label and confidence drawn onto it, no larger than 1,600 pixels.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file to write, ending in ``.png``.
-    photo : str or path-like
-        The photo that was read; it stays as it is.
-    table : pandas.DataFrame
-        As from `digitlib.handwriting.reader.read_photo`.
-
-    Raises
-    ------
-    DigitError
-        If the path doesn't end in ``.png`` or can't be written to.
-    """
-    _check_png(path)
-    drawn = draw_reading(read_image(photo), table)
-    with atomic(path) as temporary:
-        drawn.save(temporary, "PNG")
-
-
 def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
-    """Return the photo with the boxes, labels and confidences of `table` drawn onto it.
+    """Return the photo in RGB with the boxes and labels of `table` drawn onto it.
 
     Parameters
     ----------
     photo : numpy.ndarray
         uint8, shape (height, width, 1 or 3).
     table : pandas.DataFrame
-        As from `read_photo`. What the network is less than 80 % sure of is
-        drawn in the second colour, with a question mark.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB.
+        As from `read_photo`. Labels with a confidence below 80 % are drawn in
+        the second colour, with a question mark.
     """
-    picture = Image.fromarray(photo[..., 0] if photo.shape[-1] == 1 else photo).convert("RGB")
-    scale = min(1.0, LARGEST_DRAWN / max(picture.size))
-    picture = picture.resize([max(1, round(side * scale)) for side in picture.size])
-    pen = ImageDraw.Draw(picture)
+    image = Image.fromarray(photo[..., 0] if photo.shape[-1] == 1 else photo).convert("RGB")
+    scale = min(1.0, LARGEST_DRAWN / max(image.size))
+    image = image.resize([max(1, round(side * scale)) for side in image.size])
+    pen = ImageDraw.Draw(image)
     for row in table.itertuples():
-        sure = row.confidence >= SURE
         x, y, right, bottom = (scale * side for side in (row.x, row.y, row.x + row.width, row.y + row.height))
         size = max(12, 0.5 * (bottom - y))
-        colour = BLUE if sure else RED
-        pen.rectangle([x - 2, y - 2, right + 2, bottom + 2], outline=colour, width=max(2, round(size / 12)))
-        text = drawable(row.label) + ("" if sure else "?")
-        font = ImageFont.load_default(size)
+        color, mark = (BLUE, "") if row.confidence >= CONFIDENT else (RED, "?")
+        pen.rectangle([x - 2, y - 2, right + 2, bottom + 2], outline=color, width=max(2, round(size / 12)))
+        text, font = drawable(row.label) + mark, ImageFont.load_default(size)
         place = (x - 2, max(0, y - 2 - 1.15 * size))
-        pen.rectangle(pen.textbbox(place, text, font=font), fill=colour)
+        pen.rectangle(pen.textbbox(place, text, font=font), fill=color)
         pen.text(place, text, fill="white", font=font)
-    return picture
+    return image
 
 
 def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) -> Figure:
-    """Draw photos, two side by side, each with what was read on it.
-
-    Parameters
-    ----------
-    photos : sequence of numpy.ndarray
-        As from `digitlib.handwriting.reader.read_image`.
-    tables : sequence of pandas.DataFrame
-        As from `digitlib.handwriting.reader.read_photo`, one a photo.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One panel a photo.
-    """
+    """Draw photos as from `read_image`, two side by side, each with what `read_photo` has read on it."""
     columns = min(2, len(photos))
-    rows, width = (
-        -(-len(photos) // columns),
-        0.86 * WIDTH / columns,
-    )  # a notebook that keeps the picture stays small
+    width = 0.86 * WIDTH / columns  # a notebook that keeps the figure stays small
     height = min(9.0, width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.3)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(columns * width, rows * height), squeeze=False, layout="constrained"
-    )
+    rows = -(-len(photos) // columns)
+    figure, grid = panels(rows, columns, rows * height, columns * width)
     for axes in grid.flat:
         axes.axis("off")
-    for axes, (photo, table) in zip(grid.flat, zip(photos, tables, strict=True)):  # noqa: B905 - the grid may be larger
+    for axes, photo, table in zip(grid.flat, photos, tables, strict=False):
         # In grey the coloured boxes stand out.
         grey = np.asarray(Image.fromarray(photo.squeeze(-1) if photo.shape[-1] == 1 else photo).convert("L"))
         axes.imshow(draw_reading(grey[..., None], table))
         axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)
     read = "; ".join(", ".join(text_lines(table)) or "no digits" for table in tables)
-    describe(figure, f"{len(photos)} photos with a box around each digit and its name. Read on them: {read}.")
-    return figure
+    return describe(
+        figure, f"{len(photos)} photos with a box and a label for each digit. Read on them: {read}."
+    )

@@ -1,7 +1,8 @@
-"""The digits on a photo one by one: connected ink, broken strokes joined, specks and lines dropped."""
+"""The digits on a photo one by one: connected ink, broken strokes joined, specks and lines dropped; and their order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from scipy.spatial import KDTree
 from skimage.graph import route_through_array
 
 from digitlib.handwriting.binarize import Ink
+
+BOX = ["x", "y", "width", "height"]
 
 LOWEST, HIGHEST = 0.4, 1.9
 """Longer side of a digit, as a share of the usual height on its page."""
@@ -25,7 +28,7 @@ SMALLEST = 8
 """Pixels of the longer side of a digit, at the scale it is worked on."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Piece:
     """Ink that belongs together.
 
@@ -35,43 +38,33 @@ class Piece:
         Left and upper edge of its box.
     mask : numpy.ndarray
         bool, shape (height, width): its pixels within the box.
+    height, width, longer, area : int
+        Rows and columns of its box, the larger of both, and the number of its pixels.
     """
 
     x: int
     y: int
     mask: np.ndarray
 
-    @property
-    def height(self) -> int:
-        """Rows of its box."""
-        return self.mask.shape[0]
+    def __post_init__(self) -> None:
+        self.height, self.width = self.mask.shape
+        self.longer, self.area = max(self.mask.shape), int(self.mask.sum())
 
-    @property
-    def width(self) -> int:
-        """Columns of its box."""
-        return self.mask.shape[1]
-
-    @property
-    def longer(self) -> int:
-        """Longer side of its box."""
-        return max(self.mask.shape)
-
-    @property
-    def area(self) -> int:
-        """Number of its pixels."""
-        return int(self.mask.sum())
+    def within(self, whole: np.ndarray, left: int = 0, top: int = 0) -> np.ndarray:
+        """Return its box as a view of an array that begins at `left` and `top`."""
+        return whole[self.y - top : self.y - top + self.height, self.x - left : self.x - left + self.width]
 
     def weight(self, contrast: np.ndarray) -> float:
         """Return how much ink it holds: its contrast added up."""
-        return float(contrast[self.y : self.y + self.height, self.x : self.x + self.width][self.mask].sum())
+        return float(self.within(contrast)[self.mask].sum())
 
     def joined(self, other: Piece) -> Piece:
         """Return both as one."""
         x, y = min(self.x, other.x), min(self.y, other.y)
-        width = max(self.x + self.width, other.x + other.width) - x
-        mask = np.zeros((max(self.y + self.height, other.y + other.height) - y, width), bool)
+        right = max(self.x + self.width, other.x + other.width)
+        mask = np.zeros((max(self.y + self.height, other.y + other.height) - y, right - x), bool)
         for one in (self, other):
-            mask[one.y - y : one.y - y + one.height, one.x - x : one.x - x + one.width] |= one.mask
+            one.within(mask, x, y)[:] |= one.mask
         return Piece(x, y, mask)
 
     def part(self, mask: np.ndarray) -> Piece:
@@ -82,24 +75,11 @@ class Piece:
 
 
 def segment(ink: Ink) -> list[Piece]:
-    """Find what may be digits, in no particular order.
-
-    Parameters
-    ----------
-    ink : Ink
-        One of those from `digitlib.handwriting.binarize.find_inks`.
-
-    Returns
-    -------
-    list of Piece
-        Empty if nothing on the page has the size of a digit.
-    """
+    """Find what may be digits on the page, in no particular order."""
     numbers, _ = label(ink.mask, np.ones((3, 3)))
-    boxes = enumerate(find_objects(numbers), 1)
-    found = [Piece(box[1].start, box[0].start, numbers[box] == n) for n, box in boxes if _has_size(box)]
-    found = [
-        piece for piece in found if not _is_edge(piece, numbers.shape) and not _is_line(piece, numbers.shape)
-    ]
+    boxes = [(n, *box, box) for n, box in enumerate(find_objects(numbers), 1)]
+    found = [Piece(columns.start, rows.start, numbers[box] == n) for n, rows, columns, box in boxes]
+    found = [piece for piece in found if piece.longer > 1 and not _is_edge_or_line(piece, *numbers.shape)]
     if not any(piece.height >= SMALLEST for piece in found):
         return []
     usual = usual_height(found)
@@ -107,10 +87,10 @@ def segment(ink: Ink) -> list[Piece]:
     return [piece for piece in found if _is_digit(piece, usual)]
 
 
-def table_of(pieces: list[Piece]) -> pd.DataFrame:
+def table_of(pieces: Sequence[Piece]) -> pd.DataFrame:
     """Return the boxes of pieces, a row each: ``piece`` (its number in the list), ``x``, ``y``, ``width``, ``height``."""
     rows = [(number, piece.x, piece.y, piece.width, piece.height) for number, piece in enumerate(pieces)]
-    return pd.DataFrame(rows, columns=["piece", "x", "y", "width", "height"])
+    return pd.DataFrame(rows, columns=["piece", *BOX])
 
 
 def usual_height(pieces: list[Piece]) -> float:
@@ -121,7 +101,7 @@ def usual_height(pieces: list[Piece]) -> float:
 
 
 def halves(piece: Piece, usual: float) -> list[Piece]:
-    """Cut a piece in two where least ink is, from top to bottom, if it is wide enough for two digits.
+    """Cut a piece in two where least ink is, from top to bottom; empty if it isn't wide enough for two digits.
 
     Parameters
     ----------
@@ -129,11 +109,6 @@ def halves(piece: Piece, usual: float) -> list[Piece]:
         What may be two digits that touch.
     usual : float
         How high a digit of the page is; see `usual_height`.
-
-    Returns
-    -------
-    list of Piece
-        The left and the right half, or nothing.
     """
     if piece.width < 0.85 * max(usual, piece.height) or piece.height > 1.6 * usual:
         return []
@@ -142,56 +117,39 @@ def halves(piece: Piece, usual: float) -> list[Piece]:
     inside = distance_transform_edt(np.pad(piece.mask, 1))[1:-1, 1:-1]
     cost = np.pad(0.05 + inside[:, margin:-margin], ((1, 1), (0, 0)), constant_values=0.01)
     path, _ = route_through_array(cost, (0, cost.shape[1] // 2), (cost.shape[0] - 1, cost.shape[1] // 2))
-    seam = np.zeros(piece.height, int)
-    for row, column in path:
-        if 0 < row <= piece.height:
-            seam[row - 1] = max(seam[row - 1], column + margin)
-    left = np.arange(piece.width)[None] <= seam[:, None]
-    parts = [piece.mask & left, piece.mask & ~left]
-    made = [piece.part(part) for part in parts if part.any()]
+    rows, columns = np.transpose(path)
+    seam = np.zeros(piece.height + 2, int)
+    np.maximum.at(seam, rows, columns + margin)
+    left = np.arange(piece.width)[None] <= seam[1:-1, None]
+    made = [piece.part(part) for part in (piece.mask & left, piece.mask & ~left) if part.any()]
     return made if len(made) == 2 and min(half.height for half in made) > 0.5 * usual else []
 
 
-def _has_size(box: tuple[slice, slice]) -> bool:
-    return max(side.stop - side.start for side in box) >= SMALLEST // 4
-
-
-def _is_edge(piece: Piece, shape: tuple[int, ...]) -> bool:
-    """Tell what touches the photo's edge: the edge of the page, a shadow, a finger, half a digit."""
-    touches = piece.x <= 0 or piece.y <= 0
-    return touches or piece.x + piece.width >= shape[1] or piece.y + piece.height >= shape[0]
-
-
-def _is_line(piece: Piece, shape: tuple[int, ...]) -> bool:
-    """Tell long thin pieces: ruled lines, the edge of a sheet."""
-    return piece.longer > 0.3 * max(shape) and piece.area < 0.05 * piece.longer**2
+def _is_edge_or_line(piece: Piece, height: int, width: int) -> bool:
+    """Tell what touches the photo's edge (a shadow, a finger, half a digit), and ruled lines, which are long and thin."""
+    inside = 0 < piece.x < width - piece.width and 0 < piece.y < height - piece.height
+    return not inside or (piece.longer > 0.3 * max(height, width) and piece.area < 0.05 * piece.longer**2)
 
 
 def _is_digit(piece: Piece, usual: float) -> bool:
     """Tell what has the size of a digit and isn't flat: a dash, a rest of a ruled line."""
-    if not max(SMALLEST, LOWEST * usual) <= piece.longer <= HIGHEST * usual:
-        return False
-    flat = piece.height < 0.35 * usual and piece.height < 0.45 * piece.width
-    return not flat and piece.height >= 0.3 * usual
+    sized = max(SMALLEST, LOWEST * usual) <= piece.longer <= HIGHEST * usual and piece.height >= 0.3 * usual
+    return sized and (piece.height >= 0.35 * usual or piece.height >= 0.45 * piece.width)
 
 
 def _joined(pieces: list[Piece], usual: float) -> list[Piece]:
     """Join the parts of a digit, such as the bar of a 5, the smallest first."""
     todo, done = sorted(pieces, key=lambda piece: piece.area), []
-    boxes = np.array([_box(piece) for piece in todo]).reshape(-1, 4)
+    boxes = np.array(table_of(todo)[BOX])
     for number, part in enumerate(todo):
         near = number + 1 + np.flatnonzero(_may_join(boxes[number], boxes[number + 1 :].T, usual))
         gap, other = min(((_gap(part, todo[place]), place) for place in near), default=(np.inf, -1))
         if gap <= NEAR * usual:
-            todo[other] = todo[other].joined(part)
-            boxes[other] = _box(todo[other])
+            whole = todo[other] = todo[other].joined(part)
+            boxes[other] = whole.x, whole.y, whole.width, whole.height
         else:
             done.append(part)
     return done
-
-
-def _box(piece: Piece) -> tuple[int, int, int, int]:
-    return piece.x, piece.y, piece.width, piece.height
 
 
 def _may_join(box: np.ndarray, others: np.ndarray, usual: float) -> np.ndarray:
@@ -240,24 +198,18 @@ def reading_order(boxes: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     angle : float
         Degrees by which the lines fall towards the right, positive as the photo's rows count.
     """
+    columns = ["line", "position", *boxes.columns]
     if boxes.empty:
-        return boxes.assign(line=0, position=0).pipe(_in_front), 0.0
-    middle = (boxes[["x", "y"]].to_numpy() + boxes[["width", "height"]].to_numpy() / 2).astype(float)
-    height = float(boxes["height"].median())
-    angles = np.arange(-STEEPEST, STEEPEST + STEP, STEP)
-    costs = [_cost(middle / height, angle) for angle in angles]
-    angle = float(angles[int(np.argmin(costs))])
-    along, across = _turned(middle / height, angle)
+        return boxes.assign(line=0, position=0)[columns], 0.0
+    middle = boxes[["x", "y"]].to_numpy() + boxes[["width", "height"]].to_numpy() / 2
+    middle /= float(boxes["height"].median())
+    angle = min(np.arange(-STEEPEST, STEEPEST + STEP, STEP), key=lambda angle: _cost(middle, angle))
+    along, across = _turned(middle, angle)
     lines = _lines(across)
     order = np.lexsort((along, lines))
     ordered = boxes.iloc[order].assign(line=lines[order])
     ordered["position"] = ordered.groupby("line").cumcount() + 1
-    return _in_front(ordered), angle
-
-
-def _in_front(boxes: pd.DataFrame) -> pd.DataFrame:
-    first = ["line", "position"]
-    return boxes[first + [name for name in boxes if name not in first]].reset_index(drop=True)
+    return ordered[columns].reset_index(drop=True), float(angle)
 
 
 def _turned(middle: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,11 @@
 // A pad to write on with mouse, pen or finger, and what is shown beside it. The notebook's widget and the exported
-// page share this file. Strokes are lists of points [x, y] from 0 to 1; see digitlib/strokes.py.
+// page share this file. Strokes are lists of points [x, y] from 0 to 1; see digitlib/handwriting/drawing_pad.py.
 
 const SIDE = 112, BOX = 80, PEN = 10, SMALLEST = 0.05;
 const PEN_ON_PAD = 0.06; // width of the pen that one sees, as a share of the pad
 
-// Strokes as ink, Float64Array(112 * 112) from 0 (paper) to 1: the arithmetic of digitlib.strokes.ink_of.
-function inkOf(strokes) {
+// Strokes as ink, Float64Array(112 * 112) from 0 (paper) to 1: the arithmetic of rasterize in drawing_pad.py.
+function rasterize(strokes) {
   const ink = new Float64Array(SIDE * SIDE);
   const points = strokes.flat();
   if (points.length === 0) return ink;
@@ -49,7 +49,7 @@ function drawLine(ink, start, end) {
 }
 
 // Put a pad into an element. `changed(strokes)` is called when a stroke has ended, or been taken back.
-// The result has setStrokes(strokes) and show(answers, form): up to three {label, confidence}, and the network's input.
+// The result has setStrokes(strokes) and show(predictions, pixels): up to three {label, confidence}, and the network's input.
 function buildPad(root, changed) {
   const add = (parent, tag, name, text = "") => {
     const element = parent.appendChild(document.createElement(tag));
@@ -65,12 +65,12 @@ function buildPad(root, changed) {
   const buttons = add(left, "div", "digitpad-buttons");
   const undo = add(buttons, "button", "digitpad-undo", "Undo stroke");
   const clear = add(buttons, "button", "digitpad-clear", "Clear");
-  const answers = add(right, "div", "digitpad-answers");
-  answers.setAttribute("aria-live", "polite");
+  const list = add(right, "div", "digitpad-predictions");
+  list.setAttribute("aria-live", "polite");
   const seen = add(right, "figure", "digitpad-seen");
-  const form = add(seen, "canvas", "digitpad-form");
-  form.setAttribute("role", "img");
-  form.setAttribute("aria-label", "The drawing as the network gets it");
+  const input = add(seen, "canvas", "digitpad-input");
+  input.setAttribute("role", "img");
+  input.setAttribute("aria-label", "The drawing as the network gets it");
   add(seen, "figcaption", "", "What the network sees");
 
   let strokes = [], pointer = null;
@@ -116,9 +116,9 @@ function buildPad(root, changed) {
   replace([]);
   return {
     setStrokes: replace,
-    show: (named, pixels) => {
-      showAnswers(answers, named);
-      showForm(form, pixels);
+    show: (predictions, pixels) => {
+      showPredictions(list, predictions);
+      showInput(input, pixels);
     },
   };
 }
@@ -138,7 +138,7 @@ function paint(canvas, strokes) {
   }
 }
 
-function showAnswers(element, answers) {
+function showPredictions(element, predictions) {
   element.replaceChildren();
   const line = (name, text) => {
     const made = element.appendChild(document.createElement("div"));
@@ -146,8 +146,8 @@ function showAnswers(element, answers) {
     made.textContent = text;
     return made;
   };
-  line("digitpad-answer", answers.length ? answers[0].label : "Write a digit");
-  for (const { label, confidence } of answers) {
+  line("digitpad-prediction", predictions.length ? predictions[0].label : "Write a digit");
+  for (const { label, confidence } of predictions) {
     const row = line("digitpad-row", "");
     const cells = ["label", "bar", "share"].map((name) => {
       const cell = row.appendChild(document.createElement("span"));
@@ -161,13 +161,13 @@ function showAnswers(element, answers) {
 }
 
 // Draw the network's input, Uint8Array(28 * 28) with 0 as black, or nothing.
-function showForm(canvas, pixels) {
+function showInput(canvas, pixels) {
   canvas.width = canvas.height = 28;
   const context = canvas.getContext("2d");
-  const picture = context.createImageData(28, 28);
+  const image = context.createImageData(28, 28);
   for (let i = 0; i < 28 * 28; i++) {
-    picture.data.fill(pixels.length ? pixels[i] : 0, 4 * i, 4 * i + 3);
-    picture.data[4 * i + 3] = 255;
+    image.data.fill(pixels.length ? pixels[i] : 0, 4 * i, 4 * i + 3);
+    image.data[4 * i + 3] = 255;
   }
-  context.putImageData(picture, 0, 0);
+  context.putImageData(image, 0, 0);
 }

@@ -1,10 +1,10 @@
-// MNIST's form, as digitlib.forms.mnist_form makes it: the same steps with the same numbers.
+// MNIST's format, as to_mnist_format in mnist_format.py makes it: the same steps with the same numbers.
 
-const FORM_SIDE = 28, FORM_BOX = 20, CENTRE = 14, FAINTEST = 0.05;
+const MNIST_SIDE = 28, MNIST_BOX = 20, CENTRE = 14, FAINTEST = 0.05;
 
 // Square ink, Float64Array(side * side) from 0 to 1, as Uint8Array(28 * 28); all 0 if there is none.
-function mnistForm(ink, side) {
-  const image = new Uint8Array(FORM_SIDE * FORM_SIDE);
+function toMnistFormat(ink, side) {
+  const image = new Uint8Array(MNIST_SIDE * MNIST_SIDE);
   const strongest = ink.reduce((most, value) => Math.max(most, value), 0);
   if (strongest === 0) return image;
   const digit = sized(Float32Array.from(ink, (value) => (value < FAINTEST * strongest ? 0 : value)), side);
@@ -12,7 +12,7 @@ function mnistForm(ink, side) {
   const brightest = digit.values.reduce((most, value) => Math.max(most, value), 0);
   digit.values.forEach((value, i) => {
     const row = top + Math.floor(i / digit.width), column = left + (i % digit.width);
-    image[row * FORM_SIDE + column] = roundHalfEven((value / brightest) * 255);
+    image[row * MNIST_SIDE + column] = roundHalfEven((value / brightest) * 255);
   });
   return image;
 }
@@ -27,8 +27,8 @@ function sized(ink, side) {
     last = last.map((was, axis) => Math.max(was, place[axis]));
   });
   const lengths = first.map((start, axis) => last[axis] - start + 1);
-  const scale = FORM_BOX / Math.max(...lengths);
-  const [height, width] = lengths.map((length) => Math.min(FORM_BOX, Math.ceil(length * scale - 1e-6)));
+  const scale = MNIST_BOX / Math.max(...lengths);
+  const [height, width] = lengths.map((length) => Math.min(MNIST_BOX, Math.ceil(length * scale - 1e-6)));
   const weights = [height, width].map((pixels, axis) => {
     const margin = (pixels / scale - lengths[axis]) / 2, around = Math.ceil(margin), size = lengths[axis] + 2 * around;
     const start = Math.max(around - margin, 0), end = Math.min(around - margin + pixels / scale, size);
@@ -81,7 +81,7 @@ function startOf(digit, along) {
     moment += value * (along === "row" ? Math.floor(i / digit.width) : i % digit.width);
   });
   const length = along === "row" ? digit.height : digit.width;
-  return Math.min(Math.max(roundHalfEven(CENTRE - moment / mass), 0), FORM_SIDE - length);
+  return Math.min(Math.max(roundHalfEven(CENTRE - moment / mass), 0), MNIST_SIDE - length);
 }
 
 // Round as Python does: a half to the even neighbour.

@@ -1,4 +1,4 @@
-// The layers of the network, one after another, each as Keras computes it. Pictures lie row by row, channels last.
+// The layers of the network, one after another, each as Keras computes it. Images lie row by row, channels last.
 
 // Base64 of little-endian float32 as Float32Array.
 function unpackWeights(text) {
@@ -9,15 +9,15 @@ function unpackWeights(text) {
 
 // Class probabilities for one input, Float32Array(height * width * channels).
 function runNet(model, weights, input) {
-  let picture = { height: model.input.height, width: model.input.width, channels: model.input.channels, values: input };
-  for (const layer of model.layers) picture = LAYERS[layer.kind](picture, layer, weights);
-  return picture.values;
+  let image = { height: model.input.height, width: model.input.width, channels: model.input.channels, values: input };
+  for (const layer of model.layers) image = LAYERS[layer.kind](image, layer, weights);
+  return image.values;
 }
 
 const LAYERS = {
-  conv(picture, layer, weights) {
+  conv(image, layer, weights) {
     const [rows, columns] = layer.kernel, [down, across] = layer.strides;
-    const { height, width, channels, values } = picture, filters = layer.filters;
+    const { height, width, channels, values } = image, filters = layer.filters;
     const vertical = placesOf(height, rows, down, layer.padding);
     const horizontal = placesOf(width, columns, across, layer.padding);
     const kernel = weights.subarray(layer.weights, layer.weights + rows * columns * channels * filters);
@@ -47,8 +47,8 @@ const LAYERS = {
     return { height: vertical.count, width: horizontal.count, channels: filters, values: activate(out, layer) };
   },
 
-  max_pool(picture, layer) {
-    const { height, width, channels, values } = picture;
+  max_pool(image, layer) {
+    const { height, width, channels, values } = image;
     const vertical = placesOf(height, layer.size[0], layer.strides[0], layer.padding);
     const horizontal = placesOf(width, layer.size[1], layer.strides[1], layer.padding);
     const out = new Float32Array(vertical.count * horizontal.count * channels).fill(-Infinity);
@@ -68,20 +68,20 @@ const LAYERS = {
     return { height: vertical.count, width: horizontal.count, channels, values: out };
   },
 
-  average(picture) {
-    const { channels, values } = picture, sums = new Float64Array(channels);
+  average(image) {
+    const { channels, values } = image, sums = new Float64Array(channels);
     values.forEach((value, i) => { sums[i % channels] += value; });
-    const n = picture.height * picture.width;
+    const n = image.height * image.width;
     return { height: 1, width: 1, channels, values: Float32Array.from(sums, (sum) => sum / n) };
   },
 
-  flatten(picture) {
-    return { height: 1, width: 1, channels: picture.values.length, values: picture.values };
+  flatten(image) {
+    return { height: 1, width: 1, channels: image.values.length, values: image.values };
   },
 
-  dense(picture, layer, weights) {
+  dense(image, layer, weights) {
     const sums = Float64Array.from(weights.subarray(layer.bias, layer.bias + layer.units));
-    picture.values.forEach((value, i) => {
+    image.values.forEach((value, i) => {
       if (value === 0) return;
       const row = layer.weights + i * layer.units;
       for (let unit = 0; unit < layer.units; unit++) sums[unit] += value * weights[row + unit];
@@ -89,8 +89,8 @@ const LAYERS = {
     return { height: 1, width: 1, channels: layer.units, values: activate(Float32Array.from(sums), layer) };
   },
 
-  activation(picture, layer) {
-    return { ...picture, values: activate(picture.values.slice(), layer) };
+  activation(image, layer) {
+    return { ...image, values: activate(image.values.slice(), layer) };
   },
 };
 

@@ -1,4 +1,4 @@
-// The notebook's side of digitlib.pad.DrawingPad; drawing.js stands before it in the same module.
+// The notebook's side of DrawingPad in drawing_pad.py; drawing.js stands before it in the same module.
 
 export default {
   render({ model, el }) {
@@ -10,19 +10,19 @@ export default {
       model.save_changes();
     });
     const show = () => {
-      const form = model.get("form");
-      pad.show(model.get("answers"), new Uint8Array(form.buffer, form.byteOffset, form.byteLength));
+      const pixels = model.get("pixels");
+      pad.show(model.get("predictions"), new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength));
     };
     const takeStrokes = () => {
       if (model.get("strokes") !== sent) pad.setStrokes(model.get("strokes")); // else it is our own, come back
     };
     model.on("change:strokes", takeStrokes);
-    model.on("change:answers change:form", show);
+    model.on("change:predictions change:pixels", show);
     takeStrokes();
     show();
     return () => {
       model.off("change:strokes", takeStrokes);
-      model.off("change:answers change:form", show);
+      model.off("change:predictions change:pixels", show);
     };
   },
 };

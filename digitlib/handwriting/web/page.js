@@ -3,47 +3,47 @@
 const NETWORK = JSON.parse(document.getElementById("network").textContent);
 const WEIGHTS = unpackWeights(document.getElementById("weights").textContent);
 
-// A picture in MNIST's form, Uint8Array(28 * 28), as the network's input: scaled as the training images were.
-function inputOf(form) {
-  const { height, width, channels, scale, dark_ink: darkInk } = NETWORK.input;
+// An image in MNIST's format, Uint8Array(28 * 28), as the network's input: scaled as the training images were.
+function inputOf(image) {
+  const { height, width, channels, scale, dark_on_light: darkOnLight } = NETWORK.input;
   const values = new Float32Array(height * width * channels);
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
-      const value = lookedUp(form, ((row + 0.5) * 28) / height - 0.5, ((column + 0.5) * 28) / width - 0.5, darkInk);
+      const value = lookedUp(image, ((row + 0.5) * 28) / height - 0.5, ((column + 0.5) * 28) / width - 0.5, darkOnLight);
       values.fill(value * scale, (row * width + column) * channels, (row * width + column + 1) * channels);
     }
   }
   return values;
 }
 
-// The value between pixels, bilinear; outside the outermost ones theirs, as where digitlib names images.
-function lookedUp(form, y, x, darkInk) {
+// The value between pixels, bilinear; outside the outermost ones theirs, as digitlib resizes images.
+function lookedUp(image, y, x, darkOnLight) {
   const inY = Math.min(Math.max(y, 0), 27), inX = Math.min(Math.max(x, 0), 27);
   const row = Math.min(Math.floor(inY), 26), column = Math.min(Math.floor(inX), 26);
-  const at = (r, c) => (darkInk ? 255 - form[r * 28 + c] : form[r * 28 + c]);
+  const at = (r, c) => (darkOnLight ? 255 - image[r * 28 + c] : image[r * 28 + c]);
   const across = (r) => at(r, column) + (at(r, column + 1) - at(r, column)) * (inX - column);
   return across(row) + (across(row + 1) - across(row)) * (inY - row);
 }
 
-// The drawing in MNIST's form, and the three likeliest classes.
-function formOf(strokes) {
-  return mnistForm(inkOf(strokes), SIDE);
+// The drawing in MNIST's format, and its three most likely classes.
+function imageOf(strokes) {
+  return toMnistFormat(rasterize(strokes), SIDE);
 }
 
-function answersOf(form) {
-  if (form.every((value) => value === 0)) return [];
-  const shares = Array.from(runNet(NETWORK, WEIGHTS, inputOf(form)));
-  const named = shares.map((confidence, i) => ({ label: NETWORK.class_names[i], confidence }));
-  return named.sort((a, b) => b.confidence - a.confidence).slice(0, 3);
+function predictionsOf(image) {
+  if (image.every((value) => value === 0)) return [];
+  const shares = Array.from(runNet(NETWORK, WEIGHTS, inputOf(image)));
+  const predictions = shares.map((confidence, i) => ({ label: NETWORK.class_names[i], confidence }));
+  return predictions.sort((a, b) => b.confidence - a.confidence).slice(0, 3);
 }
 
 const PAD = buildPad(document.getElementById("pad"), (strokes) => {
-  const form = formOf(strokes);
-  PAD.show(answersOf(form), form);
+  const image = imageOf(strokes);
+  PAD.show(predictionsOf(image), image);
 });
 PAD.show([], new Uint8Array(0));
 
-// Keras's own answers to a few made-up inputs are in the page: are they this browser's as well?
+// Keras's own probabilities for a few made-up inputs are in the page: are they this browser's as well?
 function largestDifference() {
   const { height, width, channels } = NETWORK.input;
   return Math.max(...NETWORK.check.flatMap((expected, k) => {
