@@ -6,9 +6,9 @@ OLDEST ?= $(shell command -v python3.11)
 ARGS ?=
 READY := .venv/.ready
 DATA ?= sample
-COMPARISONS ?= generators steps training prediction keras_example growth profile overhead
+COMPARISONS ?= generators steps prediction training keras_example series
 # What else is measured, in its own time.
-FURTHER := notebooks trust labels pages
+FURTHER := calibration labels pages
 MANY := threads sweep ensemble bulk scale
 BIN := .venv/bin
 # A file's tests stay together, since they share what was trained for them.

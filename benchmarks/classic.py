@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-import digitlib as d
+from digitlib import Run
 from digitlib.training.backend import keras
-from digitlib.training.recipes import CLASSIC_AUGMENTATION
 
 EPOCHS, BATCH, SIDE = 10, 32, 128
+
+AUGMENTATION: dict[str, Any] = {
+    "rotation_range": 40, "width_shift_range": 0.2, "height_shift_range": 0.2, "shear_range": 0.2, "zoom_range": 0.2,
+    "horizontal_flip": True,
+}  # fmt: skip
 
 
 def generator(folder: Path, *, augment: bool, **options: Any) -> Any:
@@ -20,38 +24,35 @@ def generator(folder: Path, *, augment: bool, **options: Any) -> Any:
     # Deprecated and no longer exported, but what the classic notebook used.
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    settings = dict(CLASSIC_AUGMENTATION) if augment else {"rescale": 1 / 255}
-    options = {
-        "target_size": (SIDE, SIDE),
-        "batch_size": BATCH,
-        "class_mode": "categorical",
-        "seed": 0,
-    } | options
-    return ImageDataGenerator(**settings).flow_from_directory(str(folder), **options)
+    settings = AUGMENTATION if augment else {}
+    options = {"target_size": (SIDE, SIDE), "batch_size": BATCH, "seed": 0} | options
+    return ImageDataGenerator(rescale=1 / 255, **settings).flow_from_directory(str(folder), **options)
 
 
-def network(class_names: list[str]) -> keras.Model:
+def network() -> keras.Model:
     """Return the classic network, compiled as in the classic notebook."""
-    model = d.classic_cnn((SIDE, SIDE, 3), len(class_names))
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3))])
+    for filters in (32, 64, 128):
+        model.add(layers.Conv2D(filters, 3, activation="relu"))
+        model.add(layers.MaxPooling2D())
+    model.add(layers.Flatten())
+    model.add(layers.Dense(100, activation="relu"))
+    model.add(layers.Dense(50, activation="relu"))
+    model.add(layers.Dropout(0.5))
+    model.add(layers.Dense(10, activation="softmax"))
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
 class TenEpochs:
-    """The classic pipeline's ten epochs, extrapolated from some of their steps.
+    """The classic pipeline's ten epochs on a run's TRAIN/ and TEST/, extrapolated from some of their steps."""
 
-    Parameters
-    ----------
-    run : digitlib.Run
-        With its TRAIN/ and TEST/ filled.
-    """
-
-    def __init__(self, run: d.Run) -> None:
+    def __init__(self, run: Run) -> None:
         self._train, self._test = (
-            generator(run / "TRAIN", augment=True),
-            generator(run / "TEST", augment=False),
+            generator(run / name, augment=name == "TRAIN") for name in ("TRAIN", "TEST")
         )
-        self._model = network(d.class_names_of(run))
+        self._model = network()
         self.measured = 0
 
     def seconds(self, steps: int, test_steps: int = 20) -> float:
@@ -72,13 +73,13 @@ def fit_seconds_a_step(model: keras.Model, batches: Any, steps: int) -> float:
     note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
     )
-    model.fit(batches, steps_per_epoch=steps + 10, epochs=1, shuffle=False, verbose=0, callbacks=[note])
+    model.fit(batches, steps_per_epoch=steps + 10, epochs=1, verbose=0, callbacks=[note])
     return (ends[-1] - ends[9]) / (len(ends) - 10)
 
 
-def one_at_a_time(model: keras.Model, paths: list[str]) -> float:
+def one_at_a_time(paths: list[str]) -> float:
     """Return the seconds that an image takes when loaded and predicted by itself."""
-    load = keras.utils.load_img
+    model, load = network(), keras.utils.load_img
     model.predict(np.zeros((1, SIDE, SIDE, 3)), verbose=0)
     start = time.perf_counter()
     for path in paths:

@@ -3,58 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-import digitlib as d
 from benchmarks import classic
 from benchmarks.common import comparison, timed
+from digitlib import ImageBatches, Run, prepare
 from digitlib.training.backend import keras
-from digitlib.training.recipes import CLASSIC_AUGMENTATION
+from digitlib.training.generators import generator_from_split
 
 
-def rate(next_batch: Callable[[], Any], images_a_batch: int, seconds: float) -> float:
+def rate(batches: Iterator[Any], images_a_batch: int, seconds: float) -> float:
     """Return images a second, over at least so many seconds, after two batches that don't count."""
-    next_batch(), next_batch()
+    next(batches), next(batches)
     start, n = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        next_batch()
+        next(batches)
         n += images_a_batch
     return n / (time.perf_counter() - start)
 
 
-def ours(run: d.Run, side: int, color_mode: str, batch_size: int) -> Callable[[], Any]:
-    """Return what makes digitlib's next batch."""
-    batches = d.generator_from_split(
-        run,
-        "train",
-        image_size=(side, side),
-        color_mode=color_mode,
-        batch_size=batch_size,
-        **CLASSIC_AUGMENTATION,
-    )
-    numbers = iter(range(10**9))
-    return lambda: _next(batches, next(numbers))
+def ours(batches: ImageBatches) -> Iterator[Any]:
+    """Yield digitlib's full batches, epoch after epoch."""
+    for epoch in range(10**9):
+        batches.start_at(epoch)
+        yield from (batches[number] for number in range(batches.samples // batches.batch_size))
 
 
-def _next(batches: d.ImageBatches, number: int) -> Any:
-    full = batches.samples // batches.batch_size  # the last, smaller batch is left out
-    if number and number % full == 0:
-        batches.start_at(batches.epoch + 1)
-    return batches[number % full]
-
-
-def layers(run: d.Run, side: int, color_mode: str, batch_size: int) -> Callable[[], Any]:
-    """Return what makes the next batch of `image_dataset_from_directory` with preprocessing layers, in tf.data."""
+def layers(run: Run, side: int, color_mode: str, batch_size: int) -> Iterator[Any]:
+    """Return the batches of `image_dataset_from_directory` with preprocessing layers, in tf.data."""
+    same: dict[str, Any] = {"fill_mode": "nearest"}
     augment = keras.Sequential(
         [
             keras.layers.Rescaling(1 / 255),
             keras.layers.RandomFlip("horizontal", data_format="channels_last"),
-            keras.layers.RandomRotation(40 / 360, fill_mode="nearest"),
-            keras.layers.RandomTranslation(0.2, 0.2, fill_mode="nearest"),
-            keras.layers.RandomZoom((-0.2, 0.2), (-0.2, 0.2), fill_mode="nearest"),
+            keras.layers.RandomRotation(40 / 360, **same),
+            keras.layers.RandomTranslation(0.2, 0.2, **same),
+            keras.layers.RandomZoom((-0.2, 0.2), (-0.2, 0.2), **same),
         ]
     )
     images = keras.utils.image_dataset_from_directory(
@@ -68,34 +55,40 @@ def layers(run: d.Run, side: int, color_mode: str, batch_size: int) -> Callable[
     stream = iter(batches.repeat().prefetch(4))
     for _ in range(len(images)):  # the first epoch decodes
         next(stream)
-    return lambda: next(stream)
+    return stream
 
 
 @comparison
 def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     """Images a second at the classic augmentation, at 28 x 28 x 1 and at 128 x 128 x 3."""
-    run = d.prepare(data, "runs/generators")
+    run = prepare(data, "runs/generators")
     seconds = 10.0 if full else 3.0
     figures: dict[str, Any] = {}
     for side, color_mode, large in ((28, "grayscale", 1024), (128, "rgb", 256)):
-        size = f"{side}x{side}x{1 if color_mode == 'grayscale' else 3}"
-        rounds: dict[str, list[float]] = {}
-        theirs = classic.generator(
-            run / "TRAIN", augment=True, target_size=(side, side), color_mode=color_mode
-        )
-        small, big = ours(run, side, color_mode, 32), ours(run, side, color_mode, large)
+        peer = classic.generator(run / "TRAIN", augment=True, target_size=(side, side), color_mode=color_mode)
+        streams: dict[str, tuple[Iterator[Any], int]] = {"image_data_generator": (peer, 32)}
+        for size in (32, large):
+            batches = generator_from_split(
+                run,
+                "train",
+                image_size=(side, side),
+                color_mode=color_mode,
+                batch_size=size,
+                **classic.AUGMENTATION,
+            )
+            streams[f"ours_batch_{size}"] = ours(batches), size
+        rounds: dict[str, list[float]] = {name: [] for name in streams}
         for _ in range(3):  # in turns, since other users of the machine come and go
-            rounds.setdefault("image_data_generator", []).append(rate(lambda: next(theirs), 32, seconds))  # noqa: B023
-            rounds.setdefault("ours_batch_32", []).append(rate(small, 32, seconds))
-            rounds.setdefault(f"ours_batch_{large}", []).append(rate(big, large, seconds))
+            for name, (stream, size) in streams.items():
+                rounds[name].append(rate(stream, size, seconds))
         if full or side == 28:
             with timed("image_dataset_from_directory with layers"):
                 rounds["preprocessing_layers"] = [rate(layers(run, side, color_mode, 256), 256, seconds)]
+        shape = f"{side}x{side}x{1 if color_mode == 'grayscale' else 3}"
         medians = {name: float(np.median(values)) for name, values in rounds.items()}
-        figures |= {f"{size} {name} images_per_second": value for name, value in medians.items()}
-        peer = medians["image_data_generator"]
+        figures |= {f"{shape} {name} images_per_second": value for name, value in medians.items()}
         figures |= {
-            f"{size} {name} ratio": value / peer
+            f"{shape} {name} ratio": value / medians["image_data_generator"]
             for name, value in medians.items()
             if name != "image_data_generator"
         }

@@ -11,14 +11,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
 Random = np.random.Generator
+Traits = dict[str, float]
 
-DARK_INKS = (
-    (0.08, 0.08, 0.10),
-    (0.10, 0.14, 0.45),
-    (0.30, 0.30, 0.32),
-    (0.55, 0.08, 0.10),
-    (0.05, 0.25, 0.15),
-)
+DARK_INKS = ((0.08, 0.08, 0.1), (0.1, 0.14, 0.45), (0.3, 0.3, 0.32), (0.55, 0.08, 0.1), (0.05, 0.25, 0.15))
 """Black, blue, pencil, red and green, as shares of the light they throw back."""
 
 TOUCHING = 0.02
@@ -44,14 +39,14 @@ class Page:
     image: np.ndarray
     jpeg: bytes
     truth: pd.DataFrame
-    traits: dict[str, float]
+    traits: Traits
 
 
 @dataclass
 class _Stroke:
-    """One digit on its way to the page: its picture, turn and middle (across, down) in the page's own frame."""
+    """One digit on its way to the page: its image, turn and middle (across, down) in the page's own frame."""
 
-    picture: np.ndarray
+    image: np.ndarray
     label: str
     line: int
     position: int
@@ -69,12 +64,12 @@ def lengths(rng: Random) -> list[int]:
     return lengths(rng) if counts.min() < 1 or counts.max() > 12 else counts.tolist()
 
 
-def compose(pictures: np.ndarray, labels: list[str], counts: list[int], rng: Random, **fixed: float) -> Page:
+def compose(images: np.ndarray, labels: list[str], counts: list[int], rng: Random, **fixed: float) -> Page:
     """Write digits on a page and photograph it.
 
     Parameters
     ----------
-    pictures : numpy.ndarray
+    images : numpy.ndarray
         uint8, shape (n, 28, 28), bright on black, as MNIST's.
     labels : list of str
         Their classes.
@@ -87,7 +82,7 @@ def compose(pictures: np.ndarray, labels: list[str], counts: list[int], rng: Ran
     """
     traits = _traits(rng) | fixed
     size = float(rng.uniform(32, 110))
-    strokes = _laid_out(pictures, labels, counts, size, traits, rng)
+    strokes = _laid_out(images, labels, counts, size, traits, rng)
     turn = np.deg2rad(traits["angle"])
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     places = np.array([[stroke.across, stroke.down] for stroke in strokes]) @ matrix.T
@@ -99,14 +94,14 @@ def compose(pictures: np.ndarray, labels: list[str], counts: list[int], rng: Ran
     for stroke, place in zip(strokes, places - low, strict=True):
         mask = _inked(stroke, stroke.turn + traits["angle"], traits["weight"])
         rows.append(_put(ink, mask, place, stroke))
-    across, down = np.tensordot(matrix.T, np.indices((height, width))[::-1] + low[:, None, None], 1)
-    photo = _photographed(ink, across, down, size, traits, rng)
+    places = np.tensordot(matrix.T, np.indices((height, width))[::-1] + low[:, None, None], 1)
+    photo = _photographed(ink, places, size, traits, rng)
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG", quality=int(rng.integers(55, 96)))
     return Page(np.asarray(Image.open(buffer)), buffer.getvalue(), pd.DataFrame(rows), traits)
 
 
-def _traits(rng: Random) -> dict[str, float]:
+def _traits(rng: Random) -> Traits:
     """Draw by lot what a page is like."""
     light = bool(rng.random() < 0.35)
     return {
@@ -126,12 +121,7 @@ def _traits(rng: Random) -> dict[str, float]:
 
 
 def _laid_out(
-    pictures: np.ndarray,
-    labels: list[str],
-    counts: list[int],
-    size: float,
-    traits: dict[str, float],
-    rng: Random,
+    images: np.ndarray, labels: list[str], counts: list[int], size: float, traits: Traits, rng: Random
 ) -> list[_Stroke]:
     """Give each digit its line and its place in the page's own frame, `size` pixels high or so."""
     strokes: list[_Stroke] = []
@@ -141,7 +131,7 @@ def _laid_out(
         for position in range(1, count + 1):
             turn = rng.uniform(-traits["digit_angle"], traits["digit_angle"])
             scale = size / 20 * rng.uniform(0.88, 1.12)
-            stroke = _Stroke(pictures[number], labels[number], line, position, scale, turn)
+            stroke = _Stroke(images[number], labels[number], line, position, scale, turn)
             rows, columns = np.nonzero(_inked(stroke, turn, traits["weight"]) > 0.5)
             gap = np.clip(rng.normal(0.3, 0.12), 0.1, None) if rng.random() > 0.1 else rng.uniform(0.6, 1.2)
             if position > 1 and rng.random() < traits["touching"]:
@@ -159,7 +149,7 @@ def _laid_out(
 def _inked(stroke: _Stroke, turn: float, weight: float) -> np.ndarray:
     """Return a digit at the page's scale, its edges as sharp as ink's, turned clockwise; 0 to 1."""
     side = max(8, round(28 * stroke.scale))
-    large = Image.fromarray(stroke.picture).resize((side, side), Image.Resampling.BICUBIC)
+    large = Image.fromarray(stroke.image).resize((side, side), Image.Resampling.BICUBIC)
     room = int(np.ceil(side * 0.25))
     canvas = Image.new("L", (side + 2 * room, side + 2 * room))
     canvas.paste(large, (room, room))
@@ -190,9 +180,9 @@ def _smooth_noise(shape: tuple[int, int], cell: float, rng: Random) -> np.ndarra
 
 
 def _photographed(
-    ink: np.ndarray, across: np.ndarray, down: np.ndarray, size: float, traits: dict[str, float], rng: Random
+    ink: np.ndarray, places: np.ndarray, size: float, traits: Traits, rng: Random
 ) -> np.ndarray:
-    """Return the photo (uint8) of a page with `ink` on it; `across` and `down` are the pixels' places on the page."""
+    """Return the photo (uint8) of a page with `ink` on it; `places` are the pixels' places (across, down) on the page."""
     shape = ink.shape
     light = bool(traits["light_on_dark"])
     tint = rng.normal(0, 0.02, 3)
@@ -201,62 +191,46 @@ def _photographed(
     grain = 1 + traits["grain"] * (_smooth_noise(shape, 2.5, rng) + 0.7 * _smooth_noise(shape, 14, rng))
     surface = (paper * np.ones((*shape, 1))) * grain[..., None]
     if traits["ruled"]:
-        surface = _ruled(surface, across, down, size, traits, rng)
+        surface = _ruled(surface, places, size, traits, rng)
     pressure = 1 - np.abs(_smooth_noise(shape, size / 3, rng)) * rng.uniform(0, 0.12)
     if light:  # chalk skips over the grain of the board
         pressure *= 1 - 0.15 * np.clip(_smooth_noise(shape, 2, rng), 0, 2)
     alpha = (ink * traits["strength"] * np.clip(pressure, 0.3, 1))[..., None]
     surface = surface * (1 - alpha) + pen * alpha
     if traits["table"]:
-        surface = _on_table(surface, ink, across, down, size, light, rng)
+        surface = _on_table(surface, ink, places, size, light, rng)
     lit = surface * _light(shape, traits, rng)[..., None]
     lit = gaussian_filter(lit, (traits["blur"], traits["blur"], 0))
     lit = lit + rng.normal(0, rng.uniform(0.004, 0.018), lit.shape)
     return (np.clip(lit, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _ruled(
-    surface: np.ndarray,
-    across: np.ndarray,
-    down: np.ndarray,
-    size: float,
-    traits: dict[str, float],
-    rng: Random,
-) -> np.ndarray:
+def _ruled(surface: np.ndarray, places: np.ndarray, size: float, traits: Traits, rng: Random) -> np.ndarray:
     """Rule the paper with lines, or squares where ``ruled`` is 2, fainter than any ink."""
     step = rng.uniform(1.4, 2) * size if traits["ruled"] == 1 else rng.uniform(0.5, 0.7) * size
     half, colour = rng.uniform(0.5, 1.2), np.array([0.45, 0.6, 0.85])
-    near = np.abs((down % step) - step / 2) if traits["ruled"] == 1 else np.minimum(
-        np.abs((down % step) - step / 2), np.abs((across % step) - step / 2)
-    )  # fmt: skip
+    near = np.abs((places % step) - step / 2)
+    near = near[1] if traits["ruled"] == 1 else near.min(axis=0)
     share = np.clip(half + 0.5 - near, 0, 1)[..., None] * rng.uniform(0.2, 0.5)
     return surface * (1 - share) + colour * share
 
 
 def _on_table(
-    surface: np.ndarray,
-    ink: np.ndarray,
-    across: np.ndarray,
-    down: np.ndarray,
-    size: float,
-    light: bool,
-    rng: Random,
+    surface: np.ndarray, ink: np.ndarray, places: np.ndarray, size: float, light: bool, rng: Random
 ) -> np.ndarray:
     """Let the table be seen beyond the edges of the page."""
     there = ink > 0.1
     inside = np.ones(ink.shape, np.float32)
-    for place in (across, down):
-        low, high = (
-            place[there].min() - size * rng.uniform(0.4, 1.2),
-            place[there].max() + size * rng.uniform(0.4, 1.2),
-        )
+    for place in places:
+        low, high = place[there].min(), place[there].max()
+        low, high = low - size * rng.uniform(0.4, 1.2), high + size * rng.uniform(0.4, 1.2)
         inside *= np.clip(place - low, 0, 1) * np.clip(high - place, 0, 1)
     shade = rng.uniform(0.45, 0.8) if light else rng.uniform(0.1, 0.5)
     table = (shade + rng.normal(0, 0.05, 3)) * (1 + 0.05 * _smooth_noise(ink.shape, 6, rng)[..., None])
     return surface * inside[..., None] + table * (1 - inside[..., None])
 
 
-def _light(shape: tuple[int, int], traits: dict[str, float], rng: Random) -> np.ndarray:
+def _light(shape: tuple[int, int], traits: Traits, rng: Random) -> np.ndarray:
     """Return how much light falls on each pixel: it wanes across the page, and something may throw a shadow."""
     rows, columns = (np.linspace(-1, 1, length) for length in shape)
     turn, brightness = rng.uniform(0, 2 * np.pi), rng.uniform(0.85, 1.08)
