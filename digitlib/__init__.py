@@ -36,7 +36,7 @@ _HOME = {
     ],
     "evaluation": ["Classifier", "cross_validate", "evaluate_run", "find_label_issues", "wilson_interval"],
     "handwriting": ["DrawingPad", "read_photo"],
-    "export": ["export_model", "model_card"],
+    "export": ["export_network"],
     "scale": ["make_ensemble", "run_sweep"],
     "pipeline": ["copy_notebooks", "predict_folder", "run_series", "write_report"],
 }

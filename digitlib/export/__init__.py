@@ -5,7 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "formats": ["export_model"],
-        "model_card": ["model_card"],
+        "formats": ["FORMATS", "check_formats", "export_network", "run_exported"],
+        "model_card": ["card_text", "page_facts"],
+        "web_page": ["write_page"],
     },
 )

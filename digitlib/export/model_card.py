@@ -3,205 +3,216 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import pandas as pd
 
 from digitlib import __version__
-from digitlib.data.split import PARTS, class_names_of, read_split
-from digitlib.files import atomic
-from digitlib.run import Run
-from digitlib.training.recipes import Recipe, load_recipe
-
-LIBRARIES = ("keras", "tensorflow", "numpy")
 
 
-def facts(run: Run) -> dict[str, str]:
-    """Return what a person should know who sees only the network's answers.
-
-    Returns
-    -------
-    dict of str to str
-        Data (the folder's name, never its path), classes, recipe, test accuracy with its 95 % interval.
-
-    Raises
-    ------
-    DigitError
-        If the run has no data or recipe yet.
-    """
-    counts = read_split(run)["part"].value_counts()
-    rows = {
-        "Classes": ", ".join(class_names_of(run)),
-        "Data": f"{data_name(run)}: {int(counts.sum()):,} images, {counts.get('train', 0):,} of them for training",
-        "Recipe": load_recipe(run).name,
-        "Trained": trained_on(run),
-    }
-    if not (run / "metrics.json").exists():
-        return rows | {"Test accuracy": "not measured: run notebook 06"}
-    metrics = run.read_json("metrics.json")
-    return rows | {"Test accuracy": _warned(metrics)}
-
-
-def data_name(run: Run) -> str:
-    """Return the name of a run's source: where it lies on somebody's disk is nobody else's business."""
-    data = str(run.read_json("source.json")["data"])
-    # Either separator: a run may have been made on another system.
-    return data.replace("\\", "/").rstrip("/").rpartition("/")[2] or "unnamed"
-
-
-def trained_on(run: Run) -> str:
-    """Return the day on which the network of a run was written, here, such as ``2026-03-01``."""
-    run.require("best_model.keras")
-    return f"{datetime.fromtimestamp((run / 'best_model.keras').stat().st_mtime):%Y-%m-%d}"
-
-
-def with_interval(metrics: dict[str, Any]) -> str:
-    """Return the test accuracy as text with its 95 % interval and the number of images."""
-    accuracy, low, high = (metrics[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
-    return f"{accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {metrics['n_test']:,})"
-
-
-def _warned(metrics: dict[str, Any]) -> str:
-    """Return the test accuracy as text, with a warning where the test images chose the epoch."""
-    chosen = "; too high, since the best epoch was chosen on these images"
-    return with_interval(metrics) + (chosen if metrics["test_chose_the_epoch"] else "")
-
-
-def model_card(run: Run) -> Path:
-    """Write ``model_card.md`` beside a run's network.
+def card_text(
+    record: Mapping[str, Any],
+    metrics: Mapping[str, Any] | None,
+    class_names: Sequence[str],
+    counts: pd.DataFrame | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> str:
+    """Return a model card in Markdown, made from what trained and what was measured.
 
     The headings are those of M. Mitchell et al., "Model Cards for Model Reporting" (2019), as far as they apply.
 
     Parameters
     ----------
-    run : Run
-        Trained by notebook 05; with notebook 06 done, its results are told too.
+    record : mapping
+        ``training.json``: the network, optimizer, loss and settings that really trained; what is missing is left out.
+    metrics : mapping, optional
+        ``metrics.json``.
+    counts : pandas.DataFrame, optional
+        Images per class (rows) and set (columns), as from `digitlib.data.class_counts.split_counts`.
+    source : mapping, optional
+        ``source.json``: where the images come from and how they were split.
 
-    Returns
-    -------
-    pathlib.Path
-        The file.
-
-    Raises
-    ------
-    DigitError
-        If the run has no network yet.
+    Examples
+    --------
+    >>> card_text({"network": "mlp"}, None, ["cat", "dog"]).splitlines()[0]
+    '# mlp: a network that classifies images into 2 classes'
     """
-    run.require("split.csv", "recipe.json", "best_model.keras")
-    recipe = load_recipe(run)
+    digits = are_digits(class_names)
+    what = "images of single handwritten digits" if digits else "images"
+    classes = escape(", ".join(map(str, class_names)))
+    versions = ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
+    written = f"This card was written on {date.today()} by digitlib {__version__}."
     parts = [
-        f"# A network that names {_what(class_names_of(run))}",
-        _intended(run),
-        _data(run),
-        _recipe(recipe),
+        f"# {escape(record['network'])}: a network that classifies "
+        + (what if digits else f"images into {len(class_names)} classes"),
+        f"## What it is for\n\nClassifying {what}, each as one of: {classes}. It is meant for learning and for experiments.",
+        _data(metrics, counts, source),
+        "## Network and training\n\n" + _table(_training(record), ("Setting", "Value")),
+        _results(metrics),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(record, digits)),
+        "## Versions\n\n" + (f"Trained with {versions}. " if versions else "") + written,
     ]
-    parts += [_results(run, recipe), _limits(recipe), _versions(run)]
-    with atomic(run / "model_card.md") as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
-    return run / "model_card.md"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _what(class_names: list[str]) -> str:
-    return "handwritten digits" if all(name.isdigit() for name in class_names) else "handwritten characters"
+def page_facts(
+    record: Mapping[str, Any], metrics: Mapping[str, Any] | None, class_names: Sequence[str]
+) -> dict[str, str]:
+    """Return what somebody should know who sees only the network's predictions; of the data the name, never the path.
+
+    Examples
+    --------
+    >>> page_facts({"network": "mlp"}, None, ["0", "1"])
+    {'Classes': '0, 1', 'Network': 'mlp', 'Test accuracy': 'not measured: run notebook 06'}
+    """
+    rows = {"Classes": ", ".join(map(str, class_names)), "Network": str(record["network"])}
+    if record.get("recipe"):
+        rows["Recipe"] = str(record["recipe"])
+    if metrics is None:
+        return rows | {"Test accuracy": "not measured: run notebook 06"}
+    data = f"{_base_name(metrics['data'])}: {metrics['n_train']:,} images for training"
+    return rows | {"Data": data, "Test accuracy": accuracy_text(metrics)}
 
 
-def markdown_text(text: str) -> str:
-    """Return `text` so that nothing in it is read as Markdown or HTML: names of classes and folders may hold anything."""
-    return re.sub(r"[\\`*{}\[\]<>|$&#\n]|(?<![^\W_])_|_(?![^\W_])", lambda found: f"&#{ord(found[0])};", text)
+def are_digits(class_names: Iterable[str]) -> bool:
+    """Say whether all classes are digits.
+
+    Examples
+    --------
+    >>> are_digits(["0", "7"]), are_digits(["cat"])
+    (True, False)
+    """
+    return set(map(str, class_names)) <= set("0123456789")
 
 
-def _table(rows: dict[str, Any], head: tuple[str, str]) -> str:
-    lines = [f"| {markdown_text(str(name))} | {markdown_text(str(value))} |" for name, value in rows.items()]
-    return "\n".join([f"| {head[0]} | {head[1]} |", "|:---|:---|", *lines])
+def accuracy_text(metrics: Mapping[str, Any]) -> str:
+    """Return the test accuracy with its 95 % interval, and a warning where the test images chose the epoch.
+
+    Examples
+    --------
+    >>> accuracy_text({"test_accuracy": 0.9, "test_accuracy_low": 0.8, "test_accuracy_high": 0.95, "n_test": 50})
+    '90.00% (95 % interval 80.00% to 95.00%, n = 50)'
+    """
+    accuracy, low, high = (metrics[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
+    warning = "; too high, since the best epoch was chosen on these images"
+    text = f"{accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {metrics['n_test']:,})"
+    return text + (warning if metrics.get("test_chose_the_epoch") else "")
 
 
-def _intended(run: Run) -> str:
-    classes = markdown_text(", ".join(class_names_of(run)))
-    return (
-        "## What it is for\n\n"
-        f"Naming pictures of single characters, each one of: {classes}. It is meant for learning and for experiments."
+def escape(text: str) -> str:
+    """Return `text` so that nothing in it is read as Markdown or HTML: names of classes and folders may hold anything.
+
+    Examples
+    --------
+    >>> escape("<b>")
+    '&#60;b&#62;'
+    """
+    return re.sub(
+        r"[\\`*{}\[\]<>|$&#\n]|(?<![^\W_])_|_(?![^\W_])", lambda found: f"&#{ord(found[0])};", str(text)
     )
 
 
-def _data(run: Run) -> str:
-    manifest, about = read_split(run), run.read_json("source.json")
-    counts = pd.crosstab(manifest["class"], manifest["part"]).reindex(
-        index=class_names_of(run), columns=list(PARTS), fill_value=0
-    )
-    rows = [
-        f"| {markdown_text(str(name))} | " + " | ".join(f"{n:,}" for n in row) + " |"
-        for name, *row in counts.itertuples()
-    ]
-    total = "| all | " + " | ".join(f"{n:,}" for n in counts.sum()) + " |"
-    table = "\n".join(["| Class | Train | Validation | Test |", "|:---|---:|---:|---:|", *rows, total])
-    how = "by chance within each class" if about["assign"] == "random" else "by each image's content"
-    rejected = len(run.read_table("rejected.csv")) if (run / "rejected.csv").exists() else 0
-    return (
-        f"## Data\n\nSource: {markdown_text(data_name(run))}. Split {how}, seed {about['seed']}: "
-        f"{about['test_size']:.0%} for the test, {about['validation_size']:.0%} of the rest for validation, unless the "
-        f"source came with a test part of its own. {rejected:,} files were left out (unreadable, or repeated in a later "
-        f"part).\n\n{table}"
-    )
+def _base_name(data: Any) -> str:
+    """Return the last part of a path of any system: where data lie on somebody's disk is nobody else's business."""
+    return str(data).replace("\\", "/").rstrip("/").rpartition("/")[2] or "unnamed"
 
 
-def _recipe(recipe: Recipe) -> str:
-    shown = {
-        "recipe": recipe.name, "network": recipe.model,
-        "input": f"{recipe.image_size[0]} × {recipe.image_size[1]}, {recipe.color_mode}", "epochs": recipe.epochs,
-        "batch size": recipe.batch_size, "learning rate": f"{recipe.learning_rate:g}, {recipe.schedule}",
-        "weight decay": f"{recipe.weight_decay:g}", "label smoothing": f"{recipe.label_smoothing:g}", "seed": recipe.seed,
-        "trained on": ", ".join(recipe.train_on), "epoch that is kept": recipe.kept_epoch,
-        "augmentation": ", ".join(f"{name} {_short(value)}" for name, value in recipe.augmentation.items()),
-    }  # fmt: skip
-    return "## Recipe\n\n" + _table(shown, ("Setting", "Value"))
+def _table(rows: Mapping[str, Any], head: tuple[str, ...]) -> str:
+    lines = [head, (":---",) * len(head), *((escape(name), escape(value)) for name, value in rows.items())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _data(
+    metrics: Mapping[str, Any] | None, counts: pd.DataFrame | None, source: Mapping[str, Any] | None
+) -> str:
+    known = source or metrics
+    if known is None:
+        return ""
+    lines = [f"Source: {escape(_base_name(known['data']))}."]
+    if source is not None:
+        how = "at random within each class" if source["assign"] == "random" else "by each image's content"
+        lines[0] += (
+            f" Split {how}, seed {source['seed']}: {source['test_size']:.0%} for the test set, "
+            f"{source['validation_size']:.0%} of the rest for validation, unless the source has a test set of its own."
+        )
+    if counts is not None:
+        head = ["Class", *map(str, counts.columns)]
+        rows = [[escape(name), *(f"{n:,}" for n in row)] for name, *row in counts.itertuples()]
+        table = [head, [":---", *["---:"] * len(counts.columns)], *rows]
+        lines.append("\n".join(f"| {' | '.join(row)} |" for row in table))
+    return "## Data\n\n" + "\n\n".join(lines)
+
+
+def _training(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings of the record as text, those that are known and set."""
+    names = (
+        "network",
+        "parameters",
+        "image_size",
+        "color_mode",
+        "recipe",
+        "optimizer",
+        "loss",
+        "checkpoint",
+        "seed",
+        "augmentation",
+    )
+    rows = {name: record.get(name) for name in names} | (record.get("fit") or {})
+    return {name.replace("_", " "): _short(value) for name, value in rows.items() if value is not None}
 
 
 def _short(value: Any) -> str:
+    """Return a setting as text: of a Keras object the class and what differs from nothing."""
+    if isinstance(value, Mapping) and "config" in value:
+        settings = value["config"]
+        return (
+            f"{value['class_name']} ({_short(settings)})" if isinstance(settings, Mapping) else str(settings)
+        )
+    if isinstance(value, Mapping):
+        kept = {
+            name: one
+            for name, one in value.items()
+            if one and name not in ("name", "reduction", "axis", "dtype")
+        }
+        return ", ".join(f"{name} {_short(one)}" for name, one in kept.items()) or "none"
+    if isinstance(value, list | tuple):
+        return " × ".join(map(_short, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _results(run: Run, recipe: Recipe) -> str:
-    if not (run / "metrics.json").exists():
+def _results(metrics: Mapping[str, Any] | None) -> str:
+    if metrics is None:
         return "## Results\n\nNot measured yet: run notebook 06, then write this card again."
-    metrics = run.read_json("metrics.json")
-    best, validation = (
-        metrics["best_epoch"],
-        "not measured: no image outside the test part is new to all members",
-    )
-    if metrics["validation_accuracy"] is not None:
-        chosen = "the best epoch was" if best else "the members' best epochs were"
-        what = "" if recipe.keep == "last" else f"; {chosen} chosen by it"
-        validation = f"{metrics['validation_accuracy']:.2%} (n = {metrics['n_validation']:,}{what})"
-    shown = {
-        "Test accuracy": _warned(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
-        "Validation accuracy": validation, "Parameters": f"{metrics['parameters']:,}",
+    best, accuracy = metrics["best_epoch"], metrics["validation_accuracy"]
+    chosen = f" (n = {metrics['n_validation']:,})" if metrics.get("n_validation") else ""
+    rows = {
+        "Test accuracy": accuracy_text(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
+        "Validation accuracy": "not measured" if accuracy is None else f"{accuracy:.2%}{chosen}",
+        "Parameters": f"{metrics['parameters']:,}",
         "Epoch kept": f"{best} of {metrics['epochs']}" if best else f"each member's own; {metrics['epochs']} in all",
     }  # fmt: skip
     return (
         "## Results\n\n"
-        + _table(shown, ("Result", "Value"))
-        + "\n\nThe interval is Wilson's: how far chance alone could "
-        "move the number with so many images. It says nothing of pictures that are unlike the test images."
+        + _table(rows, ("Result", "Value"))
+        + "\n\nThe interval is Wilson's: the true accuracies that this many "
+        "correct predictions are compatible with. It says nothing of images that are unlike the test images."
     )
 
 
-def _limits(recipe: Recipe) -> str:
-    flips = recipe.augmentation.get("horizontal_flip") or recipe.augmentation.get("vertical_flip")
-    lines = [
-        "It answers with one of its classes whatever it is shown: blanks, letters, noise and photos get a name as well.",
-        "It has seen single characters, centred, in the style of its source. Digits that touch, other scripts and other "
-        "ways of scanning were not measured.",
-        "A confidence is no probability of being right until it has been calibrated on data like yours.",
-        "It is not for decisions about people or money without a person who checks: cheques, forms, votes, medicine.",
+def _limits(record: Mapping[str, Any], digits: bool) -> list[str]:
+    lines = ["It predicts one of its classes for every image, also for one that shows none of them."]
+    if digits:
+        lines.append(
+            "It was trained on single digits, centred, in the style of its source. Digits that touch, other scripts and other "
+            "ways of scanning were not measured."
+        )
+    augmentation = record.get("augmentation") or {}
+    if digits and (augmentation.get("horizontal_flip") or augmentation.get("vertical_flip")):
+        lines.append("It was trained on mirrored images, which teach it digits that do not exist.")
+    return [
+        *lines,
+        "A confidence is not the probability of being right until it has been calibrated on data like yours.",
+        "It is not for decisions about people or money without a person who checks them.",
     ]
-    lines += ["It was trained on mirrored images, which teach it digits that do not exist."] if flips else []
-    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
-
-
-def _versions(run: Run) -> str:
-    libraries = ", ".join([f"digitlib {__version__}", *(f"{name} {version(name)}" for name in LIBRARIES)])
-    today = f"{datetime.now():%Y-%m-%d}"
-    return f"## Versions\n\nTrained on {trained_on(run)}; this card was written on {today} with {libraries}."

@@ -11,7 +11,7 @@ import pandas as pd
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from digitlib.export.model_card import markdown_text, with_interval
+from digitlib.export.model_card import accuracy_text as with_interval, escape as markdown_text
 from digitlib.files import atomic
 from digitlib.run import Run
 

@@ -89,6 +89,10 @@ const LAYERS = {
     return { height: 1, width: 1, channels: layer.units, values: activate(Float32Array.from(sums), layer) };
   },
 
+  rescale(image, layer) {
+    return { ...image, values: image.values.map((value) => value * layer.scale + layer.offset) };
+  },
+
   activation(image, layer) {
     return { ...image, values: activate(image.values.slice(), layer) };
   },

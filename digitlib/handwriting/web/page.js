@@ -3,14 +3,14 @@
 const NETWORK = JSON.parse(document.getElementById("network").textContent);
 const WEIGHTS = unpackWeights(document.getElementById("weights").textContent);
 
-// An image in MNIST's format, Uint8Array(28 * 28), as the network's input: scaled as the training images were.
+// An image in MNIST's format, Uint8Array(28 * 28), as the network's input: its size, pixels of 0 to 255.
 function inputOf(image) {
-  const { height, width, channels, scale, dark_on_light: darkOnLight } = NETWORK.input;
+  const { height, width, channels, dark_on_light: darkOnLight } = NETWORK.input;
   const values = new Float32Array(height * width * channels);
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
       const value = lookedUp(image, ((row + 0.5) * 28) / height - 0.5, ((column + 0.5) * 28) / width - 0.5, darkOnLight);
-      values.fill(value * scale, (row * width + column) * channels, (row * width + column + 1) * channels);
+      values.fill(value, (row * width + column) * channels, (row * width + column + 1) * channels);
     }
   }
   return values;
@@ -47,7 +47,7 @@ PAD.show([], new Uint8Array(0));
 function largestDifference() {
   const { height, width, channels } = NETWORK.input;
   return Math.max(...NETWORK.check.flatMap((expected, k) => {
-    const input = Float32Array.from({ length: height * width * channels }, (_, i) => ((i * i * (k + 3) + 7 * i) % 256) / 255);
+    const input = Float32Array.from({ length: height * width * channels }, (_, i) => (i * i * (k + 3) + 7 * i) % 256);
     return Array.from(runNet(NETWORK, WEIGHTS, input)).map((share, i) => Math.abs(share - expected[i]));
   }));
 }
