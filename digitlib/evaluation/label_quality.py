@@ -1,4 +1,4 @@
-"""Labels that are likely wrong, and wrong ones planted on purpose to see whether they are found."""
+"""Labels that are likely wrong, and label noise injected to measure how many of them are found."""
 
 from __future__ import annotations
 
@@ -9,40 +9,20 @@ import pandas as pd
 
 from digitlib.errors import DigitError
 from digitlib.files import write_table
-from digitlib.run import Run
+from digitlib.run import Run, open_run
 from digitlib.training.recipes import Recipe, get_recipe
 
 EPOCHS, STEPS = 6, 450
-"""Networks that judge labels train at least so long: the recipe `tiny` by itself stops far earlier."""
+"""Networks that check labels train at least this long: the recipe `tiny` by itself stops far earlier."""
 
-SURELY_WRONG = 0.01
-"""Quality below which a label is named in any case; chosen with planted labels of other seeds than those reported."""
+CERTAIN = 0.01
+"""A label of lower quality is listed in any case; chosen with label noise of other seeds than those reported."""
 
 
 def label_recipe(recipe: str = "tiny", *, epochs: int | None = None, seed: int = 42) -> Recipe:
-    """Return a recipe as it is used to judge labels.
+    """Return a recipe as it is used to check labels: at least 6 epochs and 450 steps unless `epochs` says otherwise.
 
-    Label smoothing is left out: it pulls the probabilities together by which
-    right and wrong labels are told apart.
-
-    Parameters
-    ----------
-    recipe : str
-        Name of one of `digitlib.training.recipes.RECIPES`.
-    epochs : int, optional
-        By default as many as the recipe has, but no less than 6, and 450 steps.
-    seed : int
-        Of the folds, weights and batches.
-
-    Returns
-    -------
-    Recipe
-        To train with on each part of the images in turn.
-
-    Raises
-    ------
-    DigitError
-        If there is no such recipe.
+    Label smoothing is left out: it pulls the probabilities together by which right and wrong labels are told apart.
 
     Examples
     --------
@@ -60,77 +40,65 @@ def find_label_issues(
 ) -> pd.DataFrame:
     """Return the images whose label is likely wrong, by confident learning.
 
-    How many there are is estimated by counting images that are named another
-    class than their label's with at least the confidence that is usual for
-    that class; so many with the lowest quality are returned
-    (`cleanlab.filter.find_label_issues` with ``filter_by="low_self_confidence"``;
-    Northcutt, Jiang and Chuang, 2021, https://arxiv.org/abs/1911.00068), and
-    all others with a quality below 0.01, since the estimate is a little too low.
+    How many there are is estimated by counting images that are predicted as another class than their label's with at
+    least the confidence that is usual for that class; so many with the lowest quality are returned
+    (`cleanlab.filter.find_label_issues` with ``filter_by="low_self_confidence"``; Northcutt, Jiang and Chuang, 2021,
+    https://arxiv.org/abs/1911.00068), and all others with a quality below 0.01, since the estimate is a little too low.
 
     Parameters
     ----------
     manifest : pandas.DataFrame
         ``filename``, ``class`` and ``part``.
     probabilities : numpy.ndarray
-        As from `digitlib.evaluation.cross_validation.held_out_probabilities`: shape (n, classes), a row an image of the manifest.
-    class_names : list of str
-        In the order of the columns of `probabilities`.
+        ``cross_validate(…).probabilities``: shape (n, classes), a row an image of the manifest.
 
     Returns
     -------
     pandas.DataFrame
-        ``filename``; ``label`` as given; ``likely_label``; ``quality`` of the
-        given label, which is its probability by the networks, from 0 to 0.5
-        (`cleanlab.rank.get_label_quality_scores`, self-confidence); ``part``.
-        The worst comes first.
+        ``filename``; ``label`` as given; ``likely_label``; ``quality`` of the given label, which is its probability
+        (0 to 0.5); ``part``. The worst comes first.
     """
-    from cleanlab.filter import find_label_issues as find
-    from cleanlab.rank import get_label_quality_scores
+    try:
+        from cleanlab.filter import find_label_issues as find
+        from cleanlab.rank import get_label_quality_scores
+    except ImportError as error:
+        raise DigitError('find_label_issues needs cleanlab: pip install "digitlib[labels]".') from error
 
     given = manifest["class"].map({name: label for label, name in enumerate(class_names)}).to_numpy()
     likely = probabilities.argmax(axis=1)
     # One job: cleanlab's own processes would be forks of one in which TensorFlow's threads run.
     estimated = find(given, probabilities, filter_by="low_self_confidence", n_jobs=1)
     quality = get_label_quality_scores(given, probabilities, method="self_confidence")
-    found = (estimated | (quality < SURELY_WRONG)) & (likely != given)
-    table = pd.DataFrame(
-        {
-            "filename": manifest["filename"].array,
-            "label": manifest["class"].array,
-            "likely_label": np.array(class_names, dtype=object)[likely],
-            "quality": quality,
-            "part": manifest["part"].array,
-        }
-    )
+    table = manifest[["filename", "class", "part"]].rename(columns={"class": "label"})
+    table.insert(2, "likely_label", np.array(class_names, dtype=object)[likely])
+    table.insert(3, "quality", quality)
+    found = (estimated | (quality < CERTAIN)) & (likely != given)
     return table[found].sort_values("quality", kind="stable").reset_index(drop=True)
 
 
 def inject_label_noise(manifest: pd.DataFrame, share: float = 0.01, seed: int = 0) -> pd.DataFrame:
-    """Return a manifest in which some labels are wrong on purpose; the files stay as they are.
+    """Return a manifest with wrong labels put in on purpose; the files stay as they are.
 
     Parameters
     ----------
     manifest : pandas.DataFrame
         With ``class``.
     share : float
-        Of all images, above 0 and below 0.5. They are drawn with equal chances, and so is the class that each gets.
-    seed : int
-        Decides which.
+        Of all images, above 0 and below 0.5; which ones, and which class each gets, is drawn with equal chances.
 
     Returns
     -------
     pandas.DataFrame
         The manifest with ``class`` changed, and ``planted`` (bool).
 
-    Raises
-    ------
-    DigitError
-        If the share can't be.
+    Examples
+    --------
+    >>> clean = pd.DataFrame({"class": list("ab") * 50})
+    >>> int(inject_label_noise(clean, 0.1)["planted"].sum())
+    10
     """
     if not 0 < share < 0.5:
-        raise DigitError(
-            f"share is {share!r}: give a share of wrong labels above 0 and below 0.5, such as 0.01."
-        )
+        raise DigitError(f"share is {share!r}: it must be above 0 and below 0.5, for example 0.01.")
     rng = np.random.default_rng(seed)
     classes, names = manifest["class"].to_numpy(object, copy=True), manifest["class"].unique()
     chosen = rng.choice(len(manifest), max(1, round(share * len(manifest))), replace=False)
@@ -146,43 +114,28 @@ def label_noise_scores(
 
     Parameters
     ----------
-    planted : pandas.DataFrame
-        As from `inject_label_noise`.
-    issues : pandas.DataFrame
-        As from `find_label_issues` with that manifest.
+    planted, issues : pandas.DataFrame
+        From `inject_label_noise`, and from `find_label_issues` with that manifest.
     known : pandas.DataFrame, optional
-        As from `find_label_issues` with the manifest as it was: what is named there as well, and was not planted, counts
-        for nothing.
+        From `find_label_issues` with the manifest as it was: what is flagged there as well, and was not planted, doesn't
+        count. Without it, labels that were wrong before count against the precision.
 
     Returns
     -------
     dict
-        ``planted``; ``named``, the issues in all; ``found``, the planted ones
-        among them; ``recall`` and ``precision``, 0 to 1. Without `known`, labels that were wrong
-        before count against the precision.
+        ``planted``; ``flagged``, the issues in all; ``found``, the planted ones among them; ``recall`` and
+        ``precision``, 0 to 1.
     """
     wrong = planted.loc[planted["planted"], "filename"]
     if known is not None:
-        before = issues["filename"].isin(known["filename"]) & ~issues["filename"].isin(wrong)
-        issues = issues[~before]
+        issues = issues[~issues["filename"].isin(known["filename"]) | issues["filename"].isin(wrong)]
     found = int(issues["filename"].isin(wrong).sum())
     return {
-        "planted": len(wrong),
-        "named": len(issues),
-        "found": found,
-        "recall": found / max(len(wrong), 1),
-        "precision": found / max(len(issues), 1),
-    }
+        "planted": len(wrong), "flagged": len(issues), "found": found,
+        "recall": found / max(len(wrong), 1), "precision": found / max(len(issues), 1),
+    }  # fmt: skip
 
 
-def save_label_issues(run: Run, issues: pd.DataFrame) -> None:
-    """Write ``label_issues.csv`` into a run.
-
-    Parameters
-    ----------
-    run : Run
-        Where to write.
-    issues : pandas.DataFrame
-        As from `find_label_issues`.
-    """
-    write_table(run / "label_issues.csv", issues.round({"quality": 6}))
+def save_label_issues(run: Run | str, issues: pd.DataFrame) -> None:
+    """Write the table of `find_label_issues` to ``label_issues.csv`` in a run."""
+    write_table(open_run(run) / "label_issues.csv", issues.round({"quality": 6}))

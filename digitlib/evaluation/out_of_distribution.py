@@ -47,7 +47,11 @@ def feature_extractor(model: keras.Model) -> keras.Model | None:
         pooled = [[pool(one, axis=(1, 2)) for one in maps] for pool in (keras.ops.mean, keras.ops.max)]
         return keras.Model(inner.inputs, [inner.outputs[0], *map(_joined, pooled)])
     inner = tap(model, lambda layer, taken, given: isinstance(layer, keras.layers.Dense), before=True)
-    if len(inner.outputs) < 2 or len(inner.outputs[-1].shape) != 2 or inner.outputs[-1].shape[1] > MOST_FEATURES:
+    if (
+        len(inner.outputs) < 2
+        or len(inner.outputs[-1].shape) != 2
+        or inner.outputs[-1].shape[1] > MOST_FEATURES
+    ):
         return None
     return keras.Model(inner.inputs, [inner.outputs[0], _joined(inner.outputs[-1:])])
 
@@ -97,7 +101,13 @@ class OutlierDetector:
 
     @classmethod
     def fit(
-        cls, known: np.ndarray, members: np.ndarray, drawn: np.ndarray, other: np.ndarray, near: int, seed: int = 0
+        cls,
+        known: np.ndarray,
+        members: np.ndarray,
+        drawn: np.ndarray,
+        other: np.ndarray,
+        near: int,
+        seed: int = 0,
     ) -> OutlierDetector:
         """Learn from features, without limits yet; see `with_limits`.
 
@@ -192,7 +202,9 @@ def font(name: str = "") -> ImageFont.FreeTypeFont:
         spec = find_spec("matplotlib")  # the file alone: importing Matplotlib would take a second
         assert spec is not None
         assert spec.origin is not None
-        return ImageFont.truetype(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf", SIZE)
+        return ImageFont.truetype(
+            Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf", SIZE
+        )
     found = ImageFont.load_default(SIZE)
     if not isinstance(found, ImageFont.FreeTypeFont):
         raise DigitError("drawing letters needs a Pillow with FreeType: install Pillow again from its wheel.")

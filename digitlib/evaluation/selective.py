@@ -99,7 +99,9 @@ class SelectiveClassifier:
         run, again = open_run(folder), "Run notebook 06_evaluation.ipynb again, or delete the file."
         numbers = dict(run.read_json(FILES[0]))
         if numbers.pop("model_sha256", None) != file_hash(folder / "best_model.keras"):
-            raise DigitError(f"{display_path(folder / FILES[0])} belongs to another network than best_model.keras. {again}")
+            raise DigitError(
+                f"{display_path(folder / FILES[0])} belongs to another network than best_model.keras. {again}"
+            )
         try:
             with np.load(folder / FILES[1], allow_pickle=False) as arrays:
                 return cls(**numbers, outliers=OutlierDetector(**arrays) if arrays.files else None)
@@ -169,7 +171,9 @@ def threshold_for(score: np.ndarray, correct: np.ndarray, target_accuracy: float
 def check_target(target_accuracy: float) -> None:
     """Refuse a target accuracy that is not a share between 0 and 1."""
     if not (is_number(target_accuracy) and 0 < target_accuracy < 1):
-        raise DigitError(f"target_accuracy is {target_accuracy!r}: it must be a number between 0 and 1, for example 0.999.")
+        raise DigitError(
+            f"target_accuracy is {target_accuracy!r}: it must be a number between 0 and 1, for example 0.999."
+        )
 
 
 def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test images") -> pd.DataFrame:
@@ -191,7 +195,9 @@ def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test i
         ``rejected by raw confidence``.
     """
     if reference not in judged:
-        raise DigitError(f"there are no {reference!r} to compare with: choose `reference` from {', '.join(judged)}.")
+        raise DigitError(
+            f"there are no {reference!r} to compare with: choose `reference` from {', '.join(judged)}."
+        )
     least = judged[reference]["raw_confidence"].quantile(1 - judged[reference]["accepted"].mean())
     rows = {
         kind: {

@@ -1,4 +1,4 @@
-"""What may be chance: the interval of an accuracy, one network against another, and what it costs to choose on the test images."""
+"""What may be chance: intervals of accuracies, one network against another, and choosing an epoch on the test set."""
 
 from __future__ import annotations
 
@@ -9,33 +9,19 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, t
 
-from digitlib.data.split import class_names_of
 from digitlib.errors import DigitError
 from digitlib.progress import bar
-from digitlib.run import Run
+from digitlib.run import Run, open_run
 from digitlib.training.backend import keras
-from digitlib.training.generators import ImageBatches
 from digitlib.training.models import build_model
 from digitlib.training.recipes import get_recipe
 from digitlib.training.train import eval_generator, make_loss, make_optimizer, train_val_generators
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval in which the true accuracy lies with the given confidence.
+    """Return the range of true accuracies that this many correct predictions are compatible with.
 
-    Wilson's interval (E. B. Wilson, 1927), which stays inside 0 to 1 and holds near 1.
-
-    Parameters
-    ----------
-    correct, total : int
-        Images named right, and all.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    low, high : float
-        0 to 1; just these where there are no images.
+    Wilson's interval (E. B. Wilson, 1927), which stays inside 0 to 1 and is right near 1; 0 to 1 without any image.
 
     Examples
     --------
@@ -52,23 +38,18 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
 def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     """Compare two networks on the same images by McNemar's test, in its exact form.
 
-    Only images on which they differ say anything: if both were equally good, each of these would be for one or the
-    other as a coin falls (Q. McNemar, 1947, https://doi.org/10.1007/BF02295996).
+    Only images on which they differ count: if both were equally good, each of these would favour one or the other as a
+    coin falls (Q. McNemar, 1947, https://doi.org/10.1007/BF02295996).
 
     Parameters
     ----------
     first, second : numpy.ndarray
-        bool, shape (n,): which images each named right, in the same order.
+        bool, shape (n,): which images each network predicted correctly, in the same order.
 
     Returns
     -------
     dict of str to float
-        ``both``, ``only_first``, ``only_second``, ``neither`` (images named right) and ``p_value`` (two-sided).
-
-    Raises
-    ------
-    DigitError
-        If they are not about equally many images.
+        ``both``, ``only_first``, ``only_second``, ``neither`` (images predicted correctly), ``p_value`` (two-sided).
 
     Examples
     --------
@@ -78,7 +59,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     if a.shape != b.shape:
         raise DigitError(
-            f"mcnemar needs both networks' answers to the same images, not {a.size} and {b.size} of them."
+            f"mcnemar needs predictions of both networks for the same images, not {a.size} and {b.size}."
         )
     one, other = int((a & ~b).sum()), int((b & ~a).sum())
     p = binomtest(one, one + other).pvalue if one + other else 1.0
@@ -91,26 +72,19 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
 def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
     """Return mean, standard deviation and interval of the mean (Student's t) of several trainings.
 
-    Parameters
-    ----------
-    accuracies : sequence of float
-        One for each seed, two or more.
-    confidence : float
-        Between 0 and 1.
-
     Returns
     -------
     dict of str to float
         ``seeds``, ``mean``, ``sd``, ``lowest``, ``highest``, ``mean_low``, ``mean_high``.
 
-    Raises
-    ------
-    DigitError
-        If there are fewer than two.
+    Examples
+    --------
+    >>> round(spread([0.98, 0.99, 1.0])["sd"], 3)
+    0.01
     """
     values = np.asarray(accuracies, float)
     if len(values) < 2:
-        raise DigitError(f"a spread needs two trainings or more, not {len(values)}: give more seeds.")
+        raise DigitError(f"a spread needs at least 2 trainings, not {len(values)}: give more seeds.")
     sd = float(values.std(ddof=1))
     mean, error = float(values.mean()), sd / len(values) ** 0.5
     low, high = student_interval(mean, error, len(values), confidence)
@@ -122,24 +96,22 @@ def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, f
 
 def student_interval(mean: float, error: float, number: int, confidence: float) -> tuple[float, float]:
     """Return Student's interval of the mean of `number` values, whose standard error is `error`."""
-    low, high = t.interval(confidence, number - 1, mean, error or 1e-300)  # SciPy knows no error of 0
+    low, high = t.interval(confidence, number - 1, mean, error or 1e-300)  # SciPy refuses an error of 0
     return float(low), float(high)
 
 
 def choose_and_report(correct: np.ndarray, repeats: int = 200, seed: int = 0) -> pd.DataFrame:
     """Return what an epoch seems to reach on the images that chose it, and what it reaches on others.
 
-    The images are cut into halves at random. The epoch that is best on one half is looked at on both: the first look
-    is the one of a checkpoint that watches the test, the second an honest one.
+    The images are cut into halves at random. The epoch that is best on one half is measured on both: the first is what
+    a checkpoint that watches the test set reports, the second is honest.
 
     Parameters
     ----------
     correct : numpy.ndarray
-        bool, shape (epochs, n): which images each epoch named right.
+        bool, shape (epochs, n): which images each epoch predicted correctly.
     repeats : int
         How often to cut.
-    seed : int
-        Of the cuts.
 
     Returns
     -------
@@ -148,8 +120,7 @@ def choose_and_report(correct: np.ndarray, repeats: int = 200, seed: int = 0) ->
     """
     random, rows = np.random.default_rng(seed), []
     for _ in range(repeats):
-        order = random.permutation(correct.shape[1])
-        choosing, fresh = np.array_split(order, 2)
+        choosing, fresh = np.array_split(random.permutation(correct.shape[1]), 2)
         best = correct[:, choosing].mean(axis=1).argmax()
         rows.append((correct[best, choosing].mean(), correct[best, fresh].mean()))
     table = pd.DataFrame(rows, columns=["chosen_on", "fresh"])
@@ -157,8 +128,8 @@ def choose_and_report(correct: np.ndarray, repeats: int = 200, seed: int = 0) ->
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One training, looked at after every epoch.
+class SeedTrial:
+    """One training, measured after every epoch.
 
     Attributes
     ----------
@@ -167,7 +138,7 @@ class Trial:
     validation_accuracy : numpy.ndarray
         float, shape (epochs,).
     correct : numpy.ndarray
-        bool, shape (epochs, n): which test images each epoch named right.
+        bool, shape (epochs, n): which test images each epoch predicted correctly.
     """
 
     seed: int
@@ -176,80 +147,56 @@ class Trial:
 
     @property
     def chosen(self) -> int:
-        """The epoch that is best on validation images, counted from 0."""
+        """The epoch that is best on the validation set, counted from 0."""
         return int(self.validation_accuracy.argmax())
 
 
-class _Watch(keras.callbacks.Callback):
-    """Keep which images are named right after every epoch."""
-
-    def __init__(self, validation: ImageBatches, test: ImageBatches) -> None:
-        super().__init__()
-        self.parts = {"validation": validation, "test": test}
-        self.right: dict[str, list[np.ndarray]] = {name: [] for name in self.parts}
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Name all images."""
-        for name, batches in self.parts.items():
-            named = self.model.predict(batches, verbose=0).argmax(axis=1)
-            self.right[name].append(named == batches.classes)
-
-
-def train_seeds(run: Run, recipe: str, seeds: Iterable[int], epochs: int) -> list[Trial]:
+def train_seeds(run: Run | str, recipe: str, seeds: Iterable[int], epochs: int) -> list[SeedTrial]:
     """Train a recipe from each seed, at a constant learning rate, without writing into the run.
 
     The rate is a quarter of the recipe's and stays, as in the classic notebook, so that epochs differ by chance.
 
     Parameters
     ----------
-    run : Run
-        A run that notebook 01 has prepared.
-    recipe : {"tiny", "fast", "accurate"}
-        What to train.
+    run : Run or path-like
+        Prepared by notebook 01.
+    recipe : str
+        Name of a recipe.
     seeds : iterable of int
         One training each; two or more, to be compared.
-    epochs : int
-        Passes over the training part.
 
-    Returns
-    -------
-    list of Trial
-        One a seed, in the given order.
-
-    Raises
-    ------
-    DigitError
-        If there are fewer than two seeds, or the recipe can't be.
+    Examples
+    --------
+    >>> trials = train_seeds("runs/default", "tiny", seeds=[1, 2], epochs=3)  # doctest: +SKIP
+    >>> choices_table(trials)  # doctest: +SKIP
     """
-    seeds, trials = list(seeds), []
+    run, seeds, trials = open_run(run), list(seeds), []
     if len(seeds) < 2:
-        raise DigitError(
-            f"what chance does shows in two trainings or more, not {len(seeds)}: give more seeds."
-        )
-    with bar(len(seeds) * epochs, "Training seeds", unit="epoch") as shown_bar:
+        raise DigitError(f"chance shows in at least 2 trainings, not {len(seeds)}: give more seeds.")
+    rate = get_recipe(recipe).learning_rate / 4
+    with bar(len(seeds) * epochs, "Training seeds", unit="epoch") as shown:
         for seed in seeds:
-            one = get_recipe(recipe, seed=seed, epochs=epochs)
-            one = get_recipe(
-                recipe, seed=seed, epochs=epochs, schedule="constant", learning_rate=one.learning_rate / 4
-            )
+            one = get_recipe(recipe, seed=seed, epochs=epochs, schedule="constant", learning_rate=rate)
             train, validation = train_val_generators(run, one)
-            watch = _Watch(validation, eval_generator(run, one, "test"))
-            model = build_model(one, class_names_of(run))
+            sets = {"validation": validation, "test": eval_generator(run, one, "test")}
+            correct: dict[str, list[np.ndarray]] = {name: [] for name in sets}
+            model = build_model(one, list(train.class_indices))
+
+            def measure(epoch: int, logs: object) -> None:
+                for name, images in sets.items():  # noqa: B023 - called within this turn of the loop
+                    predicted = model.predict(images, verbose=0).argmax(axis=1)  # noqa: B023
+                    correct[name].append(predicted == images.classes)  # noqa: B023
+                shown.update()
+
             model.compile(make_optimizer(one, len(train)), make_loss(one), metrics=["accuracy"])
-            step = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: shown_bar.update())
-            model.fit(train, epochs=epochs, callbacks=[watch, step], shuffle=False, verbose=0)
-            means = np.array([right.mean() for right in watch.right["validation"]])
-            trials.append(Trial(seed, means, np.array(watch.right["test"])))
+            watch = keras.callbacks.LambdaCallback(on_epoch_end=measure)
+            model.fit(train, epochs=epochs, callbacks=[watch], verbose=0)
+            trials.append(SeedTrial(seed, np.mean(correct["validation"], axis=1), np.array(correct["test"])))
     return trials
 
 
-def choices_table(trials: list[Trial]) -> pd.DataFrame:
+def choices_table(trials: list[SeedTrial]) -> pd.DataFrame:
     """Return, for each seed, the test accuracy of the epoch that validation chose, and of the one that the test chose.
-
-    Parameters
-    ----------
-    trials : list of Trial
-        As from `train_seeds`.
 
     Returns
     -------
