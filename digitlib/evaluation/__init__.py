@@ -5,15 +5,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "classifier": ["Classifier", "Evaluation"],
         "metrics": [
             "accuracy_by_confidence",
             "classification_report",
             "confusion_matrix",
-            "load_best_model",
+            "evaluate_run",
             "mistaken_for",
             "most_confused",
-            "predict_generator",
-            "save_metrics",
             "top_losses",
             "training_accuracy",
         ],
@@ -31,11 +30,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "expected_calibration_error",
             "fit_temperature",
         ],
-        "classifier": ["Classifier", "Evaluation"],
         "selective": ["SelectiveClassifier", "rejection_table", "risk_coverage", "threshold_for"],
         "out_of_distribution": ["OutlierDetector", "make_ood_images"],
         "explain": ["grad_cam", "occlusion"],
-        "cross_validation": ["HeldOut", "cross_validate", "fold_spread", "held_out_probabilities"],
+        "cross_validation": ["CrossValidation", "cross_validate", "fold_spread"],
         "label_quality": [
             "find_label_issues",
             "inject_label_noise",
@@ -43,7 +41,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "label_recipe",
             "save_label_issues",
         ],
-        "unattended": ["evaluate_run", "train_run"],
-        "naming": ["dark_on_light", "name_pictures"],
     },
 )

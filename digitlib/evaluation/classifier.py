@@ -217,8 +217,11 @@ class Classifier:
         names = np.array([*self.class_names, *[""] * top], dtype=object)
         for place in range(top):
             end, chosen = f"_{place + 1}" if place else "", best[:, place]
-            table[f"confidence{end}"] = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
-            table[f"label{end}"] = np.where(table[f"confidence{end}"].isna(), "", names[chosen])
+            shares = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
+            table[f"label{end}"], table[f"confidence{end}"] = (
+                np.where(np.isnan(shares), "", names[chosen]),
+                shares,
+            )
         return table
 
     def predict_proba(self, images: Any) -> np.ndarray:

@@ -171,3 +171,14 @@ def accuracy_by_confidence(predictions: pd.DataFrame, groups: int = 10) -> pd.Da
         wrong=("wrong", "sum"), accuracy=("correct", "mean"),
     )  # fmt: skip
     return rows.reset_index(drop=True)
+
+
+def load_best_model(run):  # type: ignore
+    return Classifier.load(run).model
+
+
+def load_model(path):  # type: ignore
+    return Classifier.load(path).model
+
+
+predict_generator = save_metrics = answers_of = None
