@@ -1,4 +1,4 @@
-"""Pictures with words, and the one style of all pictures."""
+"""Every figure comes with an alternative text made from its data, in one style."""
 
 from __future__ import annotations
 
@@ -15,87 +15,129 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import digitlib as d
-from digitlib.plots import data as plots
-from digitlib.plots import style as showing
+from digitlib import DigitError, plots
+from digitlib.plots import style
 
-COUNTS = pd.DataFrame(
-    {"Classes": ["a", "b"], "Train_images": [30, 6], "Test_images": [10, 2], "Share": [40 / 48, 8 / 48]}
+CLASSES = ["a", "b"]
+BLANK = np.zeros((6, 28, 28), np.uint8)
+EPOCHS = pd.DataFrame(
+    {"epoch": [1, 2], "accuracy": 0.5, "loss": 1.0, "val_accuracy": [0.5, 0.75], "val_loss": 0.9}
 )
+COUNTS = pd.DataFrame(
+    {"Classes": CLASSES, "Train_images": [30, 6], "Test_images": [10, 2], "Share": [40 / 48, 8 / 48]}
+)
+WRONG = pd.DataFrame(
+    {"filename": "x/7.png", "true": ["a", "b"], "predicted": ["b", "a"], "confidence": [0.9, 0.8], "label": "a",
+     "likely_label": "b", "label_2": ["b", ""], "confidence_2": [0.1, np.nan]}
+)  # fmt: skip
+TWINS = pd.DataFrame(
+    {"filename": "a_rather_long_name.png", "class": "a", "part": "test", "twin": "1.png", "twin_class": CLASSES,
+     "twin_part": "train", "correlation": 0.99}
+)  # fmt: skip
+SWEEP = pd.DataFrame(
+    {"run": ["r1", "r2"], "label": ["seed 1", "seed 2"], "state": "done", "recipe": "tiny", "seconds": [9, 5],
+     "validation_accuracy": [0.97, 0.95], "validation_low": [0.96, 0.94], "validation_high": [0.98, 0.96],
+     "n_validation": 500, "parameters": [20_000, 30_000]}
+)  # fmt: skip
+SHARES = pd.DataFrame({"class": CLASSES} | {name: [0.9, 0.8] for name in ("precision", "recall", "f1")})
+SHARES = SHARES.assign(
+    **{f"{name}_{end}": SHARES[name] for name in ("precision", "recall", "f1") for end in ("low", "high")}
+)
+BINS = pd.DataFrame(
+    {"confidence": [0.6, 0.9], "accuracy": [0.5, 0.9], "accuracy_low": 0.4, "accuracy_high": 1.0, "images": [10, 90],
+     "from_confidence": [0.5, 0.8], "to_confidence": [0.8, 1.0], "wrong": [5, 9], "coverage": [1.0, 0.9],
+     "threshold": [0.6, 0.9]}
+)  # fmt: skip
+HISTORIES = pd.concat([EPOCHS.assign(run=f"r{n}", label=f"seed {n}") for n in range(7)])
+GROWTH = pd.DataFrame({"step": "read", "n": [1_000, 100_000], "seconds": [1.0, 100.0]})
+PAIRS = pd.DataFrame({"first": ["a"], "second": ["b"]})
+
+
+def confusion(*rows: list[int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, CLASSES, CLASSES)
 
 
 @pytest.fixture(autouse=True)
-def no_other_pictures() -> None:
+def styled() -> Any:
     plt.close("all")
+    with plt.style.context("default"):
+        plots.use_style()
+        yield
 
 
 @pytest.fixture
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """Return what a notebook's kernel would hand to the browser."""
     outputs: list[dict[str, str]] = []
-    monkeypatch.setattr(showing, "get_ipython", lambda: SimpleNamespace(kernel="one"))
-    monkeypatch.setattr(showing, "display", lambda data, **_: outputs.append(data))
+    monkeypatch.setattr(style, "get_ipython", lambda: SimpleNamespace(kernel="one"))
+    monkeypatch.setattr(style, "display", lambda data, **_: outputs.append(data))
     return outputs
 
 
-def picture_in(data: dict[str, str]) -> Image.Image:
-    (encoded,) = re.findall(r'src="data:image/png;base64,([^"]+)"', data["text/html"])
-    return Image.open(io.BytesIO(base64.b64decode(encoded)))
+@pytest.mark.parametrize(
+    ("draw", "alt"),
+    [
+        (lambda: plots.plot_counts(COUNTS), "48 images in all, 8 in the smallest class and 40 in the largest"),
+        (lambda: plots.plot_images(BLANK[:3, ..., None], ["7\n99%", "1", "2"], alt="Scans"), "Scans, 3 images: 7 99%; 1; 2."),
+        (lambda: plots.plot_images(np.zeros((50, 9, 9, 3))), "50 images."),
+        (lambda: plots.plot_images([]), "0 images."),
+        (lambda: plots.plot_augmented(BLANK, [BLANK / 255]), "6 original images in a row; below each, the same image augmented"),
+        (lambda: plots.plot_label_issues(WRONG, BLANK[:2]), "a → b? 7.png"),
+        (lambda: plots.plot_near_duplicates(TWINS, BLANK[:2], BLANK[:2]), "test: a, …er_long_name.png train: b, 1.png r = 0.990"),
+        (lambda: plots.plot_history(EPOCHS, 2), "validation accuracy goes from 50.0% to 75.0% in epoch 2, which was kept"),
+        (lambda: plots.plot_growth(GROWTH), "from 1,000 to 100,000, a line each: read (slope 1.00)"),
+        (lambda: plots.plot_sweep(SWEEP), "2 runs with intervals, best first: 97.00% down to 95.00%"),
+        (lambda: plots.plot_histories(HISTORIES), "7 runs. The best, seed 0, goes from 50.0% to 75.0%"),
+        (lambda: plots.plot_pareto(SWEEP, SWEEP[::-1]), "2 of them are on the Pareto front, from 95.00% to 97.00%"),
+        (lambda: plots.plot_confusion(confusion([8, 2], [0, 9])), "a predicted as b, 2 times"),
+        (lambda: plots.plot_confusion(confusion([8, 0], [0, 9])), "17 of 17 images are on the diagonal"),
+        (lambda: plots.plot_confusion_shares(confusion([8, 2], [0, 9])), "20.0 % of a, predicted as b"),
+        (lambda: plots.plot_per_class(SHARES), "The lowest F1 is 80.0%, of b; the highest is 90.0%"),
+        (lambda: plots.plot_most_confused(PAIRS, WRONG, BLANK[:2]), "a → b (1×); b → a (1×)"),
+        (lambda: plots.plot_top_losses(WRONG, BLANK[:2]), "a → b 90% 7.png; b → a 80% 7.png"),
+        (lambda: plots.plot_predictions(WRONG, BLANK[:2], 2), "2 images: a 90% b 10%; a 80%."),
+        (lambda: plots.plot_reliability({"raw": BINS}), "weighted by images: raw: 1.0%"),
+        (lambda: plots.plot_accuracy_by_confidence(BINS), "in 2 bars: 5, 9"),
+        (lambda: plots.plot_risk_coverage({"score": BINS}, 0.9), "90.0% are accepted, 10.00% of these wrong"),
+        (lambda: plots.plot_explanations(BLANK, {"Grad-CAM": BLANK / 255}, list("abcdef")), "below each, a map of Grad-CAM"),
+    ],
+)  # fmt: skip
+def test_the_text_says_what_the_figure_shows(draw: Any, alt: str) -> None:
+    figure = draw()
+    assert alt in plots.alt_text(figure)
+    style.figure_of(figure).canvas.draw()
 
 
-def test_a_picture_comes_with_words_made_from_its_data(displayed: list[dict[str, str]]) -> None:
-    with plt.style.context("default"):
-        d.use_style()
-        d.show(d.plot_counts(COUNTS))
-    (data,) = displayed
-    assert "48 images in all, 8 in the rarest class and 40 in the commonest" in data["text/html"]
-    assert data["text/plain"].startswith("Picture: A bar for each of 2 classes")
-    assert picture_in(data).width == 720
+def test_a_sweep_without_results_gets_one_sentence() -> None:
+    with pytest.raises(DigitError, match="run the sweep again"):
+        plots.plot_sweep(SWEEP.assign(validation_accuracy=np.nan))
+
+
+def test_a_notebook_gets_an_image_with_its_text_and_nothing_stays_open(
+    displayed: list[dict[str, str]],
+) -> None:
+    plots.show(plots.plot_counts(COUNTS))
+    _, axes = plt.subplots()
+    plots.show(axes, 'a < b & "c"')
+    counts, own = displayed
+    assert counts["text/plain"].startswith("Figure: A bar for each of 2 classes")
+    (encoded,) = re.findall(r'src="data:image/png;base64,([^"]+)"', counts["text/html"])
+    assert Image.open(io.BytesIO(base64.b64decode(encoded))).width == 720
+    assert own["text/html"].startswith('<img alt="a &lt; b &amp; &quot;c&quot;" src=')
     assert not plt.get_fignums()  # or Jupyter would show it once more
 
 
-def test_words_of_ones_own_come_first_and_can_not_be_read_as_html(displayed: list[dict[str, str]]) -> None:
-    _, axes = plt.subplots()
-    d.show(axes, 'a < b & "c"')
-    assert displayed[0]["text/html"].startswith('<img alt="a &lt; b &amp; &quot;c&quot;" src=')
-
-
-def test_a_picture_without_words_is_named_by_its_titles() -> None:
+def test_without_a_screen_or_words_nothing_is_said() -> None:
     figure, axes = plt.subplots()
     axes.set_title("Loss")
-    assert d.alt_text(figure) == "Loss"
-    plt.close(figure)
-
-
-def test_a_program_without_a_screen_goes_on_in_silence() -> None:
-    figure, _ = plt.subplots()
+    assert plots.alt_text(figure) == "Loss"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        d.show(figure)
+        plots.show(figure)
     assert not plt.get_fignums()
 
 
-@pytest.mark.parametrize(
-    ("draw", "said"),
-    [
-        (lambda: d.plot_images([np.zeros((28, 28, 1))] * 3, ["7\n99%", "1", "2"], alt="Scans"), "Scans, 3 pictures: 7 99%; 1; 2."),
-        (lambda: d.plot_images([np.zeros((28, 28, 1))] * 50, [""] * 50), "50 pictures."),
-        (lambda: d.plot_images([], []), "0 pictures."),
-        (lambda: d.plot_confusion(pd.DataFrame([[8, 2], [0, 9]], ["a", "b"], ["a", "b"])), "a taken for b, 2 times"),
-        (lambda: d.plot_confusion(pd.DataFrame([[8, 0], [0, 9]], ["a", "b"], ["a", "b"])), "17 of 17 images are on the diagonal"),
-        (lambda: d.plot_confusion_shares(pd.DataFrame([[8, 2], [0, 9]], ["a", "b"], ["a", "b"])), "20.0 % of a, taken for b"),
-    ],
-)  # fmt: skip
-def test_the_words_say_what_is_seen(draw: Any, said: str) -> None:
-    assert said in d.alt_text(sample_parameters())
-    plt.close("all")
-
-
-def test_the_style_leaves_formulas_in_names_alone_and_can_be_taken_without_digitlib() -> None:
-    with plt.style.context("digitlib.digitlib"):
-        assert plt.rcParams["text.parse_math"] is False
-        assert plt.rcParams["figure.figsize"][0] == plots.WIDTH
-        colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    assert colors == [
-        plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED, plots.GREY,
-    ]  # fmt: skip
+def test_the_style_leaves_formulas_in_names_alone() -> None:
+    assert plt.rcParams["text.parse_math"] is False
+    assert plt.rcParams["figure.figsize"][0] == style.WIDTH
+    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == [color for color, _ in style.LOOKS]

@@ -135,7 +135,7 @@ def plot_most_confused(
             shown += [*(images[number] for number in found), *[white] * missing]
             titles += [f"{true} → {predicted}"] * len(found) + [""] * missing
     counts = pd.Series(filter(None, titles)).value_counts(sort=False)
-    words = "; ".join(f"{drawable(title)}, {count} images" for title, count in counts.items())
+    words = "; ".join(f"{drawable(title)} ({count}×)" for title, count in counts.items())
     return describe(plot_images(shown, titles, 2 * each), f"Most confused pairs, true → predicted: {words}.")
 
 
