@@ -6,7 +6,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "augmentation": ["Augmentation"],
-        "generators": ["ImageBatches", "generator_from_directory", "generator_from_split"],
+        "generators": [
+            "ImageBatches",
+            "eval_generator",
+            "generator_from_directory",
+            "generator_from_split",
+            "train_val_generators",
+        ],
         "models": [
             "build_model",
             "classic_cnn",
@@ -16,14 +22,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "tiny_cnn",
             "wide_cnn",
         ],
+        "optimizers": ["make_loss", "make_optimizer"],
         "recipes": ["Recipe", "get_recipe", "load_recipe", "save_recipe"],
-        "train": [
-            "as_batches",
-            "callbacks_for",
-            "eval_generator",
-            "make_loss",
-            "make_optimizer",
-            "train_val_generators",
-        ],
+        "callbacks": ["callbacks_for"],
+        "train": ["train_run"],
     },
 )

@@ -1,9 +1,9 @@
-"""Looking pixels up: one pass over a whole batch, from the stored images straight to what the network sees."""
+"""Random affine transforms, drawn for a whole batch and applied in one resampling, from stored images to network input."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from digitlib.errors import DigitError, did_you_mean, is_number
 
 FillMode = Literal["constant", "nearest", "reflect", "wrap"]
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
-"""What stands outside a picture, with scipy.ndimage's meanings, as `ImageDataGenerator` has them."""
+"""How pixels outside an image are filled, with scipy.ndimage's meanings, as in `ImageDataGenerator`."""
 
 CONSTANT, _, REFLECT, WRAP = range(len(FILL_MODES))
 
@@ -38,7 +38,6 @@ def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., An
 
 def resample(
     images: np.ndarray,
-    rows: np.ndarray,
     maps: np.ndarray,
     image_shape: tuple[int, int, int],
     *,
@@ -52,36 +51,39 @@ def resample(
     Parameters
     ----------
     images : numpy.ndarray
-        uint8, shape (m, height, width, 1 or 3); may be mapped from disk.
-    rows : numpy.ndarray
-        int, shape (n,): which of `images` to take.
+        uint8, shape (n, height, width, 1 or 3).
     maps : numpy.ndarray
-        float32, shape (n, 2, 3): see `digitlib.training.augmentation.maps_of`.
+        float32, shape (n, 2, 3), as from `affine_maps`.
     image_shape : tuple of int
         (height, width, channels) of the result; one stored channel is copied to three.
-    fill_mode, cval
-        What stands outside the picture; `cval` in units of the stored pixels.
+    cval : float
+        Value outside for ``fill_mode="constant"``, in units of the stored pixels.
     scale : float
         Factor on all values.
-    interpolation : {"bilinear", "nearest"}
-        How values between pixels are found.
 
     Returns
     -------
     numpy.ndarray
         float32, shape (n, \*image_shape).
+
+    Examples
+    --------
+    >>> half = np.array([[[2, 0, 0.5], [0, 2, 0.5]]], np.float32)
+    >>> resample(np.full((1, 4, 4, 1), 7, np.uint8), half, (2, 2, 1))[0, ..., 0]
+    array([[7., 7.],
+           [7., 7.]], dtype=float32)
     """
     if min(images.shape[1:3]) < 2:  # neighbours are read in pairs
         thin = [(0, 0), *((0, int(side < 2)) for side in images.shape[1:3]), (0, 0)]
-        images, rows = np.pad(images[rows], thin, mode="edge"), np.arange(len(rows))
-    n, (h, w, stored), (height, width, channels) = len(rows), images.shape[1:], image_shape
+        images = np.pad(images, thin, mode="edge")
+    (n, h, w, stored), (height, width, channels) = images.shape, image_shape
     out = np.empty((n, height, width, channels), np.float32)
     plane = out[..., 0] if channels == 1 else np.empty((n, height, width), np.float32)
     fours = np.empty((n, (h - 1) * (w - 1)), np.uint32)
     fill, nearest = FILL_MODES.index(fill_mode), interpolation == "nearest"
     with _ONE_AT_A_TIME:
         for channel in range(stored):
-            _look_up(images[..., channel], rows, maps, fill, f32(cval), f32(scale), nearest, fours, plane)
+            _look_up(images[..., channel], maps, fill, f32(cval), f32(scale), nearest, fours, plane)
             if channels > 1:
                 _put(plane, out, channel, channel + 1 if stored > 1 else channels)
     return out
@@ -89,7 +91,7 @@ def resample(
 
 @_compiled(inline="always")
 def _folded(position, side, fill):  # type: ignore[no-untyped-def]
-    """Bring a position outside the picture back in, as scipy.ndimage's modes do."""
+    """Bring a position outside the image back in, as scipy.ndimage's modes do."""
     if fill == REFLECT:
         period = f32(2 * side)
         place = position + f32(0.5)
@@ -105,7 +107,7 @@ def _folded(position, side, fill):  # type: ignore[no-untyped-def]
 def _slack(side, shown, fill):  # type: ignore[no-untyped-def]
     """Return how far beyond the outermost pixels' centres a position still counts as inside.
 
-    A thousandth of a pixel always does, since positions are float32; of an enlarged picture, all that its outermost pixels
+    A thousandth of a pixel always does, since positions are float32; of an enlarged image, all that its outermost pixels
     cover does.
     """
     if fill != CONSTANT:
@@ -114,7 +116,7 @@ def _slack(side, shown, fill):  # type: ignore[no-untyped-def]
 
 
 @_compiled(parallel=True)
-def _look_up(images, rows, maps, fill, cval, scale, nearest, fours, out):  # type: ignore[no-untyped-def]
+def _look_up(images, maps, fill, cval, scale, nearest, fours, out):  # type: ignore[no-untyped-def]
     """Fill `out`, shape (n, height, width), from one channel of the images.
 
     Each pixel and its neighbours right, below and both are first put into one
@@ -127,12 +129,11 @@ def _look_up(images, rows, maps, fill, cval, scale, nearest, fours, out):  # typ
     height, width = out.shape[1:]
     right, bottom, stride = f32(w - 1), f32(h - 1), i32(w - 1)
     slack_x, slack_y = _slack(w, width, fill), _slack(h, height, fill)
-    for k in prange(len(rows)):
-        n = rows[k]
+    for k in prange(len(images)):
         for r in range(h - 1):
             for c in range(w - 1):
-                above = u32(images[n, r, c]) | u32(images[n, r, c + 1]) << u32(8)
-                below = u32(images[n, r + 1, c]) | u32(images[n, r + 1, c + 1]) << u32(8)
+                above = u32(images[k, r, c]) | u32(images[k, r, c + 1]) << u32(8)
+                below = u32(images[k, r + 1, c]) | u32(images[k, r + 1, c + 1]) << u32(8)
                 fours[k, r * (w - 1) + c] = above | below << u32(16)
         xx, yx = maps[k, 0, 0], maps[k, 1, 0]
         for r in range(height):
@@ -174,29 +175,34 @@ Whatever Keras's comments say, its `apply_transform` moves along the columns by 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How images are varied, with the names and meanings of Keras's `ImageDataGenerator`.
+    """How images are augmented, with the names and meanings of Keras's `ImageDataGenerator`.
 
     Attributes
     ----------
+    rescale : float, optional
+        Factor on the pixels; without it they stay 0 to 255.
     rotation_range : float
         Largest rotation either way, in degrees.
     width_shift_range, height_shift_range : float, int or sequence
-        Largest shift either way: a share of the side below 1, pixels from 1
-        on; of a sequence one element is taken, with either sign. Width is sideways here; Keras 3.15's generator uses
-        the width's range up and down and the height's sideways, which shows only where the two differ.
+        Largest shift either way: a share of the side below 1, pixels from 1 on; of a sequence one element is taken,
+        with either sign. Width is sideways here; Keras 3.15's generator uses the width's range up and down and the
+        height's sideways, which shows only where the two differ.
     shear_range : float
         Largest shear angle either way, in degrees (0.2 is next to nothing).
     zoom_range : float or pair
-        ``[1 - zoom_range, 1 + zoom_range]``, or lower and upper bound; drawn
-        for height and width apart; above 1 the picture shrinks.
+        ``[1 - zoom_range, 1 + zoom_range]``, or lower and upper bound; drawn for height and width apart; above 1 the
+        image shrinks.
     horizontal_flip, vertical_flip : bool
-        Mirror every second image at random. A mirrored 2 is no digit.
+        Mirror every second image at random. A mirrored 2 is not a digit.
     fill_mode : {"nearest", "constant", "reflect", "wrap"}
-        What stands outside the picture.
+        How pixels outside the image are filled.
     cval : float
         The value outside for ``fill_mode="constant"``, before `rescale`.
-    rescale : float, optional
-        Factor on the pixels, such as 1/255.
+
+    Examples
+    --------
+    >>> Augmentation(rotation_range=15).changes_places
+    True
     """
 
     rescale: float | None = None
@@ -216,104 +222,107 @@ class Augmentation:
         for name in ("rescale", "rotation_range", "shear_range", "cval"):
             value = getattr(self, name)
             if not is_number(value) and not (name == "rescale" and value is None):
-                raise DigitError(f"{name} is {value!r}: give a number.")
+                raise DigitError(f"{name} is {value!r}: it must be a number.")
         for name in ("width_shift_range", "height_shift_range", "zoom_range"):
             value = getattr(self, name)
-            if not is_number(value) and not _are_numbers(value):
-                raise DigitError(f"{name} is {value!r}: give a number, or several.")
+            several = isinstance(value, (Sequence, np.ndarray)) and len(value) > 0 and all(map(is_number, value))
+            if not is_number(value) and not several:
+                raise DigitError(f"{name} is {value!r}: it must be a number, or several.")
         bounds = _zoom_bounds(self.zoom_range)
         if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
             raise DigitError(
-                f"zoom_range is {self.zoom_range!r}: give a number below 1, or a pair above 0, the smaller first."
+                f"zoom_range is {self.zoom_range!r}: it must be a number below 1, or a pair above 0, the smaller first."
             )
 
     @classmethod
-    def named(cls, options: dict[str, Any]) -> Augmentation:
-        """Return the augmentation with these settings.
-
-        Raises
-        ------
-        DigitError
-            For a name that does not exist, with the nearest one that does.
-        """
+    def from_options(cls, options: Mapping[str, Any]) -> Augmentation:
+        """Return the augmentation with these settings, and refuse names that don't exist."""
         known = [item.name for item in fields(cls)]
         for name in options:
             if name not in known:
                 raise DigitError(f"the generator has no setting {name!r}: {did_you_mean(name, known)}")
         return cls(**options)
 
-    def moves(self) -> bool:
-        """Tell whether pixels change place at all."""
+    @property
+    def changes_places(self) -> bool:
+        """Whether pixels change place at all."""
         ranges = (self.rotation_range, self.shear_range, self.width_shift_range, self.height_shift_range)
-        still = all(np.all(np.asarray(value) == 0) for value in ranges)
         return (
-            not still or _zoom_bounds(self.zoom_range) != (1, 1) or self.horizontal_flip or self.vertical_flip
+            any(np.any(np.asarray(value) != 0) for value in ranges)
+            or _zoom_bounds(self.zoom_range) != (1, 1)
+            or self.horizontal_flip
+            or self.vertical_flip
         )
 
 
 def sample_parameters(
     augmentation: Augmentation, n: int, image_size: tuple[int, int], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Draw the transform parameters of `n` images.
+    """Draw the transform parameters of `n` images: an array of shape (n,) for each of `PARAMETERS`.
 
-    Parameters
-    ----------
-    augmentation : Augmentation
-        The ranges.
-    n : int
-        Number of images.
-    image_size : tuple of int
-        (height, width) that shifts are shares of.
-    rng : numpy.random.Generator
-        Source of chance.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        An array of shape (n,) for each of `PARAMETERS`.
+    Examples
+    --------
+    >>> drawn = sample_parameters(Augmentation(rotation_range=10), 3, (28, 28), np.random.default_rng(0))
+    >>> drawn["theta"].round(1)
+    array([ 2.7, -4.6, -9.2])
     """
+    theta, tx, ty, shear, zx, zy = rng.uniform(-1, 1, (6, n))
     low, high = _zoom_bounds(augmentation.zoom_range)
+    middle, half = (high + low) / 2, (high - low) / 2
+    flips = rng.random((2, n)) < 0.5
     return {
-        "theta": rng.uniform(-1, 1, n) * augmentation.rotation_range,
-        "tx": _draw_shift(augmentation.width_shift_range, image_size[1], n, rng),
-        "ty": _draw_shift(augmentation.height_shift_range, image_size[0], n, rng),
-        "shear": rng.uniform(-1, 1, n) * augmentation.shear_range,
-        "zx": rng.uniform(low, high, n),
-        "zy": rng.uniform(low, high, n),
-        "flip_horizontal": (rng.random(n) < 0.5) & augmentation.horizontal_flip,
-        "flip_vertical": (rng.random(n) < 0.5) & augmentation.vertical_flip,
+        "theta": theta * augmentation.rotation_range,
+        "tx": _shift(tx, augmentation.width_shift_range, image_size[1], rng),
+        "ty": _shift(ty, augmentation.height_shift_range, image_size[0], rng),
+        "shear": shear * augmentation.shear_range,
+        "zx": middle + half * zx,
+        "zy": middle + half * zy,
+        "flip_horizontal": flips[0] & augmentation.horizontal_flip,
+        "flip_vertical": flips[1] & augmentation.vertical_flip,
     }
 
 
 def scale_parameters(parameters: dict[str, np.ndarray], strength: float) -> dict[str, np.ndarray]:
-    """Return drawn parameters with every movement scaled by `strength` (0 to 1); flips stay as they are."""
+    """Return drawn parameters with every movement scaled by `strength` (0 to 1); flips stay as they are.
+
+    Examples
+    --------
+    >>> drawn = {"theta": np.array([10.0]), "zx": np.array([1.2]), "zy": np.array([1.0])}
+    >>> scale_parameters(drawn, 0.5)["theta"]
+    array([5.])
+    """
     weaker = {name: values * strength for name, values in parameters.items() if "flip" not in name}
     zooms = {name: 1 + (parameters[name] - 1) * strength for name in ("zx", "zy")}
     return {**parameters, **weaker, **zooms}
 
 
-def maps_of(
+def affine_maps(
     parameters: dict[str, np.ndarray], image_size: tuple[int, int], stored_size: tuple[int, int]
 ) -> np.ndarray:
-    """Compose all of each image's transform into one affine map, the scaling from its stored size included.
+    """Compose each image's transform into one affine map, the scaling from its stored size included.
 
-    The order is that of Keras's `apply_affine_transform` (rotation, shift,
-    shear, zoom about the centre, then flips), multiplied out by hand.
+    The order is that of Keras's `apply_affine_transform` (rotation, shift, shear, zoom about the centre, then flips),
+    multiplied out by hand.
 
     Parameters
     ----------
     parameters : dict of str to numpy.ndarray
-        As from `draw`.
-    image_size : tuple of int
-        (height, width) of the result.
-    stored_size : tuple of int
-        (height, width) of the images as stored.
+        As from `sample_parameters`.
+    image_size, stored_size : tuple of int
+        (height, width) of the result and of the images as stored.
 
     Returns
     -------
     numpy.ndarray
-        float32, shape (n, 2, 3): maps (column, row, 1) of a result pixel to the
-        column and row where it is looked up in the stored image.
+        float32, shape (n, 2, 3): maps (column, row, 1) of a result pixel to the column and row where it is looked up
+        in the stored image.
+
+    Examples
+    --------
+    >>> drawn = sample_parameters(Augmentation(), 1, (14, 14), np.random.default_rng(0))
+    >>> affine_maps(drawn, (14, 14), (28, 28))[0]
+    array([[ 2. , -0. ,  0.5],
+           [ 0. ,  2. ,  0.5]], dtype=float32)
     """
     theta, shear = np.deg2rad(parameters["theta"]), np.deg2rad(parameters["shear"])
     across = parameters["zx"] * (1.0 - 2.0 * parameters["flip_horizontal"])
@@ -334,23 +343,16 @@ def maps_of(
     return np.ascontiguousarray(maps.transpose(2, 0, 1), dtype=np.float32)
 
 
-def _draw_shift(limit: Range, side: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw shifts in pixels as Keras does: a share is a bound, of a sequence one element is taken, an int is range(int)."""
+def _shift(drawn: np.ndarray, limit: Range, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Turn numbers of -1 to 1 into shifts in pixels as Keras does: a share is a bound, an int is range(int)."""
     if isinstance(limit, (int, np.integer)) and limit >= 1:
-        return rng.integers(0, limit, n).astype(float) * rng.choice([-1, 1], n)
-    values = np.asarray(limit, dtype=float)
-    signed = (
-        rng.uniform(-1, 1, n) * values if values.ndim == 0 else rng.choice(values, n) * rng.choice([-1, 1], n)
-    )
-    return signed * side if np.max(np.abs(values)) < 1 else signed
+        return rng.integers(0, limit, len(drawn)) * np.sign(drawn)
+    if isinstance(limit, (Sequence, np.ndarray)):
+        return rng.choice(np.asarray(limit, float), len(drawn)) * np.sign(drawn) * (side if max(map(abs, limit)) < 1 else 1)
+    return drawn * limit * (side if abs(limit) < 1 else 1)
 
 
 def _zoom_bounds(zoom_range: Range) -> tuple[float, ...]:
     if isinstance(zoom_range, (Sequence, np.ndarray)):
         return tuple(zoom_range)
     return 1 - zoom_range, 1 + zoom_range
-
-
-def _are_numbers(values: Any) -> bool:
-    """Say whether a value is a sequence of one number or more."""
-    return isinstance(values, (Sequence, np.ndarray)) and len(values) > 0 and all(map(is_number, values))

@@ -1,20 +1,31 @@
-"""A training that was stopped goes on where it was: weights, optimizer, schedule, history, order of images."""
+"""What `fit` leaves in a run's folder, and how a training that was stopped goes on: weights, optimizer, history, order."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import platform
+import random
+import re
 import shutil
-from collections.abc import Sequence
+import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
+
+import digitlib
 from digitlib.errors import DigitError
-from digitlib.files import display_path, reraise_os_error
-from digitlib.run import Run, note_split, read_history
-from digitlib.training.backend import in_float32, keras
-from digitlib.training.recipes import Recipe
+from digitlib.files import display_path, file_hash, reraise_os_error, write_json, write_table
+from digitlib.run import Run, open_run, read_history
+from digitlib.training.backend import in_float32, keras, tensorflow
+from digitlib.training.generators import ImageBatches
+from digitlib.training.models import new_network
+from digitlib.training.optimizers import make_loss, make_optimizer
+from digitlib.training.recipes import Recipe, load_recipe, save_recipe
 
 DIGITS = 16
 """Of the hash that a backup's folder is named by."""
@@ -22,30 +33,160 @@ DIGITS = 16
 MAKE_ROOM = "Make room and train again: it goes on after the last epoch."
 
 
-def backup_folder(run: Run, recipe: Recipe) -> Path:
-    """Return where a run's unfinished training is kept; another recipe or split means another folder."""
-    digest = hashlib.sha256(json.dumps(recipe.as_dict(), sort_keys=True).encode())
-    if (run / "split.csv").exists():
-        digest.update((run / "split.csv").read_bytes())
-    return run / "backup" / digest.hexdigest()[:DIGITS]
+def callbacks_for(
+    run: Run | str, train: Any, recipe: Recipe | None = None, checkpoint: Literal["best", "last"] = "best"
+) -> list[keras.callbacks.Callback]:
+    """Return the callbacks of a training in a run's folder, for any network, optimizer and loss.
 
-
-def past_epochs(run: Run, recipe: Recipe) -> list[dict[str, float]]:
-    """Return the history of the epochs that an unfinished training need not do again, empty if there is none.
+    They write ``history.csv`` after every epoch, the network of the best epoch (``best_model.keras``) with a record of
+    what trained it (``training.json``), and what a stopped training needs to go on after its last whole epoch: the same
+    network, optimizer, loss, generator and split do, anything else starts from scratch, and so does a finished one.
 
     Parameters
     ----------
-    run : Run
-        The run.
-    recipe : Recipe
-        As given to `digitlib.training.train.callbacks_for`.
+    run : Run or path
+        A run that has its split.
+    train : ImageBatches
+        What is given to `fit`.
+    recipe : Recipe, optional
+        Gives `checkpoint` and `patience`, and is written to ``recipe.json`` if it is what trains.
+    checkpoint : {"best", "last"}
+        Without a recipe: keep the network of the highest validation accuracy, or of the last epoch.
 
-    Returns
-    -------
-    list of dict
-        Rows of ``history.csv``.
+    Examples
+    --------
+    >>> model.fit(train, validation_data=validation, callbacks=callbacks_for("runs/mine", train))  # doctest: +SKIP
     """
-    done = _last_saved(backup_folder(run, recipe))
+    run = open_run(run)
+    resume = Resume(run, train, recipe, recipe.checkpoint if recipe else checkpoint)
+    callbacks = [resume, HistoryTable(resume), BestModel(resume)]
+    if recipe and recipe.patience:
+        callbacks.append(Patience(resume, recipe.patience))
+    return [*callbacks, Backup(resume)]  # last, since it keeps what the others have seen
+
+
+class Resume(keras.callbacks.Callback):
+    """Find out at the beginning what trains, and go on where it was stopped.
+
+    Attributes
+    ----------
+    past : list of dict
+        Rows of ``history.csv`` of the epochs that need not be done again.
+    record : dict
+        The content of ``training.json``.
+    folder : pathlib.Path
+        Where the state after every epoch is kept: another one for whatever else trains.
+    """
+
+    def __init__(self, run: Run, train: Any, recipe: Recipe | None, checkpoint: str) -> None:
+        super().__init__()
+        self.run, self.train, self.recipe, self.checkpoint = run, train, recipe, checkpoint
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Write down what trains, then go on or make room for a new beginning."""
+        path = self.run / "recipe.json"
+        if path.exists() and run_is_ensemble(self.run):
+            raise DigitError(f"{self.run} is an ensemble, which a training would overwrite: choose another run.")
+        self.record = _record(self)
+        if self.record["recipe"] and self.recipe:
+            save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))
+        else:
+            path.unlink(missing_ok=True)
+        self.folder = self.run / "backup" / _key(self.model, self.record, self.train)
+        self.past = _past(self.run, self.folder)
+        _remove_backups(self.folder.parent, but=self.folder if self.past else None)
+        if isinstance(self.train, ImageBatches):
+            self.train.start_at(len(self.past))
+        if not self.past:
+            return
+        kept = self.folder / str(len(self.past))
+        try:
+            _keras_backup(self.model, kept).on_train_begin()
+            for variable, state in zip(_seeds(self.model), np.load(kept / "seeds.npy"), strict=True):
+                variable.assign(state)
+        except (OSError, ValueError, KeyError) as error:
+            raise DigitError(
+                f"the training kept in {display_path(self.folder)} doesn't fit this network: delete that folder to start from scratch."
+            ) from error
+        print(
+            f"Going on after epoch {len(self.past)} of {self.params['epochs']}: an earlier training was stopped there."
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Let Keras, which shuffles batches with Python's `random`, do so in the same order in a training that goes on."""
+        random.seed(f"{self.record['seed']} {epoch}")
+
+
+def run_is_ensemble(run: Run) -> bool:
+    """Tell whether the run's network is an ensemble."""
+    return run.read_json("recipe.json").get("model") == "ensemble"
+
+
+def _record(resume: Resume) -> dict[str, Any]:
+    """Return what is about to train, as JSON can hold it, taken from the objects themselves."""
+    model, train, fit = resume.model, resume.train, resume.params
+    height, width, channels = model.input_shape[1:]
+    batches = isinstance(train, ImageBatches)
+    split = resume.run / "split.csv"
+    record = {
+        "network": model.name,
+        "parameters": model.count_params(),
+        "class_names": train.class_names if batches else resume.run.read_json("source.json")["class_names"],
+        "image_size": [*(train.image_size if batches else (height, width))],
+        "color_mode": "grayscale" if channels == 1 else "rgb",
+        "optimizer": keras.saving.serialize_keras_object(model.optimizer),
+        "loss": keras.saving.serialize_keras_object(model.loss),
+        "fit": {
+            "epochs": fit["epochs"],
+            "batch_size": train.batch_size if batches else None,
+            "steps_per_epoch": fit["steps"],
+        },
+        "augmentation": vars(train.augmentation) | {"cooldown_from": train.cooldown_from} if batches else None,
+        "seed": train.seed if batches else None,
+        "recipe": None,
+        "checkpoint": resume.checkpoint,
+        "split_sha256": file_hash(split) if split.exists() else "",
+        "versions": {
+            "digitlib": digitlib.__version__, "keras": keras.__version__, "tensorflow": tensorflow.__version__,
+            "python": platform.python_version(),
+        },
+    }  # fmt: skip
+    record = json.loads(json.dumps(record, default=str))
+    if resume.recipe and _trains(resume.recipe, model, record):
+        record["recipe"] = resume.recipe.name
+    return record
+
+
+def _trains(recipe: Recipe, model: keras.Model, record: dict[str, Any]) -> bool:
+    """Tell whether network, optimizer and loss are those of a recipe."""
+    recipe = replace(recipe, epochs=record["fit"]["epochs"])
+    own = make_optimizer(recipe, record["fit"]["steps_per_epoch"]), make_loss(recipe)
+    given = record["optimizer"], record["loss"]
+    return all(
+        _plain(keras.saving.serialize_keras_object(one)) == _plain(other)
+        for one, other in zip(own, given, strict=True)
+    ) and _plain(new_network(recipe, len(record["class_names"])).to_json()) == _plain(model.to_json())
+
+
+def _plain(config: Any) -> str:
+    """Return a configuration as text, without the numbers that Keras gives to layers of the same kind in one process."""
+    text = config if isinstance(config, str) else json.dumps(config, default=str)
+    return re.sub(r'_\d+"', '"', text)
+
+
+def _key(model: keras.Model, record: dict[str, Any], train: Any) -> str:
+    """Return the name of the folder in which a training's state is kept: the same for the same training alone."""
+    settings = {**record, "versions": None, "network": None, "recipe": None}
+    if isinstance(train, ImageBatches):
+        options = ("image_size", "color_mode", "class_mode", "shuffle", "interpolation", "samples")
+        settings["generator"] = {name: getattr(train, name) for name in options}
+    text = _plain(settings) + _plain(model.to_json())
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def _past(run: Run, folder: Path) -> list[dict[str, float]]:
+    """Return the history of the epochs that an unfinished training need not do again, empty if there is none."""
+    done = _last_saved(folder)
     if not done or not (run / "best_model.keras").exists() or not (run / "history.csv").exists():
         return []
     try:
@@ -70,120 +211,113 @@ def _remove_backups(folder: Path, but: Path | None = None) -> None:
         folder.rmdir()
 
 
+def _keras_backup(model: keras.Model, folder: Path) -> keras.callbacks.Callback:
+    callback = keras.callbacks.BackupAndRestore(str(folder), delete_checkpoint=False)
+    callback.set_model(model)
+    return callback
+
+
+def _seeds(model: keras.Model) -> list[keras.Variable]:
+    """Return the states from which dropout and the like draw, which Keras saves with no network."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
 class Backup(keras.callbacks.Callback):
-    """Keep the state after every epoch, go on from it, and remove it at the end.
+    """Keep the state after every epoch, and remove it at the end.
 
-    `keras.callbacks.BackupAndRestore` does the work, but writes weights and
-    epoch one after the other over the last ones: killed in between, it would
-    go on with weights of another epoch, or none. Here it writes to a folder
-    that gets its name, the number of epochs done, once it is whole.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        As from `backup_folder`.
-    epochs : int
-        Of the whole training, for the message.
-    resume : bool
-        Whether to go on from what is there; else it is removed.
+    `keras.callbacks.BackupAndRestore` does the work, but writes weights and epoch one after the other over the last ones:
+    killed in between, it would go on with weights of another epoch, or none. Here it writes to a folder that gets its
+    name, the number of epochs done, once it is whole.
     """
 
-    def __init__(self, folder: Path, epochs: int, resume: bool) -> None:
+    def __init__(self, resume: Resume) -> None:
         super().__init__()
-        self.folder, self.epochs, self.resume = folder, epochs, resume
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Go on, or make room for a new beginning."""
-        _remove_backups(self.folder.parent, but=self.folder if self.resume else None)
-        done = _last_saved(self.folder)
-        if not done:
-            return
-        try:
-            self._keras(self.folder / str(done)).on_train_begin()
-        except (OSError, ValueError, KeyError) as error:
-            raise DigitError(
-                f"the training kept in {display_path(self.folder)} doesn't fit this network: delete that folder to start anew."
-            ) from error
-        print(f"Going on after epoch {done} of {self.epochs}: an earlier training was stopped there.")
+        self.resume = resume
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Keep the state under its final name once it is whole, then remove the one before."""
-        temporary, last = self.folder / ".tmp", _last_saved(self.folder)
-        with reraise_os_error(f"Can't write {display_path(self.folder)}", MAKE_ROOM):
+        folder = self.resume.folder
+        temporary, last = folder / ".tmp", _last_saved(folder)
+        with reraise_os_error(f"Can't write {display_path(folder)}", MAKE_ROOM):
             shutil.rmtree(temporary, ignore_errors=True)
-            self._keras(temporary).on_epoch_end(epoch)
-            temporary.rename(self.folder / str(epoch + 1))
+            _keras_backup(self.model, temporary).on_epoch_end(epoch)
+            states = [keras.ops.convert_to_numpy(variable) for variable in _seeds(self.model)]
+            np.save(temporary / "seeds.npy", np.array(states))
+            temporary.rename(folder / str(epoch + 1))
         if last:
-            shutil.rmtree(self.folder / str(last), ignore_errors=True)
+            shutil.rmtree(folder / str(last), ignore_errors=True)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Remove it: what is finished starts from scratch the next time, also with the same model object."""
-        _remove_backups(self.folder.parent)
+        _remove_backups(self.resume.folder.parent)
         self.model._initial_epoch = None  # set by Keras's callback, and obeyed by any later fit
 
-    def _keras(self, folder: Path) -> keras.callbacks.Callback:
-        callback = keras.callbacks.BackupAndRestore(str(folder), delete_checkpoint=False)
-        callback.set_model(self.model)
-        return callback
 
+class HistoryTable(keras.callbacks.Callback):
+    """Write ``history.csv`` after every epoch: epoch (from 1), the metrics, learning rate, seconds since the start.
 
-class BestModel(keras.callbacks.ModelCheckpoint):
-    """`ModelCheckpoint` of the best ``val_accuracy``, or the last, whose file is the old or the new one, never half of one.
-
-    It is kept in float32, whatever it was trained in.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    past : sequence of dict
-        Epochs done before; their best is the one to beat.
-    keep : {"best", "last"}
-        Which epoch's network the file has in the end.
+    Keras's CSVLogger counts epochs from 0, knows no time, and leaves half a line when it is killed.
     """
 
-    def __init__(
-        self, path: Path, past: Sequence[dict[str, float]] = (), keep: Literal["best", "last"] = "best"
-    ) -> None:
-        best = max((row["val_accuracy"] for row in past), default=None)
-        self.path, self.temporary = path, path.with_name(f".tmp-{path.name}")
-        super().__init__(
-            str(self.temporary),
-            "val_accuracy",
-            save_best_only=keep == "best",
-            mode="max",
-            initial_value_threshold=best,
-        )
-
-    @property
-    def model(self) -> keras.Model:
-        """The network as it is saved; Keras asks for it only then."""
-        return in_float32(super().model)
+    def __init__(self, resume: Resume) -> None:
+        super().__init__()
+        self.resume = resume
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Remove what a killed training may have left half-written."""
-        self.temporary.unlink(missing_ok=True)
+        """Start the clock, with the time that earlier epochs took on it."""
+        self.rows = list(self.resume.past)
+        self._start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Save the network if it is the best so far."""
+        """Add one row and write the table."""
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        seconds = round(time.perf_counter() - self._start, 3)
+        self.rows.append({"epoch": epoch + 1, **(logs or {}), "learning_rate": rate, "seconds": seconds})
+        write_table(self.resume.run / "history.csv", pd.DataFrame(self.rows))
+
+
+class BestModel(keras.callbacks.Callback):
+    """Keep the network of the best ``val_accuracy``, or of the last epoch, in float32, with the record of its training."""
+
+    def __init__(self, resume: Resume) -> None:
+        super().__init__()
+        self.resume = resume
+        self.path = resume.run / "best_model.keras"
+        self.temporary = self.path.with_name(f".tmp-{self.path.name}")
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Remove what a killed training may have left half-written, and see what the best epoch was."""
+        self.temporary.unlink(missing_ok=True)
+        self.best = max((row.get("val_accuracy", -1.0) for row in self.resume.past), default=-1.0)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Save the network if it is the best so far; the file is the old or the new one, never half of one."""
+        if self.resume.checkpoint == "best":
+            if "val_accuracy" not in (logs or {}):
+                raise DigitError(
+                    "checkpoint 'best' needs val_accuracy: compile with metrics=[\"accuracy\"] and give fit validation_data, "
+                    "or choose checkpoint 'last'."
+                )
+            if logs["val_accuracy"] <= self.best:
+                return
+            self.best = logs["val_accuracy"]
         with reraise_os_error(f"Can't write {display_path(self.path)}", MAKE_ROOM):
-            super().on_epoch_end(epoch, logs)
-            if self.temporary.exists():
-                self.temporary.replace(self.path)
-                note_split(Run(self.path.parent))
-                # What was measured was measured of another network.
-                self.path.with_name("metrics.json").unlink(missing_ok=True)
+            in_float32(self.model).save(self.temporary)
+            self.temporary.replace(self.path)
+            write_json(self.path.with_name("training.json"), self.resume.record)
+            # These were made of another network.
+            self.path.with_name("metrics.json").unlink(missing_ok=True)
 
 
 class Patience(keras.callbacks.EarlyStopping):
     """`EarlyStopping` that remembers the epochs done before."""
 
-    def __init__(self, patience: int, past: Sequence[dict[str, float]] = ()) -> None:
+    def __init__(self, resume: Resume, patience: int) -> None:
         super().__init__("val_accuracy", patience=patience, mode="max")
-        self.past = past
+        self.resume = resume
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Count them again."""
         super().on_train_begin(logs)
-        for row in self.past:
+        for row in self.resume.past:
             self.on_epoch_end(int(row["epoch"]) - 1, row)

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import os
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
+from natsort import natsorted
+from PIL import Image
 
 from digitlib.data.cache import key_of, pixels_for, read_images
 from digitlib.data.sources import find_images
 from digitlib.data.split import class_names_of, pixels_of, read_split
 from digitlib.errors import DigitError, as_size, is_whole
 from digitlib.files import display_path
-from digitlib.run import Run
+from digitlib.run import Run, open_run
 from digitlib.training.augmentation import (
     Augmentation,
-    maps_of,
+    affine_maps,
     resample,
     sample_parameters,
     scale_parameters,
 )
 from digitlib.training.backend import keras
+from digitlib.training.recipes import Recipe
 
 ColorMode = Literal["grayscale", "rgb"]
-CALM = 0.4
-"""Strength of the transforms in the calm last epochs; chosen on validation data, see benchmarks/."""
-
-BLOCK_IMAGES, BLOCK_BYTES = 1024, 2**25
-"""Batches are made some at a time, up to this many images and bytes: what a call costs is paid once for all of them."""
-
 ClassMode = Literal["categorical", "sparse", "binary"] | None
+CHOICES = {
+    "color_mode": ("grayscale", "rgb"),
+    "class_mode": ("categorical", "sparse", "binary", None),
+    "interpolation": ("bilinear", "nearest"),
+}
+
+COOLDOWN_STRENGTH = 0.4
+"""Strength of the transforms in the cooldown epochs; chosen on validation data, see benchmarks/."""
 
 
 class ImageBatches(keras.utils.PyDataset):
-    """Images of a data set in batches, augmented anew in every epoch.
+    """Labelled images in batches, augmented differently in every epoch.
 
     Parameters
     ----------
@@ -48,8 +56,6 @@ class ImageBatches(keras.utils.PyDataset):
         All classes; their order gives the labels.
     image_size : tuple of int
         (height, width) of the batches.
-    color_mode : {"grayscale", "rgb"}
-        One channel or three.
     batch_size : int
         Images a batch; the last one may be smaller.
     class_mode : {"categorical", "sparse", "binary", None}
@@ -57,18 +63,18 @@ class ImageBatches(keras.utils.PyDataset):
     shuffle : bool
         Another order in every epoch.
     seed : int
-        Order and augmentation depend on it, the epoch and the batch's number
-        alone, not on timing or threads.
-    interpolation : {"bilinear", "nearest"}
-        How values between pixels are found.
+        The order depends on it and the epoch, the transforms of a batch on both and the batch's number: not on timing,
+        threads, or the order in which batches are asked for.
     cooldown_from : int, optional
-        From this epoch on (counted from 0) transforms have 0.4 of their
-        strength, so that the last weights fit images as they are.
+        From this epoch on (counted from 0) transforms have 0.4 of their strength, so that the last weights fit images
+        as they are.
     **augmentation
         Settings of `digitlib.training.augmentation.Augmentation`, named as in `ImageDataGenerator`.
 
     Attributes
     ----------
+    class_names : list of str
+        In the order of the labels.
     class_indices : dict of str to int
         Label of each class.
     filenames : list of str
@@ -77,6 +83,12 @@ class ImageBatches(keras.utils.PyDataset):
         int32, shape (n,): label of each image.
     samples : int
         Number of images, n.
+
+    Examples
+    --------
+    >>> batches = ImageBatches.from_array(np.zeros((5, 28, 28), np.uint8), [0, 1, 1, 0, 1], batch_size=2)
+    >>> len(batches), batches[0][0].shape, batches.class_names
+    (3, (2, 28, 28, 1), ['0', '1'])
     """
 
     def __init__(
@@ -97,32 +109,89 @@ class ImageBatches(keras.utils.PyDataset):
         **augmentation: Any,
     ) -> None:
         super().__init__()
-        _check(color_mode, batch_size, class_mode, len(class_names))
-        _check_draws(seed, interpolation)
-        self.augmentation = Augmentation.named(augmentation)
+        given = {"color_mode": color_mode, "class_mode": class_mode, "interpolation": interpolation}
+        for name, value in given.items():
+            if value not in CHOICES[name]:
+                raise DigitError(f"{name} is {value!r}: choose one of {', '.join(map(repr, CHOICES[name]))}.")
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+            if not is_whole(value) or value < least:
+                raise DigitError(f"{name} is {value!r}: it must be an integer ≥ {least}.")
+        if class_mode == "binary" and len(class_names) != 2:
+            raise DigitError(
+                f"class_mode 'binary' takes two classes, not {len(class_names)}: choose 'categorical' or 'sparse'."
+            )
+        self.augmentation = Augmentation.from_options(augmentation)
         self.image_size = as_size(image_size)
         self.color_mode, self.batch_size = color_mode, batch_size
         self.class_mode, self.shuffle, self.seed = class_mode, shuffle, seed
         self.interpolation, self.cooldown_from = interpolation, cooldown_from
+        self.class_names = list(class_names)
         self.class_indices = {name: label for label, name in enumerate(class_names)}
         self.filenames = files["filename"].tolist()
         self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
         self.samples = len(self.classes)
-        self.epoch, self._next, self._first, self._begun = 0, 0, 0, False
         self._images, self._rows = images, rows
-        self._order = self._ordered()
-        fitting = min(BLOCK_IMAGES, BLOCK_BYTES // (4 * int(np.prod(self.image_shape))))
-        self._batches_a_block = max(1, fitting // batch_size)
-        self._made: tuple[tuple[int, int], np.ndarray, np.ndarray | None] | None = None
+        self.start_at(0)
+
+    @classmethod
+    def from_array(
+        cls, images: np.ndarray, labels: Any = None, class_names: list[str] | None = None, **options: Any
+    ) -> ImageBatches:
+        """Return images in memory as batches, as they are and in order unless `options` say otherwise.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            uint8, shape (n, height, width) or (n, height, width, 1 or 3).
+        labels : sequence, optional
+            A class name, or its place in `class_names`, for each image; without labels batches hold images alone.
+        class_names : list of str, optional
+            All classes; by default those of `labels`, in natural order.
+        **options
+            See `ImageBatches`; size and colours are by default those of `images`.
+
+        Examples
+        --------
+        >>> ImageBatches.from_array(np.zeros((5, 8, 8, 3), np.uint8))[0][0].shape
+        (5, 8, 8, 3)
+        """
+        pixels = np.asarray(images)
+        pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
+            raise DigitError(
+                f"images are {pixels.dtype} of shape {np.shape(images)}: they must be uint8 of shape (n, height, width) "
+                "or (n, height, width, 1 or 3)."
+            )
+        classes = ["?"] * len(pixels) if labels is None else list(labels)
+        if len(classes) != len(pixels):
+            raise DigitError(f"there are {len(pixels)} images and {len(classes)} labels: give one label an image.")
+        if class_names is None:
+            class_names = natsorted({str(label) for label in classes})
+        else:
+            classes = [class_names[label] if is_whole(label) else label for label in classes]
+        names = [str(number) for number in range(len(pixels))]
+        defaults = {
+            "image_size": pixels.shape[1:3],
+            "color_mode": "grayscale" if pixels.shape[-1] == 1 else "rgb",
+            "class_mode": None if labels is None else "categorical",
+            "shuffle": False,
+        }
+        files = pd.DataFrame({"filename": names, "class": [str(name) for name in classes]})
+        return cls(pixels, np.arange(len(pixels)), files, class_names, **(defaults | options))
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray] | tuple[np.ndarray]:
         index = range(len(self))[index]
-        pixels, labels = self._batch(*divmod(index, self._batches_a_block), in_order=index == self._next)
-        self._next = index + 1
-        return (pixels,) if labels is None else (pixels, labels)
+        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        pixels = self.augment(self.originals(chosen), index)
+        if self.class_mode is None:
+            return (pixels,)
+        labels = self.classes[chosen]
+        if self.class_mode == "categorical":
+            return pixels, np.eye(len(self.class_names), dtype=np.float32)[labels]
+        return pixels, labels.astype(np.float32) if self.class_mode == "binary" else labels
 
     def on_epoch_begin(self) -> None:
         """Take note that Keras begins an epoch."""
@@ -142,8 +211,10 @@ class ImageBatches(keras.utils.PyDataset):
         self._go_to(epoch)
 
     def _go_to(self, epoch: int) -> None:
-        self.epoch, self._next, self._begun = epoch, 0, False
-        self._order = self._ordered()
+        self.epoch, self._begun = epoch, False
+        self._order = np.arange(self.samples)
+        if self.shuffle:
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(self.samples)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -153,15 +224,13 @@ class ImageBatches(keras.utils.PyDataset):
     def originals(self, chosen: np.ndarray) -> np.ndarray:
         """Return images of the data set by their place in `filenames`, as stored: uint8, one channel where all are equal."""
         pixels = np.asarray(self._images[self._rows[chosen]])
-        return _luminance(pixels) if self.color_mode == "grayscale" and pixels.shape[-1] == 3 else pixels
+        if self.color_mode == "rgb" or pixels.shape[-1] == 1:
+            return pixels
+        red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)  # weights of Pillow's convert("L") (ITU-R 601-2)
+        return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[..., None]
 
-    def _ordered(self) -> np.ndarray:
-        if not self.shuffle:
-            return np.arange(self.samples)
-        return np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
-
-    def vary(self, pixels: np.ndarray, index: int) -> np.ndarray:
-        """Return images as the network sees them: rescaled, augmented and resized in one resampling.
+    def augment(self, pixels: np.ndarray, index: int) -> np.ndarray:
+        """Return images as the network sees them: augmented, resized and rescaled in one resampling.
 
         Parameters
         ----------
@@ -175,52 +244,18 @@ class ImageBatches(keras.utils.PyDataset):
         numpy.ndarray
             float32, shape (n, height, width, channels), the last three as in `image_shape`.
         """
-        return self._looked_up(pixels, self._maps(len(pixels), index, pixels.shape))
-
-    def _batch(self, block: int, place: int, in_order: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return one batch, by its block and its place in there.
-
-        Batches asked for in order are made a block at a time. Out of order
-        (as Keras asks unless told ``shuffle=False``) each is made by itself, with the same result.
-        """
-        size = self._batches_a_block * self.batch_size
-        chosen = self._order[block * size : (block + 1) * size]
-        batch = slice(place * self.batch_size, (place + 1) * self.batch_size)
-        if self._made is None or self._made[0] != (self.epoch, block):
-            maps = self._maps(len(chosen), block, self._images.shape)
-            if not in_order or place:
-                pixels = self.originals(chosen[batch])
-                return self._looked_up(pixels, None if maps is None else maps[batch]), self._labels(
-                    chosen[batch]
-                )
-            pixels = self._looked_up(self.originals(chosen), maps)
-            self._made = (self.epoch, block), pixels, self._labels(chosen)
-        _, pixels, labels = self._made
-        return pixels[batch], None if labels is None else labels[batch]
-
-    def _maps(self, n: int, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
-        """Return the transforms of `n` stored images of some shape, None if they stay as they are."""
-        setting, stored_size = self.augmentation, (shape[1], shape[2])
-        if not setting.moves() and stored_size == self.image_size:
-            return None
-        parameters = sample_parameters(
-            setting, n, self.image_size, np.random.default_rng((self.seed, self.epoch, index))
-        )
-        if self.cooldown_from is not None and self.epoch >= self.cooldown_from:
-            parameters = scale_parameters(parameters, CALM)
-        return maps_of(parameters, self.image_size, stored_size)
-
-    def _looked_up(self, pixels: np.ndarray, maps: np.ndarray | None) -> np.ndarray:
-        """Return stored images transformed and rescaled, with as many channels as the network sees."""
-        setting = self.augmentation
+        setting, stored_size = self.augmentation, (pixels.shape[1], pixels.shape[2])
         scale = 1.0 if setting.rescale is None else setting.rescale
-        if maps is None:
+        if not setting.changes_places and stored_size == self.image_size:
             plain = pixels.astype(np.float32) * np.float32(scale)
             return plain if plain.shape[-1] == self.image_shape[-1] else np.repeat(plain, 3, axis=-1)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        parameters = sample_parameters(setting, len(pixels), self.image_size, rng)
+        if self.cooldown_from is not None and self.epoch >= self.cooldown_from:
+            parameters = scale_parameters(parameters, COOLDOWN_STRENGTH)
         return resample(
             pixels,
-            np.arange(len(pixels)),
-            maps,
+            affine_maps(parameters, self.image_size, stored_size),
             self.image_shape,
             fill_mode=setting.fill_mode,
             cval=setting.cval,
@@ -228,71 +263,66 @@ class ImageBatches(keras.utils.PyDataset):
             interpolation=self.interpolation,
         )
 
-    def _labels(self, chosen: np.ndarray) -> np.ndarray | None:
-        labels = self.classes[chosen]
-        if self.class_mode == "categorical":
-            return np.eye(len(self.class_indices), dtype=np.float32)[labels]
-        if self.class_mode == "binary":
-            return labels.astype(np.float32)
-        return labels if self.class_mode == "sparse" else None
+    def _repr_html_(self) -> str:
+        """Show classes, counts and the first images in a notebook."""
+        counts = np.bincount(self.classes, minlength=len(self.class_names))
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.class_names[:SHOWN])
+        cells = "".join(f"<td>{count:,}</td>" for count in counts[:SHOWN])
+        more = f"<p>and {len(counts) - SHOWN} more classes</p>" if len(counts) > SHOWN else ""
+        images = "".join(map(_thumbnail, self.originals(np.arange(min(SHOWN, self.samples)))))
+        shape = " × ".join(map(str, self.image_shape))
+        return (
+            f"<p>{self.samples:,} images of {shape} pixels in {len(self)} batches of {self.batch_size}</p>"
+            f"<table><tr>{head}</tr><tr>{cells}</tr></table>{more}<p>{images}</p>"
+        )
 
 
-def generator_from_split(run: Run, parts: str | tuple[str, ...], **options: Any) -> ImageBatches:
-    """Return the images of one or more parts of a run's split.
+SHOWN = 12
+"""Classes and images that the HTML repr of a generator shows."""
 
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 01 has prepared.
-    parts : str or tuple of str
-        "train", "validation", "test", or several of them together.
-    **options
-        See `ImageBatches`.
 
-    Returns
-    -------
-    ImageBatches
-        In the order of the split unless it shuffles.
+def _thumbnail(pixels: np.ndarray) -> str:
+    """Return one image, uint8, as an HTML element that holds it as PNG."""
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.thumbnail((64, 64))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" alt="" height="48">'
 
-    Raises
-    ------
-    DigitError
-        If the run has no split yet, or a setting is unknown.
+
+def generator_from_split(run: Run | str, sets: str | tuple[str, ...], **options: Any) -> ImageBatches:
+    """Return the images of one or more sets of a run's split: "train", "validation", "test", or several together.
+
+    See `ImageBatches` for `options`. The images are in the order of the split unless they are shuffled.
+
+    Examples
+    --------
+    >>> generator_from_split("runs/default", "test", shuffle=False).samples  # doctest: +SKIP
+    1000
     """
+    run = open_run(run)
     manifest = read_split(run)
-    wanted = (parts,) if isinstance(parts, str) else tuple(parts)
+    wanted = (sets,) if isinstance(sets, str) else tuple(sets)
     there = sorted(manifest["part"].unique())
-    for part in wanted or [parts]:
-        if part not in there:
-            raise DigitError(f"the split has no part {part!r}: choose from {', '.join(there)}.")
+    for name in wanted or [sets]:
+        if name not in there:
+            raise DigitError(f"the split has no {name!r} set: choose from {', '.join(there)}.")
     files = manifest[manifest["part"].isin(wanted)]
-    image_size = as_size(options.get("image_size", (28, 28)))
-    # The whole manifest is asked for, so that all parts share one entry of the cache.
-    images, rows = pixels_of(run, manifest, image_size)
+    # All sets are asked for, so that they share one entry of the cache.
+    images, rows = pixels_of(run, manifest, as_size(options.get("image_size", (28, 28))))
     return ImageBatches(images, rows[files.index], files, class_names_of(run), **options)
 
 
 def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> ImageBatches:
     """Return the images of a folder whose sub-folders are the classes, such as a run's TRAIN/.
 
-    Files that are no images are left out.
+    See `ImageBatches` for `options`. Images are in natural order of their files unless shuffled; files that are not
+    images are left out.
 
-    Parameters
-    ----------
-    folder : str or path-like
-        See `digitlib.data.sources.find_images`.
-    **options
-        See `ImageBatches`.
-
-    Returns
-    -------
-    ImageBatches
-        In natural order of the files unless it shuffles.
-
-    Raises
-    ------
-    DigitError
-        If there is no such folder, or nothing usable in it.
+    Examples
+    --------
+    >>> generator_from_directory("runs/default/TEST").class_names  # doctest: +SKIP
+    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']
     """
     source, image_size = find_images(folder), as_size(options.get("image_size", (28, 28)))
     paths = [str(source.root / name) for name in source.files["filename"]]
@@ -308,27 +338,56 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     return ImageBatches(images, rows, files.reset_index(drop=True), source.class_names, **options)
 
 
-def _luminance(pixels: np.ndarray) -> np.ndarray:
-    """Return grey values of RGB pixels, weighted as in Pillow's ``convert("L")`` (ITU-R 601-2)."""
-    red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[..., None]
+class _Input(Protocol):
+    """What says which images a network takes: a `Recipe`, or a `digitlib.Classifier`."""
+
+    @property
+    def image_size(self) -> tuple[int, int]: ...
+    @property
+    def color_mode(self) -> ColorMode: ...
 
 
-def _check(color_mode: str, batch_size: int, class_mode: ClassMode, n_classes: int) -> None:
-    if color_mode not in ("grayscale", "rgb"):
-        raise DigitError(f"color_mode is {color_mode!r}: choose 'grayscale' or 'rgb'.")
-    if not is_whole(batch_size) or batch_size < 1:
-        raise DigitError(f"batch_size is {batch_size!r}: give a whole number from 1 on.")
-    if class_mode not in ("categorical", "sparse", "binary", None):
-        raise DigitError(f"class_mode is {class_mode!r}: choose 'categorical', 'sparse', 'binary' or None.")
-    if class_mode == "binary" and n_classes != 2:
-        raise DigitError(
-            f"class_mode 'binary' takes two classes, not {n_classes}: choose 'categorical' or 'sparse'."
-        )
+def eval_generator(run: Run | str, spec: _Input, sets: str | tuple[str, ...]) -> ImageBatches:
+    """Return sets of the split for evaluation: not augmented, in the order of the split.
+
+    Parameters
+    ----------
+    run : Run or path
+        A run that has its split.
+    spec : Recipe or Classifier
+        Gives size and colours.
+    sets : str or tuple of str
+        "train", "validation" or "test", or several of them.
+
+    Examples
+    --------
+    >>> eval_generator("runs/default", get_recipe("fast"), "test").samples  # doctest: +SKIP
+    1000
+    """
+    height, width = spec.image_size
+    batch_size = min(max(2**18 // (height * width), 32), 256)
+    return generator_from_split(
+        run, sets, image_size=spec.image_size, color_mode=spec.color_mode, batch_size=batch_size, shuffle=False
+    )
 
 
-def _check_draws(seed: int, interpolation: str) -> None:
-    if not is_whole(seed) or seed < 0:
-        raise DigitError(f"seed is {seed!r}: give a whole number from 0 on.")
-    if interpolation not in ("bilinear", "nearest"):
-        raise DigitError(f"interpolation is {interpolation!r}: choose 'bilinear' or 'nearest'.")
+def train_val_generators(run: Run | str, recipe: Recipe) -> tuple[ImageBatches, ImageBatches]:
+    """Return the generators that a recipe trains on and chooses its best epoch by.
+
+    The first is shuffled and augmented, the second is neither.
+
+    Examples
+    --------
+    >>> train, validation = train_val_generators("runs/default", get_recipe("fast"))  # doctest: +SKIP
+    """
+    train = generator_from_split(
+        run,
+        recipe.train_on,
+        image_size=recipe.image_size,
+        color_mode=recipe.color_mode,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        **recipe.augmentation,
+    )
+    train.cooldown_from = recipe.scaled_to(train.samples).cooldown_from
+    return train, eval_generator(run, recipe, recipe.validate_on)

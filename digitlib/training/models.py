@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
 import pandas as pd
 
@@ -17,24 +18,17 @@ layers = keras.layers
 def classic_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     """Return the classic notebook's network, layer by layer.
 
-    At 128 x 128 RGB and ten classes it has 2,607,708 parameters, 96 % of them
-    in the one dense layer behind `Flatten`.
+    At 128 x 128 RGB and ten classes it has 2,607,708 parameters, 96 % of them in the one dense layer behind `Flatten`.
 
-    Parameters
-    ----------
-    image_shape : tuple of int
-        (height, width, channels) of one image.
-    n_classes : int
-        Number of classes.
-
-    Returns
-    -------
-    keras.Model
-        From images in 0 to 1 to class probabilities.
+    Examples
+    --------
+    >>> classic_cnn((128, 128, 3), 10).count_params()
+    2607708
     """
     return keras.Sequential(
         [
             keras.Input(image_shape),
+            _scaling(),
             layers.Conv2D(32, 3, activation="relu"),
             layers.MaxPooling2D(2),
             layers.Conv2D(64, 3, activation="relu"),
@@ -45,129 +39,104 @@ def classic_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Mode
             layers.Dense(100, activation="relu"),
             layers.Dense(50, activation="relu"),
             layers.Dropout(0.5),
-            _answer(n_classes),
+            _softmax(n_classes),
         ],
-        name="seed",
+        name="classic",
     )
 
 
 def tiny_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     """Return a network that trains in seconds, for tests.
 
-    Parameters
-    ----------
-    image_shape : tuple of int
-        Height, width and channels (1 or 3) of the images.
-    n_classes : int
-        Number of classes, from 2.
-
-    Returns
-    -------
-    keras.Model
-        Not compiled; softmax over the classes at its end.
+    Examples
+    --------
+    >>> tiny_cnn((28, 28, 1), 10).count_params()
+    20970
     """
     return keras.Sequential(
         [
             keras.Input(image_shape),
+            _scaling(),
             *_block(16, 5, "same", strides=2),
             *_block(32, 3, "same", strides=2),
             layers.Flatten(),
-            _answer(n_classes),
+            _softmax(n_classes),
         ],
         name="tiny",
     )
 
 
 def small_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Return a small batch-normalised network, 132,618 parameters for ten digits.
+    """Return a small batch-normalized network, 132,618 parameters for ten digits.
 
-    The first layer halves the picture at once: at full size, convolutions cost
-    most and see least. Channels are multiples of 16, in which oneDNN computes.
+    The first layer has stride 2: at full size, convolutions cost most and see least. Channels are multiples of 16, in
+    which oneDNN computes.
 
-    Parameters
-    ----------
-    image_shape : tuple of int
-        Height, width and channels (1 or 3) of the images.
-    n_classes : int
-        Number of classes, from 2.
-
-    Returns
-    -------
-    keras.Model
-        Not compiled; softmax over the classes at its end.
+    Examples
+    --------
+    >>> small_cnn((28, 28, 1), 10).count_params()
+    132618
     """
-    return _normalised("small", (32, 64, 64, 128), image_shape, n_classes)
+    return _normalized("small", (32, 64, 64, 128), image_shape, n_classes)
 
 
 def wide_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     """Return the `small_cnn` with more channels and dropout.
 
-    Parameters
-    ----------
-    image_shape : tuple of int
-        Height, width and channels (1 or 3) of the images.
-    n_classes : int
-        Number of classes, from 2.
-
-    Returns
-    -------
-    keras.Model
-        Not compiled; softmax over the classes at its end.
+    Examples
+    --------
+    >>> wide_cnn((28, 28, 1), 10).count_params()
+    338314
     """
-    return _normalised("wide", (64, 64, 128, 192), image_shape, n_classes, dropout=0.3)
+    return _normalized("wide", (64, 64, 128, 192), image_shape, n_classes, dropout=0.3)
 
 
-def _normalised(
+def _normalized(
     name: str,
     channels: tuple[int, int, int, int],
     image_shape: tuple[int, int, int],
     n_classes: int,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Stack four batch-normalised convolutions, the first of which halves the picture."""
+    """Stack four batch-normalized convolutions and average over their feature maps."""
     first, second, third, last = channels
-    blocks = [*_block(first, 6, "valid", strides=2), *_block(second, 3, "valid"), *_block(third, 3, "valid")]
-    return _averaged(name, blocks, last, image_shape, n_classes, dropout)
+    return keras.Sequential(
+        [
+            keras.Input(image_shape),
+            _scaling(),
+            *_block(first, 6, "valid", strides=2),
+            *_block(second, 3, "valid"),
+            *_block(third, 3, "valid"),
+            layers.MaxPooling2D(2, padding="same"),
+            *_block(last, 3, "same"),
+            layers.GlobalAveragePooling2D(),
+            *([layers.Dropout(dropout)] if dropout else []),
+            _softmax(n_classes),
+        ],
+        name=name,
+    )
 
 
-def _averaged(
-    name: str,
-    blocks: list[keras.layers.Layer],
-    last: int,
-    image_shape: tuple[int, int, int],
-    n_classes: int,
-    dropout: float,
-) -> keras.Model:
-    """Put one more convolution of `last` channels behind `blocks`, and average over what is left of the picture."""
-    end = [
-        layers.MaxPooling2D(2, padding="same"),
-        *_block(last, 3, "same"),
-        layers.GlobalAveragePooling2D(),
-    ]
-    end += [layers.Dropout(dropout)] if dropout else []
-    return keras.Sequential([keras.Input(image_shape), *blocks, *end, _answer(n_classes)], name=name)
+def _scaling() -> keras.layers.Layer:
+    """Return the first layer: networks take pixels of 0 to 255, as stored, and compute with 0 to 1."""
+    return layers.Rescaling(1 / 255, dtype="float32")
 
 
-def _answer(n_classes: int) -> keras.layers.Layer:
+def _softmax(n_classes: int) -> keras.layers.Layer:
     """Return the last layer: in float32 in any case, since bfloat16 has two or three digits only."""
     return layers.Dense(n_classes, activation="softmax", dtype="float32")
 
 
-def _block(width: int, side: int, padding: str, strides: int = 1) -> list[keras.layers.Layer]:
-    """Return a convolution with batch normalisation; momentum 0.9 since a run has few steps."""
+def _block(filters: int, side: int, padding: str, strides: int = 1) -> list[keras.layers.Layer]:
+    """Return a convolution with batch normalization; momentum 0.9 since a run has few steps."""
     return [
-        layers.Conv2D(width, side, strides, padding, use_bias=False, kernel_initializer="he_normal"),
+        layers.Conv2D(filters, side, strides, padding, use_bias=False, kernel_initializer="he_normal"),
         layers.BatchNormalization(momentum=0.9),
         layers.ReLU(),
     ]
 
 
-MODELS = {
-    "seed": classic_cnn,
-    "tiny": tiny_cnn,
-    "small": small_cnn,
-    "wide": wide_cnn,
-}
+MODELS = {"classic": classic_cnn, "tiny": tiny_cnn, "small": small_cnn, "wide": wide_cnn}
 
 
 def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool = False) -> keras.Model:
@@ -180,33 +149,51 @@ def build_model(recipe: Recipe, class_names: list[str], *, deterministic: bool =
     class_names : list of str
         One output a class.
     deterministic : bool
-        Have TensorFlow compute, from here to the end of the process, so that
-        training on the same machine gives the same weights to the bit. Some
-        operations are slower then.
+        Have TensorFlow compute, from here to the end of the process, so that training on the same machine gives the same
+        weights to the bit. Some operations are slower then.
 
     Returns
     -------
     keras.Model
         Not compiled.
 
-    Raises
-    ------
-    DigitError
-        If there is no such model.
+    Examples
+    --------
+    >>> build_model(get_recipe("tiny"), ["cat", "dog"]).output_shape  # doctest: +SKIP
+    (None, 2)
     """
-    if recipe.model not in MODELS:
-        raise DigitError(f"there is no model {recipe.model!r}: choose one of {', '.join(MODELS)}.")
     keras.utils.set_random_seed(recipe.seed)
     if deterministic:
         tensorflow.config.experimental.enable_op_determinism()
+    model = new_network(recipe, len(class_names))
+    if recipe.model in MODELS:
+        _draw_again(model, recipe.seed)
+    return model
+
+
+def new_network(recipe: Recipe, n_classes: int) -> keras.Model:
+    """Return the network that a recipe names, in its precision, with weights drawn from Keras's current state."""
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy_of(recipe.precision))
     try:
-        model = MODELS[recipe.model](recipe.image_shape, len(class_names))
+        model = _function(recipe.model)(recipe.image_shape, n_classes)
     finally:
         keras.config.set_dtype_policy(usual)
-    _draw_again(model, recipe.seed)
+    if not isinstance(model, keras.Model) or model.output_shape != (None, n_classes):
+        raise DigitError(f"{recipe.model} must return a Keras model with {n_classes} outputs, one a class.")
     return model
+
+
+def _function(name: str) -> Callable[[tuple[int, int, int], int], keras.Model]:
+    if name in MODELS:
+        return MODELS[name]
+    module, _, function = name.partition(":")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DigitError(
+            f"there is no model {name!r} ({error}): choose one of {', '.join(MODELS)}, or write package.module:function."
+        ) from error
 
 
 def _draw_again(model: keras.Model, seed: int) -> None:
@@ -225,17 +212,12 @@ def _draw_again(model: keras.Model, seed: int) -> None:
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:
-    """Return what `model.summary()` prints, as a table.
+    """Return what `model.summary()` prints, as a table: ``layer``, ``kind``, ``output_shape``, ``parameters``.
 
-    Parameters
-    ----------
-    model : keras.Model
-        A built network.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``layer``, ``kind``, ``output_shape`` (without the batch), ``parameters``.
+    Examples
+    --------
+    >>> layer_table(tiny_cnn((28, 28, 1), 10)).iloc[-1]["output_shape"]
+    (10,)
     """
     rows = [
         (layer.name, type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params())
@@ -244,27 +226,23 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "kind", "output_shape", "parameters"])
 
 
-layers = keras.layers
-
 IDLE_LAYERS = (layers.InputLayer, layers.Dropout)
-"""Layers that do nothing when a network names images."""
+"""Layers that do nothing when a network classifies images."""
 
 
 def join_networks(
-    networks: Sequence[keras.Model],
-    image_shape: tuple[int, int, int],
-    label_smoothing: float = 0.0,
+    networks: Sequence[keras.Model], image_shape: tuple[int, int, int], label_smoothing: float = 0.0
 ) -> keras.Model:
-    """Return one network whose answer is the mean of the probabilities of several.
+    """Return one network that predicts the mean of the probabilities of several.
 
     The mean is the probability under a mixture of equally likely networks (B. Lakshminarayanan et al., 2017,
-    https://arxiv.org/abs/1612.01474). The mean of the logarithms would let one network that is sure of the wrong class
-    overrule the others. All layers stand side by side in one model, so that whatever works with a network works with it.
+    https://arxiv.org/abs/1612.01474). The mean of the logarithms would let one network that is confident of the wrong
+    class overrule the others. The layers of Sequential networks stand side by side in one model.
 
     Parameters
     ----------
     networks : sequence of keras.Model
-        Two or more, each one layer after another, with the same classes.
+        Two or more, with the same classes.
     image_shape : tuple of int
         (height, width, channels) that the joined network takes. A network of another size gets the image resized
         (bilinear), inside the joined one.
@@ -275,21 +253,10 @@ def join_networks(
     -------
     keras.Model
         Compiled with that loss and accuracy; its weights are copies.
-
-    Raises
-    ------
-    DigitError
-        If a network is none of one layer after another.
     """
-    for network in networks:
-        if not isinstance(network, keras.Sequential):
-            raise DigitError(
-                f"{network.name!r} is not one layer after another, as an ensemble is not: name the ensemble's own members."
-            )
     image = keras.Input(image_shape, name="image")
-    answers = [_beside(network, number, image) for number, network in enumerate(networks, start=1)]
-    answer = layers.Average(name="answer")(answers)
-    joined = keras.Model(image, answer, name="ensemble")
+    outputs = [_beside(network, number, image) for number, network in enumerate(networks, start=1)]
+    joined = keras.Model(image, layers.Average(name="mean")(outputs), name="ensemble")
     joined.compile(
         "sgd",  # none is needed, and this one has no state to be saved
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
@@ -299,7 +266,7 @@ def join_networks(
 
 
 def as_graph(network: keras.Sequential) -> keras.Model:
-    """Return a copy of a network of one layer after another in which a layer's `input` is that of this network.
+    """Return a copy of a Sequential network in which a layer's `input` is that of this network.
 
     The layers of a `keras.Sequential` stand in a graph for each step of building it, and name the first of these.
     """
@@ -308,11 +275,16 @@ def as_graph(network: keras.Sequential) -> keras.Model:
 
 
 def _beside(network: keras.Model, number: int, image: keras.KerasTensor) -> keras.KerasTensor:
-    """Build a network's layers anew behind images, under names of their own and with the same weights."""
+    """Build a copy of a network behind images, its layers under names of their own and with the same weights."""
     height, width = network.input_shape[1:3]
     tensor = image
     if tuple(image.shape[1:3]) != (height, width):
         tensor = layers.Resizing(height, width, name=f"m{number}_resizing")(image)
+    if not isinstance(network, keras.Sequential):
+        copy = keras.models.clone_model(network)
+        copy.name = f"m{number}_{network.name}"
+        copy.set_weights(network.get_weights())
+        return copy(tensor)
     for layer in network.layers:
         if isinstance(layer, IDLE_LAYERS):
             continue

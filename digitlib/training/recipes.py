@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
@@ -13,9 +13,7 @@ from digitlib.errors import DigitError, as_size, did_you_mean, is_number, is_who
 if TYPE_CHECKING:
     from digitlib.run import Run
 
-
 CLASSIC_AUGMENTATION = {
-    "rescale": 1 / 255,
     "rotation_range": 40,
     "width_shift_range": 0.2,
     "height_shift_range": 0.2,
@@ -23,10 +21,9 @@ CLASSIC_AUGMENTATION = {
     "zoom_range": 0.2,
     "horizontal_flip": True,
 }
-"""The classic notebook's generator. Flips and 40 degrees make images that are no digits any more."""
+"""The classic notebook's generator. After flips and 40 degrees some images are not digits any more."""
 
 MILD_AUGMENTATION = {
-    "rescale": 1 / 255,
     "rotation_range": 12,
     "width_shift_range": 0.08,
     "height_shift_range": 0.08,
@@ -43,30 +40,22 @@ HAND_AUGMENTATION = MILD_AUGMENTATION | {
     "shear_range": 15,
     "zoom_range": 0.15,
 }
-"""About as much as handwriting varies by itself; longer runs need it, or they learn the training images by heart."""
+"""About as much as handwriting varies by itself; without it, longer runs overfit."""
 
-SMALLEST_SIDE = {"seed": 22, "tiny": 1, "small": 14, "wide": 14}
-"""Pixels a side that each network of `digitlib.training.models` takes at least; known here, where TensorFlow need not be loaded."""
+SMALLEST_SIDE = {"classic": 22, "tiny": 1, "small": 14, "wide": 14}
+"""Smallest image side, in pixels, of each network of `digitlib.training.models`; here, where TensorFlow is not needed."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides how a network is trained.
+    """All settings of a training.
 
     Attributes
     ----------
-    name : str
-        What `get_recipe` knows it by.
     model : str
-        Name in `digitlib.training.models.MODELS`.
+        "tiny", "small", "wide", "classic", or an own function of (image_shape, n_classes) as "package.module:function".
     image_size : tuple of int
         (height, width) the network sees, in pixels.
-    color_mode : {"grayscale", "rgb"}
-        One channel or three.
-    batch_size : int
-        Images a step.
-    epochs : int
-        Passes over the training part.
     learning_rate : float
         Peak of the schedule, or the constant rate.
     schedule : {"one_cycle", "constant"}
@@ -81,18 +70,23 @@ class Recipe:
         A small data set gets more epochs, until training takes this many steps.
     cooldown_epochs : int
         The last epochs, with weaker augmentation; see `digitlib.training.generators.ImageBatches`.
-    keep : {"best", "last"}
-        The network of which epoch: of the one with the highest validation accuracy, or the last. A few thousand
-        validation images tell late epochs apart by chance, and chance may take one from before the calm ones.
+    checkpoint : {"best", "last"}
+        Which network is kept: of the epoch with the highest validation accuracy, or of the last. A few thousand
+        validation images tell late epochs apart by chance, and chance may take one from before the cooldown.
     precision : {"auto", "float32", "mixed_bfloat16"}
-        What the network computes in while it trains; see `digitlib.training.backend.policy_of`. Weights and all that is
-        measured afterwards are float32.
+        What the network computes in while it trains; see `digitlib.training.backend.policy_of`. Weights, and all that is
+        measured afterwards, are float32.
     train_on, validate_on : tuple of str
-        Parts of the split.
+        Sets of the split.
     augmentation : mapping
-        Settings of `digitlib.training.augmentation.Augmentation`.
+        Settings of `digitlib.training.augmentation.Augmentation`, without `rescale`.
     seed : int
         Of the weights, the order of images and their augmentation.
+
+    Examples
+    --------
+    >>> get_recipe("fast").image_shape
+    (28, 28, 1)
     """
 
     name: str
@@ -108,7 +102,7 @@ class Recipe:
     patience: int = 0
     min_steps: int = 0
     cooldown_epochs: int = 0
-    keep: Literal["best", "last"] = "best"
+    checkpoint: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     train_on: tuple[str, ...] = ("train",)
     validate_on: tuple[str, ...] = ("validation",)
@@ -120,7 +114,7 @@ class Recipe:
         return asdict(replace(self, augmentation=dict(self.augmentation)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Say what is sent to a worker: the fields, since a read-only mapping can't be sent as it is."""
+        """Let a worker be sent the fields, since a read-only mapping can't be pickled."""
         return _from_dict, (self.as_dict(),)
 
     @property
@@ -136,15 +130,15 @@ class Recipe:
     @property
     def kept_epoch(self) -> str:
         """Which epoch's network is kept, in words."""
-        return "the last" if self.keep == "last" else f"the best on {', '.join(self.validate_on)}"
+        return "the last" if self.checkpoint == "last" else f"the best on {', '.join(self.validate_on)}"
 
     @property
     def test_chooses(self) -> bool:
         """Whether the test images decide which epoch is kept, or when training ends: their accuracy is too high then."""
-        return "test" in self.validate_on and (self.keep == "best" or self.patience > 0)
+        return "test" in self.validate_on and (self.checkpoint == "best" or self.patience > 0)
 
     def scaled_to(self, samples: int) -> Recipe:
-        """Return this recipe with enough steps for a training part of `samples` images.
+        """Return this recipe with enough epochs for a training set of `samples` images.
 
         Examples
         --------
@@ -180,12 +174,12 @@ RECIPES = {
             label_smoothing=0.05,
             min_steps=2000,
             cooldown_epochs=5,
-            keep="last",  # the last epochs are the best, and validation images tell them apart by chance
+            checkpoint="last",  # the last epochs are the best, and validation images tell them apart by chance
             augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
-            "seed",
-            model="seed",
+            "classic",
+            model="classic",
             image_size=(128, 128),
             color_mode="rgb",
             batch_size=32,
@@ -202,10 +196,9 @@ RECIPES = {
 
 
 WORDS = {
-    "model": tuple(SMALLEST_SIDE),
     "color_mode": ("grayscale", "rgb"),
     "schedule": ("one_cycle", "constant"),
-    "keep": ("best", "last"),
+    "checkpoint": ("best", "last"),
     "precision": ("auto", "float32", "mixed_bfloat16"),
 }
 """Fields that are one of a few words."""
@@ -215,41 +208,26 @@ RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "see
 
 
 def get_recipe(name: str, /, **changes: Any) -> Recipe:
-    """Return a recipe by name, with some settings changed.
+    """Return a recipe by name ("tiny", "fast", "accurate" or "classic"), with some fields changed.
 
-    Parameters
-    ----------
-    name : {"tiny", "fast", "accurate", "seed"}
-        Which.
-    **changes
-        Fields of `Recipe`; those that are None are left as they are.
-
-    Returns
-    -------
-    Recipe
-        It can't be changed: ask for another instead.
-
-    Raises
-    ------
-    DigitError
-        If there is no such recipe or field, or a value can't be.
+    Fields that are None are left as they are.
 
     Examples
     --------
     >>> get_recipe("fast", epochs=3).epochs
     3
     """
+    if name == "seed":
+        warnings.warn("recipe 'seed' is now called 'classic'", DeprecationWarning, stacklevel=2)
+        name = "classic"
     if name not in RECIPES:
         raise DigitError(f"there is no recipe {name!r}: {did_you_mean(name, RECIPES)}")
     changes = {key: value for key, value in changes.items() if value is not None}
     known = [item.name for item in fields(Recipe)]
     for key, value in changes.items():
         if key not in known:
-            raise DigitError(f"a recipe has no field {key!r}: choose from {', '.join(known)}.")
+            raise DigitError(f"a recipe has no field {key!r}: {did_you_mean(key, known)}")
         changes[key] = _checked(key, value)
-    if "augmentation" in changes:  # another augmentation still has to scale pixels to 0 to 1
-        rescale = RECIPES[name].augmentation["rescale"]
-        changes["augmentation"] = {"rescale": rescale, **changes["augmentation"]}
     if "epochs" in changes:
         changes.setdefault("min_steps", 0)  # who asks for a number of epochs gets that number
     recipe = replace(RECIPES[name], **changes)
@@ -263,46 +241,30 @@ def get_recipe(name: str, /, **changes: Any) -> Recipe:
     return recipe
 
 
-def save_recipe(run: Run, recipe: Recipe) -> None:
-    """Write ``recipe.json``: what a run was, or is being, trained with.
+def save_recipe(run: Run | str, recipe: Recipe) -> None:
+    """Write ``recipe.json``: what a run is trained with.
 
-    Parameters
-    ----------
-    run : Run
-        Where to write.
-    recipe : Recipe
-        With the epochs that training will do, as from `Recipe.scaled_to`.
-
-    Raises
-    ------
-    DigitError
-        If the run is an ensemble, whose network a training would write over.
+    Examples
+    --------
+    >>> save_recipe("runs/default", get_recipe("fast"))  # doctest: +SKIP
     """
     from digitlib.files import write_json  # with pandas; the names of the recipes should cost next to nothing
+    from digitlib.run import open_run
 
-    if recipe.model != "ensemble" and (run / "recipe.json").exists() and load_recipe(run).model == "ensemble":
-        raise DigitError(f"{run} is an ensemble, which a training would write over: choose another run_dir.")
-    write_json(run / "recipe.json", recipe.as_dict())
+    write_json(open_run(run) / "recipe.json", recipe.as_dict())
 
 
-def load_recipe(run: Run) -> Recipe:
-    """Return the recipe that a run was trained with.
+def load_recipe(run: Run | str) -> Recipe:
+    """Return the recipe that a run was trained with, as kept in ``recipe.json``.
 
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 05 has trained.
-
-    Returns
-    -------
-    Recipe
-        As kept in ``recipe.json``.
-
-    Raises
-    ------
-    DigitError
-        If the run has none, or it is of another version of digitlib.
+    Examples
+    --------
+    >>> load_recipe("runs/default").name  # doctest: +SKIP
+    'fast'
     """
+    from digitlib.run import open_run
+
+    run = open_run(run)
     content = run.read_json("recipe.json")
     try:
         pairs = {name: tuple(content[name]) for name in ("image_size", "train_on", "validate_on")}
@@ -315,27 +277,34 @@ def load_recipe(run: Run) -> Recipe:
 
 def _checked(key: str, value: Any) -> Any:
     """Return a value as a recipe holds it, or refuse one that makes no sense before any work is lost on it."""
-    whole = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "cooldown_epochs": 0, "seed": 0}
-    if key in whole and not (is_whole(value) and value >= whole[key]):
-        raise DigitError(f"{key} is {value!r}: give a whole number from {whole[key]} on.")
+    least = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "cooldown_epochs": 0, "seed": 0}
+    if key in least and not (is_whole(value) and value >= least[key]):
+        raise DigitError(f"{key} is {value!r}: it must be an integer ≥ {least[key]}.")
     if key in WORDS and value not in WORDS[key]:
         *most, last = map(repr, WORDS[key])
         raise DigitError(f"{key} is {value!r}: choose {', '.join(most)} or {last}.")
+    if key == "model" and value not in SMALLEST_SIDE and ":" not in str(value):
+        raise DigitError(
+            f"model is {value!r}: choose {', '.join(SMALLEST_SIDE)}, or write an own one as 'package.module:function'."
+        )
     if key in ("weight_decay", "label_smoothing") and not (is_number(value) and 0 <= value < 1):
-        raise DigitError(f"{key} is {value!r}: give a number from 0 up to, but not including, 1.")
+        raise DigitError(f"{key} is {value!r}: it must be a number ≥ 0 and < 1.")
     if key == "seed" and value >= 2**32:
-        raise DigitError(f"seed is {value!r}: give a whole number below {2**32}.")
-    if key == "learning_rate" and not (is_number(value) and 0 < value < math.inf):
-        raise DigitError(f"learning_rate is {value!r}: give a number above 0, such as 0.001.")
+        raise DigitError(f"seed is {value!r}: it must be an integer below {2**32}.")
+    if key == "learning_rate" and not (is_number(value) and value > 0):
+        raise DigitError(f"learning_rate is {value!r}: it must be a number > 0, for example 0.001.")
     if key in ("train_on", "validate_on"):
-        parts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
-        if not parts or not set(parts) <= {"train", "validation", "test"}:
+        sets = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+        if not sets or not set(sets) <= {"train", "validation", "test"}:
             raise DigitError(f"{key} is {value!r}: choose from 'train', 'validation' and 'test'.")
-        return parts
+        return sets
     if key == "image_size":
         return as_size(value)
-    if key == "augmentation" and not isinstance(value, Mapping):
-        raise DigitError(f"augmentation is {value!r}: give the options of a generator by name.")
-    if key in whole:
+    if key == "augmentation":
+        if not isinstance(value, Mapping):
+            raise DigitError(f"augmentation is {value!r}: give the options of a generator by name.")
+        if "rescale" in value:
+            raise DigitError("augmentation has rescale, but networks take pixels 0 to 255: leave it out.")
+    if key in least:
         return int(value)  # NumPy's can't be written to recipe.json
     return float(value) if is_number(value) else value
