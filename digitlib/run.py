@@ -24,7 +24,7 @@ WRITTEN_BY = {
     "recipe.json": "05_training_history",
     "history.csv": "05_training_history",
     "best_model.keras": "05_training_history",
-    "trained_on.json": "05_training_history",
+    "training.json": "05_training_history",
     "metrics.json": "06_evaluation",
     "trust.json": "06_evaluation",
     "trust.npz": "06_evaluation",
@@ -132,7 +132,7 @@ def run_and_model(run_or_model: str | os.PathLike[str]) -> tuple[Run, Path]:
     return Run(path.parent), path
 
 
-def open_run(run_dir: str | os.PathLike[str]) -> Run:
+def open_run(run_dir: str | os.PathLike[str] | Run) -> Run:
     """Return the run in `run_dir`, relative to `project_root`; the folder is made by the first file written to it.
 
     Parameters
@@ -150,6 +150,8 @@ def open_run(run_dir: str | os.PathLike[str]) -> Run:
     DigitError
         If the path is no folder.
     """
+    if isinstance(run_dir, Run):
+        return run_dir
     folder = resolve(run_dir)
     if folder.exists() and not folder.is_dir():
         raise DigitError(f"run_dir {display_path(folder)!r} is a file: choose a folder.")
@@ -265,7 +267,7 @@ def _lock(file: TextIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-TRAINED_ON = "trained_on.json"
+TRAINED_ON = "training.json"
 
 
 def read_history(run: Run) -> pd.DataFrame:
