@@ -1,9 +1,8 @@
 """What no commit may hold; pre-commit calls it with the files of a commit, the tests with all files.
 
-``python tools/guards.py paths FILE...`` and the same with ``addresses``,
-``sizes`` and ``notebooks`` print a line a fault and exit with 1 if there is
-any; ``tidy`` removes the traces of an execution from notebooks' metadata and
-leaves their outputs, which the tests compare, as they are.
+``python tools/guards.py paths FILE...`` and the same with ``addresses``, ``sizes`` and ``notebooks`` print a line a fault and
+exit with 1 if there is any; ``tidy`` removes the traces of an execution from notebooks' metadata and leaves their outputs,
+which the tests compare, as they are.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ MOST_BYTES = 200_000
 """Of any file but the two lists of versions; GitHub's pages and a clone stay quick."""
 
 MOST_NOTEBOOK_BYTES = 150_000
-MOST_LINES = 10
-"""Of a notebook, and of one of its cells."""
 
 LISTS = ("constraints.txt", "constraints-min.txt")
 
@@ -39,17 +36,9 @@ METADATA = {
 """Of every notebook: any Python that Jupyter calls python3."""
 
 
-def text_of(path: Path) -> str:
-    """Return a file as text, empty if it is none."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return ""
-
-
 def matches(pattern: re.Pattern[str], path: Path, what: str) -> Iterator[str]:
     """Yield a fault for each line of a text file in which the pattern is found."""
-    for number, line in enumerate(text_of(path).splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         if found := pattern.search(line):
             yield f"{path}:{number}: {what} {found.group()!r}"
 
@@ -77,17 +66,15 @@ def notebooks(path: Path) -> Iterator[str]:
         yield f"{path}: {path.stat().st_size:,} bytes, more than {MOST_NOTEBOOK_BYTES:,}"
     notebook = json.loads(path.read_text(encoding="utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    outputs = json.dumps([cell["outputs"] for cell in code])
     if [cell["execution_count"] for cell in code] != list(range(1, len(code) + 1)):
         yield f"{path}: not executed from top to bottom; make notebooks does it"
     if not any(cell["outputs"] for cell in code):
         yield f"{path}: no outputs; they are compared with what others get, so keep them"
-    if '"stderr"' in (outputs := json.dumps([cell["outputs"] for cell in code])):
+    if '"stderr"' in outputs:
         yield f"{path}: an output holds warnings or log lines (stderr)"
     if found := ABSOLUTE.search(outputs):
         yield f"{path}: an output holds an absolute path: {found.group()!r}"
-    for cell in code:
-        if len(cell["source"]) > MOST_LINES:
-            yield f"{path}: cell [{cell['execution_count']}] has more than {MOST_LINES} lines; the library is for that"
     if tidied(notebook) != notebook:
         yield f"{path}: its metadata tell of an execution; python tools/guards.py tidy {path} removes that"
 
@@ -110,7 +97,7 @@ def tidy(path: Path) -> Iterator[str]:
         yield f"{path}: metadata tidied; add it to the commit"
 
 
-GUARDS = {guard.__name__: guard for guard in (paths, addresses, sizes, notebooks, tidy)}
+GUARDS = {"paths": paths, "addresses": addresses, "sizes": sizes, "notebooks": notebooks, "tidy": tidy}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,10 +1,11 @@
-"""One page a module, from the one list of public names, in the data's order."""
+"""One page a chapter, from the chapters' own lists of public names."""
 
 from __future__ import annotations
 
 import inspect
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import digitlib
 
@@ -12,23 +13,17 @@ HEAD = """
 API
 ===
 
-Every name below is imported from ``digitlib`` itself: ``from digitlib import prepare``. Other names in its modules
-may change without notice. The modules stand in the order in which images go through them.
+The names below are reached through their chapter, as in ``from digitlib import plots`` and ``plots.plot_history``, the
+most used also from ``digitlib`` itself. Other names may change without notice.
 
 """
 
 
 def write_api_pages(folder: Path) -> None:
-    """Write ``index.rst`` and a page for each module that has public names.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where to write. A page that has not changed is left alone, so that Sphinx need not read it again; one whose
-        module is gone is removed.
-    """
+    """Write ``index.rst`` and a page for each chapter; a page that has not changed is left alone."""
     folder.mkdir(exist_ok=True)
-    pages = {"index": _index()} | {module: _page(module, names) for module, names in digitlib._HOME.items()}
+    chapters = {name: import_module(f"digitlib.{name}") for name in digitlib.CHAPTERS}
+    pages = {"index": _index(chapters)} | {name: _page(chapter) for name, chapter in chapters.items()}
     for path in folder.glob("*.rst"):
         if path.stem not in pages:
             path.unlink()
@@ -38,27 +33,27 @@ def write_api_pages(folder: Path) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def _index() -> str:
-    """Return the list of modules, each with its purpose and its public names."""
+def _index(chapters: dict[str, ModuleType]) -> str:
+    """Return the list of chapters, each with its purpose and its public names."""
     lines = [HEAD]
-    for module, names in digitlib._HOME.items():
-        about = (inspect.getdoc(import_module(f"digitlib.{module}")) or "").partition("\n\n")[0]
-        listed = ", ".join(f":py:obj:`~digitlib.{name}`" for name in names)
-        lines += [f":doc:`{module}`", f"    {' '.join(about.split())}", "", f"    {listed}", ""]
-    return "\n".join(
-        [*lines, ".. toctree::", "   :hidden:", "", *(f"   {module}" for module in digitlib._HOME), ""]
-    )
+    for name, chapter in chapters.items():
+        listed = ", ".join(f":py:obj:`~digitlib.{name}.{one}`" for one in sorted(chapter.__all__))
+        about = (inspect.getdoc(chapter) or "").partition("\n\n")[0]
+        lines += [f":doc:`{name}`", f"    {' '.join(about.split())}", "", f"    {listed}", ""]
+    return "\n".join([*lines, ".. toctree::", "   :hidden:", "", *(f"   {name}" for name in chapters), ""])
 
 
-def _page(module: str, names: list[str]) -> str:
-    """Return a module's page: its purpose, a table of its names, and each of them."""
-    lines = [module, "=" * len(module), "", f".. automodule:: digitlib.{module}", "   :no-members:", ""]
-    lines += [".. currentmodule:: digitlib", ""]
-    if len(names) > 1:
-        lines += [".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in names), ""]
+def _page(chapter: ModuleType) -> str:
+    """Return a chapter's page: its purpose, a table of its names, and each of them."""
+    full = chapter.__name__
+    title, names = full.removeprefix("digitlib."), sorted(chapter.__all__)
+    lines = [title, "=" * len(title), "", f".. automodule:: {full}", "   :no-members:", ""]
+    lines += [f".. currentmodule:: {full}", ""]
+    lines += [".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in names), ""]
     for name in names:
-        is_class = inspect.isclass(getattr(digitlib, name))
-        lines += (
-            [f".. autoclass:: {name}", "   :members:", ""] if is_class else [f".. autofunction:: {name}", ""]
-        )
+        value = getattr(chapter, name)
+        if inspect.isclass(value):
+            lines += [f".. autoclass:: {name}", "   :members:", ""]
+        else:
+            lines += [f".. {'autofunction' if callable(value) else 'autodata'}:: {name}", ""]
     return "\n".join(lines)
