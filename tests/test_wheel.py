@@ -72,7 +72,7 @@ def test_the_notebook_in_the_docs_predicts_own_images(installed: Path, digits: P
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
     nbformat.write(notebook, place / "own.ipynb")
-    outside(installed, place, *"-m papermill own.ipynb done.ipynb -p recipe tiny".split())
+    outside(installed, place, *["-m", "papermill", "own.ipynb", "done.ipynb", "-p", "recipe", "tiny"])
     assert (place / "runs/mine/metrics.json").stat().st_size > 0
     predictions = pd.read_csv(place / "predictions.csv", dtype={"label": str})
     numbers = [int(re.findall(r"\d+", name)[-1]) for name in predictions["filename"]]
