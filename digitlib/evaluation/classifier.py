@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
+from digitlib.data.class_counts import split_counts
 from digitlib.data.decoding import ColorMode, Decoded, Unreadable, decode, read_files, rims_are_light
 from digitlib.data.inputs import find_inputs
+from digitlib.data.split import dark_on_light
 from digitlib.errors import DigitError
 from digitlib.evaluation.calibration import apply_temperature, fit_temperature
 from digitlib.evaluation.explain import grad_cam, has_convolution, occlusion
@@ -30,6 +32,9 @@ from digitlib.evaluation.out_of_distribution import (
 )
 from digitlib.evaluation.selective import FILES, SelectiveClassifier, check_target, threshold_for
 from digitlib.evaluation.statistics import wilson_interval
+from digitlib.export.formats import FORMATS, check_formats, export_network
+from digitlib.export.model_card import card_text, page_facts
+from digitlib.export.web_page import write_page
 from digitlib.files import atomic, display_path, make_folder, resolve, write_json
 from digitlib.progress import progress
 from digitlib.run import Run, check_split, open_run
@@ -306,7 +311,7 @@ class Classifier:
         check_target(target_accuracy)
         self._extractor, lacking = feature_extractor(self.model), ""
         if self._extractor is None:
-            lacking = "no layer of this network can be seen"
+            lacking = "this network has no layer whose features could tell outliers"
         elif isinstance(train, str) and self.run is None:
             lacking = "there are no training images (give train=)"
         if lacking:
@@ -360,17 +365,20 @@ class Classifier:
         folder : path-like, optional
             ``export/`` in the run by default, or in the current folder without a run.
         """
-        from digitlib.export.formats import FORMATS, export_network
-
-        place = resolve(folder) if folder else (self.run / "export" if self.run else resolve("export"))
-        if self.run and (self.run / "split.csv").exists():
+        check_formats([format])
+        folder = resolve(folder) if folder else (self.run / "export" if self.run else resolve("export"))
+        path, split = folder / FORMATS[format], self._split
+        if format == "html":
+            facts = page_facts(self.record, self._metrics, self.class_names)
+            dark = split is not None and dark_on_light(split)
+            return write_page(self.model, self.class_names, path, facts=facts, dark_on_light=dark)
+        images = (
+            np.random.default_rng(0).integers(0, 256, (100, *self.model.input_shape[1:])).astype(np.float32)
+        )
+        if split:
             images = np.concatenate(
                 [one for one, _ in islice(self._generated(self._set("test", shuffle=True)), 4)]
             )
-        else:
-            noise = np.random.default_rng(0).integers(0, 256, (100, *self.model.input_shape[1:]))
-            images = noise.astype(np.float32)
-        path = place / FORMATS.get(format, "")
         export_network(self.model, format, path, images)
         return path
 
@@ -405,11 +413,19 @@ class Classifier:
 
     def model_card(self) -> str:
         """Return a model card in Markdown, made from what really trained and was measured."""
-        from digitlib.export.model_card import card_text
+        counts = split_counts(self._split) if self._split else None
+        source = dict(self._split.read_json("source.json")) if self._split else None
+        return card_text(self.record, self._metrics, self.class_names, counts, source)
 
+    @property
+    def _split(self) -> Run | None:
+        """The run, if it has images; a folder that `save` wrote has none."""
+        return self.run if self.run and (self.run / "split.csv").exists() else None
+
+    @property
+    def _metrics(self) -> dict[str, Any] | None:
         measured = self.run is not None and (self.run / "metrics.json").exists()
-        metrics = dict(self.run.read_json("metrics.json")) if self.run and measured else None
-        return card_text(self.record, metrics, self.class_names)
+        return dict(self.run.read_json("metrics.json")) if self.run and measured else None
 
     @property
     def _names(self) -> np.ndarray:
