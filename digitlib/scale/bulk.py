@@ -1,146 +1,296 @@
-"""Predictions for millions of images: partition by partition, on workers or here, to a Parquet data set."""
+"""Predict millions of images, partition by partition, into a folder of Parquet files."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
-import time
-from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from natsort import natsorted
 
-from digitlib.data.stores import LocalFolder, Store, is_address, open_store
+from digitlib.data.decoding import decoded, unread
+from digitlib.data.inputs import find_inputs
 from digitlib.errors import DigitError
-from digitlib.pipeline.predict_folder import summary_of
-from digitlib.progress import bar
-from digitlib.scale.cluster import Outcome, open_workers
-from digitlib.scale.jobs import Job, settle
-from digitlib.scale.parts import predict_partition
+from digitlib.evaluation.classifier import Classifier
+from digitlib.files import display_path, resolve
+from digitlib.progress import progress
+from digitlib.scale.cluster import each, needs
+from digitlib.scale.cluster import workers as on_workers
+from digitlib.scale.sweep import StrPath
 
+# Images a partition: some seconds of work, so that what a scheduler does for it costs nothing.
 PARTITION_SIZE = 20_000
-"""Images a task: some seconds of work, so that what a scheduler does for it costs nothing."""
+# Images that a worker predicts at a time, and about the bytes of Parquet that it holds.
+BATCH, BATCH_BYTES = 1024, 32_000_000
+# Files that a worker fetches at a time from an address.
+FETCHED = 64
+MODEL_FILES = ("best_model.keras", "training.json", "calibration.json", "calibration.npz")
+# The classifier that this process has loaded.
+_LOADED: dict[str, Classifier] = {}
 
-TOO_MANY = 10
-"""Partitions that may fail before the job gives up."""
 
-FOLDER = "predictions.parquet/"
-"""Where the parts go unless told otherwise."""
+def is_bulk(source: StrPath, out: StrPath | None) -> bool:
+    """Tell whether a prediction is done in partitions: an address or Parquet is read, or a folder is written.
+
+    Examples
+    --------
+    >>> is_bulk("scans", "predictions.csv"), is_bulk("scans", "predictions.parquet/")
+    (False, True)
+    """
+    text, target = os.fspath(source), os.fspath(out or "")
+    folder = is_address(target) or target.endswith(("/", os.sep))
+    return (
+        folder
+        or is_address(text)
+        or text.lower().endswith(".parquet")
+        or any(resolve(text).glob("*.parquet"))
+    )
 
 
-def predict_in_parts(
-    run_or_model: str | os.PathLike[str],
-    source: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    scheduler: str | None = None,
-    workers: int = 0,
+def predict_bulk(
+    run_or_model: StrPath, source: StrPath, out: StrPath | None = None, *, scheduler: str | None = None, workers: int = 0,
     partition_size: int = PARTITION_SIZE,
-    trust: bool = False,
-    tell: Callable[[str], Any] = lambda line: None,
-) -> dict[str, Any]:
-    """Name images partition by partition; what an earlier call with the same arguments has done is not done again.
+) -> dict[str, Any]:  # fmt: skip
+    """Predict the classes of images in partitions; a partition whose file is there and whole is not done again.
 
     Parameters
     ----------
     run_or_model : str or path-like
-        A run's folder or the model file in it; a copy is kept in `out`, which is where workers read it.
+        As `digitlib.evaluation.classifier.Classifier.load` takes it.
     source : str or path-like
-        See `digitlib.scale.partitions.find_partitioned`. It is listed once, when the job first begins.
-    out : str or path-like
-        Folder or address for ``part-00000.parquet`` and so on, with the columns of `digitlib.pipeline.predict_folder.predict_files`;
-        ``pandas.read_parquet`` takes the folder as one table. Workers must be able to reach it, and `source`.
+        What `digitlib.data.inputs.find_inputs` takes, an address of fsspec such as ``s3://bucket/folder``, or Parquet files
+        with a column ``image`` of encoded images. Workers must be able to reach it, and `out`.
+    out : str or path-like, optional
+        Folder or address for ``part-00000.parquet`` and so on, which ``pandas.read_parquet`` takes as one table;
+        ``predictions.parquet/`` by default.
     scheduler, workers
-        See `digitlib.scale.cluster.open_workers`.
+        See `digitlib.scale.cluster.workers`.
     partition_size : int
-        Images a part.
-    trust : bool
-        Whether to calibrate confidences and tell which answers to believe; see `digitlib.pipeline.predict_folder.predict_files`.
-    tell : callable
-        Called with a line that says where to watch the progress.
+        Images a partition; a row group of a Parquet file is not divided.
 
     Returns
     -------
     dict
-        ``images``, ``unreadable``, ``declined`` and ``partitions`` (all of the job), ``listed`` (when its images were
-        listed), ``found`` (partitions that were done already),
-        ``tasks`` (a dict for each partition, see `digitlib.scale.parts.predict_partition`), ``settling`` and ``naming`` (seconds).
+        ``images``, ``unreadable``, ``rejected`` (by a calibrated classifier), ``partitions``, ``found`` (partitions that
+        were done before), ``out``.
 
     Raises
     ------
     DigitError
-        If something can't be reached or read, or `out` holds another job's parts; partitions that fail are named at the
-        end, when the others are done.
+        If something can't be read, or `out` holds other files; partitions that fail, after the others are done.
+
+    Examples
+    --------
+    >>> predict_bulk("runs/default", "s3://bucket/scans", "s3://bucket/predictions", workers=2)  # doctest: +SKIP
     """
-    with open_workers(scheduler, workers) as pool:
-        if pool.dashboard:
-            tell(f"Dashboard: {pool.dashboard}")
-        store, begin = open_store(out), time.perf_counter()
-        job = settle(store, run_or_model, source, partition_size, trust)
-        settled = time.perf_counter()
-        # The same images predicted to two folders at once are two tasks.
-        name = hashlib.sha256(f"{store.address} {job.key}".encode()).hexdigest()[:12]
-        tasks = ((f"predict-{name}-{n}", (store.address, job.key, n)) for n in range(job.partitions))
-        done = _all(pool.run(predict_partition, tasks), job)
-    _clear(store)
-    sums = pd.DataFrame(done)[["images", "unreadable", "declined", "found"]].sum()
-    seconds = {"settling": settled - begin, "naming": time.perf_counter() - settled}
-    counts = {name: int(value) for name, value in sums.items()} | {"partitions": job.partitions}
-    return {"listed": job.begun} | counts | {"tasks": sorted(done, key=lambda one: one["number"])} | seconds
-
-
-def _all(outcomes: Generator[Outcome, None, None], job: Job) -> list[dict[str, Any]]:
-    """Return what came of every partition, or say in the end that some failed."""
-    done, failed = [], []
-    with closing(outcomes), bar(job.images, "Naming images") as shown_bar:
-        for outcome in outcomes:
-            try:
-                done.append(outcome.result())
-                shown_bar.update(done[-1]["images"])
-            except DigitError as error:
-                failed.append(error)
-            if len(failed) >= TOO_MANY:
-                break
+    path = resolve(run_or_model)
+    folder, file = (path, path / "best_model.keras") if path.is_dir() else (path.parent, path)
+    if not file.exists():
+        raise DigitError(f"{display_path(file)} doesn't exist: give a trained run's folder or a .keras file.")
+    files = {name: folder / name for name in MODEL_FILES} | {"best_model.keras": file}
+    model = {name: one.read_bytes() for name, one in files.items() if one.exists()}
+    columns, partitions = _partitions(os.fspath(source), partition_size)
+    target = os.fspath(out or "predictions.parquet").rstrip("/" + os.sep)
+    target = target if is_address(target) else str(resolve(target))
+    text = json.dumps([columns, partitions]).encode(errors="surrogateescape")
+    key = hashlib.sha256(b"".join([text, *model.values()])).hexdigest()
+    done, failed = _done(target, key), []
+    found = len(done)
+    given = {f"part-{number:05d}.parquet": partition for number, partition in enumerate(partitions)}
+    tasks = [(name, (model, key, columns, given[name], target, name)) for name in given if name not in done]
+    with on_workers(workers, scheduler):
+        for name, counts, error in progress(
+            each(_predict_partition, tasks), len(tasks), "Predicting", "partition"
+        ):
+            done |= {name: counts} if counts else {}
+            failed += [error] if error else []
     if failed:
         raise DigitError(
-            f"{job.partitions - len(done):,} of {job.partitions:,} partitions are not done ({failed[0]}): the same command "
-            "again does only these."
+            f"{len(failed)} of {len(given)} partitions failed; the same command tries them again. {failed[0]}"
         )
+    sums = pd.DataFrame(list(done.values())).sum().astype(int).to_dict()
+    return sums | {"partitions": len(partitions), "found": found, "out": target}
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an address of fsspec rather than a path.
+
+    Examples
+    --------
+    >>> is_address("s3://bucket/scans"), is_address("scans")
+    (True, False)
+    """
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)", text) is not None
+
+
+def _place(address: str) -> tuple[Any, str]:
+    """Return the file system of an address or path, and the path in it."""
+    with needs("fsspec"):
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+        return url_to_fs(address)  # type: ignore[no-any-return]
+
+
+def _find(address: str) -> tuple[Any, str, list[str]]:
+    """Return the file system of an address, the path in it, and all files below in natural order."""
+    fs, top = _place(address)
+    try:
+        fs.invalidate_cache()
+        return fs, top, natsorted(fs.find(top))
+    except Exception as error:  # each driver has errors of its own
+        said = " ".join(str(error).split())[:150] or type(error).__name__
+        raise DigitError(f"{address} can't be reached ({said}): check your credentials.") from error
+
+
+def _partitions(source: str, size: int) -> tuple[list[str], list[Any]]:
+    """Return the columns of images and names in Parquet files, and the images in partitions, each with its folder first."""
+    if is_address(source):
+        fs, top, paths = _find(source)
+        top = os.path.dirname(top) if paths == [top] else top  # noqa: PTH120 - no path of this machine
+        folder, names = fs.unstrip_protocol(top), [path.removeprefix(top).lstrip("/") for path in paths]
+    else:
+        place, names = find_inputs(source)
+        folder = str(place)
+    if not names:
+        raise DigitError(f"{source} holds no files: give a folder of images.")
+    tables = [name for name in names if name.lower().endswith(".parquet")]
+    if len(tables) < len(names):
+        return [], [[folder, *names[start : start + size]] for start in range(0, len(names), size)]
+    with ThreadPoolExecutor(16) as pool:
+        footers = list(pool.map(partial(_footer, folder), tables))
+    partitions: list[Any] = []
+    held = size
+    for name, (columns, groups) in zip(tables, footers, strict=True):
+        if columns != footers[0][0]:
+            raise DigitError(f"{name} has other columns than {tables[0]}: predict each by itself.")
+        start = 0
+        for group, rows in enumerate(groups):
+            if held >= size:
+                partitions.append([folder])
+                held = 0
+            partitions[-1].append([name, group, start])
+            held, start = held + rows, start + rows
+    return footers[0][0], partitions
+
+
+def _footer(folder: str, name: str) -> tuple[list[str], list[int]]:
+    """Return the columns of images and names of a Parquet file, and the rows of each row group."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    try:
+        fs, top = _place(folder)
+        with fs.open(f"{top}/{name}") as file, pq.ParquetFile(file) as parquet:
+            schema, about = parquet.schema_arrow, parquet.metadata
+    except (OSError, pa.ArrowException) as error:
+        raise DigitError(f"{folder}/{name} is not a whole Parquet file: fetch or write it again.") from error
+    if "image" not in schema.names:
+        raise DigitError(f"{folder}/{name} has no column 'image' of encoded images (JPEG or PNG bytes).")
+    rows = [about.row_group(number).num_rows for number in range(about.num_row_groups)]
+    return [column for column in ("image", "filename") if column in schema.names], rows
+
+
+def _done(target: str, key: str) -> dict[str, dict[str, int]]:
+    """Return the counts of the partitions that are there and whole."""
+    with needs("pyarrow"):
+        import pyarrow as pa
+        from pyarrow import parquet as pq
+    fs, top, paths = _find(target)
+    done = {}
+    for path in paths:
+        name = path.removeprefix(top).lstrip("/")
+        if name.startswith(".tmp-"):  # of a worker that was killed
+            continue
+        try:
+            with fs.open(path) as file:
+                about = pq.read_schema(file).metadata or {}
+        except pa.ArrowInvalid:
+            about = {}
+        if about.get(b"made_from") != key.encode():
+            raise DigitError(f"{target} holds something other than these predictions: choose another --out.")
+        done[name] = json.loads(about[b"counts"])
     return done
 
 
-def predict_to_parts(
-    run_or_model: str,
-    source: str,
-    out: str | None,
-    files: tuple[str | None, ...],
-    **options: Any,
-) -> str:
-    """Do what ``digitlib predict`` does in parts, and return the line it ends with.
+def _predict_partition(
+    model: dict[str, bytes], key: str, columns: list[str], partition: list[Any], target: str, name: str
+) -> dict[str, int]:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
 
-    Raises
-    ------
-    DigitError
-        If `out` is one file, or one of `files` (submission, gallery) is wanted as well; else see `predict_in_parts`.
-    """
-    out = out or FOLDER
-    if any(files) or not (is_address(out) or out.endswith(("/", os.sep))):
-        raise DigitError(
-            f"partitions are written to a folder, not to one file: give --out a folder ending in /, such as {FOLDER}, "
-            "without --submission and --gallery."
-        )
-    done = predict_in_parts(run_or_model, source, out, **options)
-    found = (
-        f", {done['found']:,} of them found done (images as listed {done['listed']})" if done["found"] else ""
+    if key not in _LOADED:
+        with tempfile.TemporaryDirectory() as folder:
+            for file, content in model.items():
+                (Path(folder) / file).write_bytes(content)
+            _LOADED.clear()
+            _LOADED[key] = Classifier.load(folder)
+    classifier, tables = _LOADED[key], []
+    settings = (classifier.color_mode, classifier.image_size, min(classifier.image_size))
+    items = _rows(columns, *partition) if columns else _files(*partition)
+    images = (
+        (one, decoded(data, *settings) if isinstance(data, bytes) else unread(data)) for one, data in items
     )
-    return f"{summary_of(done)}; {done['partitions']:,} partitions{found}: {open_store(out)}"
+    while batch := list(islice(images, BATCH)):
+        names, read = zip(*batch, strict=True)
+        table = classifier.predict_decoded(list(read))
+        table.insert(0, "filename", [one.encode("utf-8", "backslashreplace").decode() for one in names])
+        tables.append(table)
+    part = pd.concat(tables, ignore_index=True)
+    counts = {"images": len(part), "unreadable": int((part["reason"] != "").sum())}
+    if "accepted" in part:
+        counts["rejected"] = int((~part["accepted"]).sum()) - counts["unreadable"]
+    arrow, content = pa.Table.from_pandas(part, preserve_index=False), io.BytesIO()
+    about = {**(arrow.schema.metadata or {}), "made_from": key, "counts": json.dumps(counts)}
+    pq.write_table(arrow.replace_schema_metadata(about), content, compression="zstd")
+    fs, top = _place(target)
+    fs.makedirs(top, exist_ok=True)
+    temporary = f"{top}/.tmp-{uuid.uuid4().hex}"
+    fs.pipe_file(temporary, content.getvalue())
+    fs.mv(temporary, f"{top}/{name}")
+    return counts
 
 
-def _clear(store: Store) -> None:
-    """Remove what a killed writer left; younger files may be in use."""
-    if isinstance(store, LocalFolder):
-        for path in store.folder.glob(".tmp-????????.parquet"):  # as `atomic` names them
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > 60:
-                    path.unlink()
+def _files(folder: str, *names: str) -> Iterator[tuple[str, bytes | OSError]]:
+    """Yield the content of each file, or why it can't be read."""
+    fs, top = _place(folder)
+    failed = 0
+    for start in range(0, len(names), FETCHED):
+        paths = [f"{top}/{name}" for name in names[start : start + FETCHED]]
+        contents = fs.cat_ranges(paths, None, None, on_error="return")
+        for name, content in zip(names[start:], contents, strict=False):
+            if isinstance(content, Exception) and not isinstance(content, OSError):
+                raise content
+            failed += isinstance(content, OSError)
+            yield name, content
+    if failed == len(names) > 1:
+        raise DigitError(f"none of {failed:,} images, such as {names[0]}, can be read in {folder}")
+
+
+def _rows(columns: list[str], folder: str, *groups: Any) -> Iterator[tuple[str, bytes]]:
+    """Yield the images in some row groups of Parquet files."""
+    from pyarrow import parquet as pq
+
+    fs, top = _place(folder)
+    for file, group, number in groups:
+        with fs.open(f"{top}/{file}") as opened:
+            # With a buffer, a column is read piece by piece; without, all of a row group at once.
+            parquet = pq.ParquetFile(opened, buffer_size=1 << 20, pre_buffer=False)
+            about = parquet.metadata.row_group(group)
+            at_once = max(1, min(BATCH, BATCH_BYTES * about.num_rows // max(1, about.total_byte_size)))
+            for batch in parquet.iter_batches(at_once, [group], columns, use_threads=False):
+                for number, row in enumerate(batch.to_pylist(), number):
+                    image = row["image"] if isinstance(row["image"], dict) else {"bytes": row["image"]}
+                    name = row.get("filename", image.get("path"))
+                    yield f"{file}#{number}" if name is None else str(name), image["bytes"] or b""
+                number += 1

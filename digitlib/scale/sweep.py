@@ -1,50 +1,241 @@
-"""Many runs side by side: what a space asks for, done on workers or here, and one table of what came of it."""
+"""Train many settings side by side: the space to try, the runs, and one table of them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, fields
+from io import StringIO
+from itertools import product
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from digitlib.data.datasets import as_folder
-from digitlib.data.sources import find_images
-from digitlib.data.split import pixels_of, read_split, split_once
-from digitlib.errors import DigitError
-from digitlib.run import Run, open_run, run_lock
-from digitlib.scale.cluster import Here, Workers, open_workers
-from digitlib.scale.sweep_progress import follow, tell
-from digitlib.scale.sweep_run import Job, do_run, finished_before, is_done, results_of
-from digitlib.scale.sweep_space import Space
-from digitlib.scale.sweep_table import outcome_of, read_sweep, row_of, write_rows
-from digitlib.training.recipes import get_recipe
+from digitlib.data.split import pixels_of, read_split, share_split, split_once
+from digitlib.errors import DigitError, did_you_mean, is_whole
+from digitlib.evaluation.statistics import wilson_interval
+from digitlib.files import display_path, read_table, resolve, write_table
+from digitlib.progress import progress
+from digitlib.run import Run, best_epoch, in_turn, open_run, read_history, run_lock
+from digitlib.scale.cluster import each, needs
+from digitlib.scale.cluster import workers as on_workers
+from digitlib.training.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe, load_recipe
+
+FIXED = ("name", "augmentation", "train_on", "validate_on")
+# Fields of a recipe that a sweep can vary, with their types.
+FIELDS = {field.name: field.type for field in fields(Recipe) if field.name not in FIXED}
+# Settings of its augmentation that a sweep can vary.
+TRANSFORMS = {name for recipe in RECIPES.values() for name in recipe.augmentation} | {"vertical_flip", "cval"}
+SPLIT_OPTIONS = ("test_size", "validation_size", "assign")
+# Lines that have one value for the whole sweep.
+ONCE = ("data", "sampler", "trials", *SPLIT_OPTIONS)
+
+RESULTS = (
+    "validation_accuracy", "validation_low", "validation_high", "n_validation", "best_epoch", "epochs_done", "seconds",
+    "parameters",
+)  # fmt: skip
+# Trials that are drawn at random, and that are never pruned: the median of fewer says little.
+STARTUP_TRIALS = 4
+
+StrPath = str | os.PathLike[str]
+Settings = Mapping[str, Any]
+Notebooks = Callable[[Run, dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a sweep tries.
+
+    Attributes
+    ----------
+    data : str
+        As `digitlib.data.split.prepare` takes it.
+    choices : mapping of str to list
+        ``recipe``, fields of it and settings of its augmentation, each with all its values.
+    ranges : mapping of str to dict
+        What Optuna draws from a range: ``low``, ``high``, perhaps ``log`` or ``step``.
+    split : mapping of str to object
+        Options of `digitlib.data.split.prepare`.
+    trials : int
+        How many settings Optuna may try; 0 tries every combination.
+
+    Examples
+    --------
+    >>> len(check_space({"recipe": "tiny", "seed": [1, 2], "epochs": [3, 5]}).combinations())
+    4
+    """
+
+    data: str
+    choices: Mapping[str, list[Any]]
+    ranges: Mapping[str, dict[str, Any]]
+    split: Mapping[str, Any]
+    trials: int = 0
+
+    def combinations(self) -> dict[str, Settings]:
+        """Return the settings of every combination by the name of its run, seeds varying fastest."""
+        names = sorted(self.choices, key=lambda name: name == "seed")
+        every = [dict(zip(names, one, strict=True)) for one in product(*map(self.choices.__getitem__, names))]
+        return {run_name(recipe_of(settings)): settings for settings in every}
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """Return the recipe that settings such as ``{"recipe": "tiny", "seed": 1, "rotation_range": 5}`` stand for.
+
+    Examples
+    --------
+    >>> recipe_of({"recipe": "tiny", "epochs": 3}).epochs
+    3
+    """
+    changes = {name: value for name, value in settings.items() if name in FIELDS}
+    if moves := {name: value for name, value in settings.items() if name in TRANSFORMS}:
+        changes["augmentation"] = {**get_recipe(settings["recipe"]).augmentation, **moves}
+    return get_recipe(settings["recipe"], **changes)
+
+
+def run_name(recipe: Recipe) -> str:
+    """Return the name of a recipe's run: what differs from the recipe as it comes, and a hash of all its fields.
+
+    Examples
+    --------
+    >>> run_name(get_recipe("tiny", seed=1, epochs=3))[:24]
+    'tiny-seed1-epochs3-min_s'
+    """
+    given, plain = recipe.as_dict(), get_recipe(recipe.name).as_dict()
+    differing = [
+        name for name in plain if name not in ("seed", "augmentation") and given[name] != plain[name]
+    ]
+    words = [recipe.name, f"seed{recipe.seed}", *(f"{name}{given[name]}" for name in differing)]
+    text = re.sub(r"[^\w.+-]", "_", "-".join(words), flags=re.ASCII)
+    digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=list).encode()).hexdigest()[:8]
+    return f"{text[:60].rstrip('-._')}-{digest}"
+
+
+def read_space(path: StrPath, changes: Settings | None = None, notebooks: bool = False) -> Space:
+    """Read and check a YAML file that says what to try; see `check_space`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        With a line ``name: value`` or ``name: [value, value]`` for each setting.
+    changes : mapping, optional
+        Lines that replace those of the file.
+    notebooks : bool
+        See `check_space`.
+
+    Examples
+    --------
+    >>> read_space("space.yml", {"seed": [1, 2]})  # doctest: +SKIP
+    """
+    with needs("pyyaml"):
+        import yaml
+    try:
+        text = resolve(path).read_text(encoding="utf-8-sig")
+        # YAML 1.1 takes 1e-4 for text, as there is no point in it.
+        lines = yaml.safe_load(re.sub(r"\b(\d+)e-(\d+)\b", r"\1.0e-\2", text))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DigitError(
+            f"{display_path(path)} can't be read: {' '.join(str(error).split())[:150]}"
+        ) from error
+    if not isinstance(lines, dict):
+        raise DigitError(f"{display_path(path)} must hold lines such as `recipe: [tiny, fast]`.")
+    return check_space({**lines, **(changes or {})}, display_path(path), notebooks)
+
+
+def check_space(lines: Settings, what: str = "The space", notebooks: bool = False) -> Space:
+    """Return the space that some lines describe, with every combination checked.
+
+    Parameters
+    ----------
+    lines : mapping
+        ``recipe``, fields of `digitlib.training.recipes.Recipe` or settings of its augmentation, each with a value or a
+        list; once also ``data``, ``test_size``, ``validation_size``, ``assign``. With ``sampler: optuna`` and ``trials: 20``
+        there may be ranges: ``learning_rate: {low: 1e-4, high: 1e-2, log: true}``.
+    what : str
+        Its name, for messages.
+    notebooks : bool
+        Whether each run executes notebooks, which take fewer settings.
+
+    Raises
+    ------
+    DigitError
+        Naming the line.
+
+    Examples
+    --------
+    >>> check_space({"recipe": "tiny", "seed": [1, 2]}).choices
+    {'recipe': ['tiny'], 'seed': [1, 2]}
+    """
+    for name in lines:
+        if name not in (known := ["recipe", *ONCE, *FIELDS, *TRANSFORMS]):
+            raise DigitError(f"{what}: {name!r} is not a setting: {did_you_mean(name, known)}")
+        if notebooks and name not in ("recipe", *ONCE, *RECIPE_PARAMETERS):
+            raise DigitError(f"{what}: the notebooks don't take {name}: add --no-notebooks.")
+    trials, varied = lines.get("trials", 0), {"recipe": "fast", **lines}
+    if lines.get("sampler", "grid") != ("optuna" if trials else "grid") or not is_whole(trials) or trials < 0:
+        raise DigitError(
+            f"{what}: Optuna needs `sampler: optuna` and `trials: 20`; leave out both for a grid."
+        )
+    if trials and notebooks:
+        raise DigitError(f"{what}: Optuna can't stop notebooks while they train: add --no-notebooks.")
+    choices = {
+        name: one if isinstance(one, list) else [one] for name, one in varied.items() if name not in ONCE
+    }
+    choices = {
+        name: [tuple(one) if isinstance(one, list) else one for one in choices[name]] for name in choices
+    }
+    ranges = {name: values[0] for name, values in choices.items() if trials and isinstance(values[0], dict)}
+    choices = {name: values for name, values in choices.items() if name not in ranges}
+    split = {name: lines[name] for name in SPLIT_OPTIONS if name in lines}
+    space = Space(str(lines.get("data", "sample")), choices, ranges, split, trials)
+    try:
+        for name, limits in ranges.items():
+            if (
+                not {"low", "high"} <= set(limits) <= {"low", "high", "log", "step"}
+                or limits["low"] >= limits["high"]
+            ):
+                raise DigitError(f"{name} must be a range such as {{low: 1e-4, high: 1e-2, log: true}}.")
+        for name, values in choices.items():
+            if not values or any(value is None or isinstance(value, dict) for value in values):
+                raise DigitError(f"{name} must be values; a range needs `sampler: optuna` and `trials: 20`.")
+        for end, settings in product(("low", "high"), space.combinations().values()):
+            if (
+                "test"
+                in recipe_of({**settings, **{name: one[end] for name, one in ranges.items()}}).validate_on
+            ):
+                raise DigitError(
+                    f"recipe {settings['recipe']!r} chooses its epoch on the test set: leave it out."
+                )
+    except (DigitError, TypeError) as error:
+        raise DigitError(f"{what}: {error}") from error
+    return space
 
 
 def run_sweep(
-    space: Space,
-    out: str | os.PathLike[str] = "runs/sweep",
-    *,
-    scheduler: str | None = None,
-    workers: int = 0,
-    notebooks: bool = True,
-) -> pd.DataFrame:
-    """Do every run of a space that is not done yet, and write ``sweep.csv`` as they end.
+    space: Space, out: StrPath = "runs/sweep", *, scheduler: str | None = None, workers: int = 0,
+    notebooks: Notebooks | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Do every run of a space that is not done yet, and write ``sweep.csv`` after each.
 
-    The images are split and decoded once for all. A run that fails is a row with its reason; the others go on. What an
-    earlier sweep finished in the same folder, with the same images and threads, stays in the table.
+    All runs share one split. A run that fails is a row with its reason; the same call again tries it again.
 
     Parameters
     ----------
     space : Space
-        As from `digitlib.scale.sweep_space.read_space`.
+        As from `read_space` or `check_space`.
     out : str or path-like
         Folder for the runs and the table.
     scheduler, workers
-        See `digitlib.scale.cluster.open_workers`.
-    notebooks : bool
-        Execute notebooks 04 to 06 for each run; else the library alone, which gives the same weights.
+        See `digitlib.scale.cluster.workers`.
+    notebooks : callable, optional
+        Called with a run and its settings instead of training with the library alone.
 
     Returns
     -------
@@ -54,70 +245,299 @@ def run_sweep(
     Raises
     ------
     DigitError
-        If the images can't be split, the folder holds the runs of other images, or no worker can be reached.
+        If the images can't be split, the folder holds other runs, or no scheduler answers.
 
-    Notes
-    -----
-    The weights depend in their last bits on the number of threads, so that every run computes with ``space.threads`` of
-    them, wherever it is. Without workers it is this process whose TensorFlow keeps to that number from then on.
+    Examples
+    --------
+    >>> run_sweep(check_space({"recipe": "tiny", "seed": [1, 2]}), workers=2)  # doctest: +SKIP
     """
     folder = open_run(out)
     if (folder / "split.csv").exists():
-        raise DigitError(
-            f"{folder} is a run with files of its own: give the sweep another folder with --out."
-        )
-    find_images(as_folder(space.data))  # what can't work is refused before anything is made
-    with open_workers(scheduler, workers) as crew, _nothing_left(folder), run_lock(folder):
-        job = Job(str(folder.folder), space.threads, notebooks)
-        _split_once(space, job)
+        raise DigitError(f"{folder} is itself a run: choose another folder for the sweep with --out.")
+    combinations, function = space.combinations(), _do_trial if space.trials else _do_run
+    with on_workers(workers, scheduler), run_lock(folder):
+        split = split_once(space.data, open_run(folder / "split"), **space.split)
+        for size in {recipe_of(one).image_size for one in combinations.values()}:
+            pixels_of(split, read_split(split), size)  # into the cache, where every worker finds them
+        tasks: dict[str, Any] = {name: (split, name, one, notebooks) for name, one in combinations.items()}
         if space.trials:
-            try:
-                from digitlib.scale.sweep_search import search
-            except ImportError as error:
-                raise DigitError(
-                    'sampler: optuna needs Optuna: pip install "digitlib[cluster]", or list the values to try.'
-                ) from error
-            search(space, job, crew)
-        else:
-            _try_all(space, job, crew)
+            _open_study(folder, space)
+            tasks = {f"trial-{number:03d}": (split, space, number) for number in range(space.trials)}
+        rows = {name: _row(name, "waiting", combinations.get(name, {})) for name in tasks}
+        _write(folder, rows)
+        for name, row, error in progress(each(function, tasks.items()), len(tasks), "Sweep", "run"):
+            rows[name] = row or rows[name] | {"state": "failed", "reason": error.partition("\n")[0][:300]}
+            _write(folder, rows)
+            accuracy = f"{row['validation_accuracy']:.2%} of the validation set" if row else error
+            tqdm.write(f"{name}: {rows[name]['state']}, {accuracy}", file=sys.stdout)
     return read_sweep(folder)
 
 
-@contextmanager
-def _nothing_left(folder: Run) -> Iterator[None]:
-    """Remove the folder after an error that came before anything was made in it."""
-    new = [path for path in (folder.folder, folder.folder.parent) if not path.exists()]
-    try:
-        yield
-    except DigitError:
-        with suppress(OSError):  # it is not empty
-            for path in new:
-                path.rmdir()
-        raise
+def _is_finished(split: Run, run: Run) -> bool:
+    return run.is_done("metrics.json") and run.hashes()["split"] == split.hashes()["split"]
 
 
-def _try_all(space: Space, job: Job, crew: Here | Workers) -> None:
-    """Do every combination that is not done yet."""
-    settings, folder = space.combinations(), Run(Path(job.out))
-    rows = {one.key: row_of(one.key, one, job.threads, "waiting") for one in settings}
-    rows |= finished_before(job, set(rows))
-    todo = [one for one in settings if not is_done(job, one)]
-    for one in (one for one in settings if one not in todo):
-        rows[one.key] |= {"state": "done", **results_of(job.run_of(one))}
-    write_rows(folder, rows)
-    tasks = [(str(job.run_of(one).folder), (job, one)) for one in todo]
-    for ended in follow(crew, do_run, tasks, len(settings)):
-        name = Path(ended.key).name
-        rows[name] |= outcome_of(ended)
-        write_rows(folder, rows)
-        tell(rows[name])
+def _do_run(split: Run, name: str, settings: Settings, notebooks: Notebooks | None) -> dict[str, Any]:
+    run = Run(split.folder.parent / name)
+    if not _is_finished(split, run):
+        with in_turn(run):
+            share_split(split, run)
+            if not (notebooks or _is_finished(split, run)):  # another process may have done it meanwhile
+                _train(run, recipe_of(settings))
+        if notebooks:
+            with redirect_stdout(StringIO()):
+                notebooks(run, json.loads(json.dumps(settings)))
+    return _row(name, "done", settings) | _results(run)
 
 
-def _split_once(space: Space, job: Job) -> None:
-    """Split and decode the images, unless the folder's runs belong to others."""
-    run = split_once(space.data, job.split, **space.split)
-    manifest = read_split(run)
-    for name in space.choices["recipe"]:
-        for size in space.choices.get("image_size", [None]):
-            # Decoded here, lest every worker begin with doing it.
-            pixels_of(run, manifest, get_recipe(name, image_size=size).image_size)
+def _train(run: Run, recipe: Recipe, callbacks: Sequence[Any] = (), stopped: Sequence[int] = ()) -> None:
+    """Train, going on after the last whole epoch, and evaluate unless a callback stopped it for good."""
+    from digitlib.evaluation.metrics import evaluate_run
+    from digitlib.training.train import train_run
+
+    with redirect_stdout(StringIO()):
+        train_run(run, recipe, callbacks)
+        if not stopped:
+            evaluate_run(run)
+
+
+def _open_study(folder: Run, space: Space, number: int = 0) -> Any:
+    """Return the Optuna study in a sweep's folder: a journal, to which several processes may write."""
+    with needs("optuna"):
+        import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = str(folder / "optuna.log")
+    # On Windows, making a symbolic link, which is the usual lock, takes privileges.
+    lock = JournalFileOpenLock(path) if sys.platform == "win32" else None
+    study = optuna.create_study(
+        study_name="sweep", storage=optuna.storages.JournalStorage(JournalFileBackend(path, lock_obj=lock)),
+        sampler=optuna.samplers.TPESampler(seed=number, n_startup_trials=STARTUP_TRIALS, constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(STARTUP_TRIALS), direction="maximize", load_if_exists=True,
+    )  # fmt: skip
+    text = json.dumps([space.choices, space.ranges, space.data, space.split], sort_keys=True)
+    if study.user_attrs.setdefault("space", text) != text:
+        raise DigitError(f"{folder} holds a search of another space: choose another --out.")
+    study.set_user_attr("space", text)
+    return study
+
+
+def _do_trial(split: Run, space: Space, number: int) -> dict[str, Any]:
+    """Do one trial of Optuna. One whose process died is still running in the journal, and goes on."""
+    import optuna
+
+    run, stopped = Run(split.folder.parent / f"trial-{number:03d}"), []
+    with in_turn(run):
+        study = _open_study(Run(split.folder.parent), space, number)
+        trials = study.get_trials(deepcopy=False)
+        last = next((one for one in reversed(trials) if one.user_attrs.get("number") == number), None)
+        pruned = last is not None and last.state.name == "PRUNED"
+        if last and (pruned or _is_finished(split, run)):
+            return _row(
+                run.folder.name, "pruned" if pruned else "done", _draw(last, space, number)
+            ) | _results(run)
+        going_on = last and not last.state.is_finished()
+        trial = optuna.Trial(study, last._trial_id) if going_on else study.ask()
+        trial.set_user_attr("number", number)
+        settings = _draw(trial, space, number)
+        share_split(split, run)
+
+        from digitlib.training.backend import keras
+
+        def report(epoch: int, logs: dict[str, float] | None) -> None:
+            told = study.trials[trial.number].intermediate_values
+            for row in read_history(run).itertuples():  # an earlier process may have done the first epochs
+                if row.epoch not in told:
+                    trial.report(row.val_accuracy, row.epoch)
+            if epoch + 1 < callback.params["epochs"] and trial.should_prune():
+                callback.model.stop_training = True
+                stopped.append(epoch)
+
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
+        _train(run, recipe_of(settings), [callback], stopped)
+        results = _row(run.folder.name, "pruned" if stopped else "done", settings) | _results(run)
+        told = (
+            {"state": optuna.trial.TrialState.PRUNED}
+            if stopped
+            else {"values": results["validation_accuracy"]}
+        )
+        study.tell(trial, **told)
+    return results
+
+
+def _draw(trial: Any, space: Space, number: int) -> dict[str, Any]:
+    """Return the settings that a trial suggests; seeds take turns, since none is better than another."""
+    drawn: dict[str, Any] = {}
+    for name, values in space.choices.items():
+        # Optuna keeps only text and numbers: it is told the place in the list.
+        turn = name == "seed" or len(values) == 1
+        place = number % len(values) if turn else trial.suggest_categorical(name, list(range(len(values))))
+        drawn[name] = values[place]
+    for name, limits in space.ranges.items():
+        suggest = trial.suggest_int if FIELDS.get(name) == "int" else trial.suggest_float
+        drawn[name] = suggest(name, **limits)
+    return drawn
+
+
+def _row(name: str, state: str, settings: Settings) -> dict[str, Any]:
+    seed = recipe_of(settings).seed if settings else ""
+    words = {key: "x".join(map(str, one)) if isinstance(one, tuple) else one for key, one in settings.items()}
+    return {"run": name, "state": state, "recipe": "", "seed": seed, **words}
+
+
+def _results(run: Run) -> dict[str, Any]:
+    """Return what the table has of a trained run, which is nothing from the test set."""
+    history, recipe = read_history(run), load_recipe(run)
+    epoch, n = best_epoch(history, recipe.checkpoint), int((read_split(run)["part"] == "validation").sum())
+    right = round(float(history.set_index("epoch")["val_accuracy"][epoch]) * n)
+    values = (
+        right / n, *wilson_interval(right, n), n, epoch, len(history), float(history["seconds"].iloc[-1]),
+        run.read_json("training.json")["parameters"],
+    )  # fmt: skip
+    return dict(zip(RESULTS, values, strict=True))
+
+
+def _write(folder: Run, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    table = pd.DataFrame(list(rows.values()))
+    settings = [name for name in table if name not in (*RESULTS, "label", "reason")]
+    write_table(folder / "sweep.csv", table.reindex(columns=[*settings, *RESULTS, "reason"]))
+
+
+def read_sweep(out: Run | StrPath) -> pd.DataFrame:
+    """Return the table of a sweep, best validation accuracy first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a run: ``run`` (its folder), ``state`` ("done", "pruned", "failed" or "waiting"), ``recipe``, ``seed`` and
+        the other settings, ``validation_accuracy`` (0 to 1) with ``validation_low`` and ``validation_high`` (95 %,
+        Wilson), ``n_validation``, ``best_epoch``, ``epochs_done``, ``seconds`` (of training), ``parameters``,
+        ``reason``, ``label`` (the settings that differ, for plots). Nothing in it comes from the test set.
+
+    Raises
+    ------
+    DigitError
+        If there is none.
+
+    Examples
+    --------
+    >>> read_sweep("runs/sweep")  # doctest: +SKIP
+    """
+    folder = open_run(out)
+    if not (folder / "sweep.csv").exists():
+        raise DigitError(f"{folder} has no sweep.csv: run `digitlib sweep SPACE.yml --out {folder}` first.")
+    table = read_table(folder / "sweep.csv")
+    for name in RESULTS:
+        table[name] = pd.to_numeric(table[name])
+    varied = varied_settings(table)
+    table["label"] = [
+        ", ".join(
+            str(row[name]) if name == "recipe" else f"{name.replace('_', ' ')} {row[name]}" for name in varied
+        )
+        for row in table.to_dict("records")
+    ]
+    return table.sort_values("validation_accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+def best_run(out: StrPath) -> Run:
+    """Return the run with the highest validation accuracy.
+
+    Raises
+    ------
+    DigitError
+        If none is done.
+
+    Examples
+    --------
+    >>> best_run("runs/sweep")  # doctest: +SKIP
+    """
+    table = read_sweep(out)
+    done = table[table["state"] == "done"]
+    if done.empty:
+        raise DigitError(f"No run of {display_path(out)} is done: sweep.csv has the reasons.")
+    return open_run(Path(out) / str(done["run"].iloc[0]))
+
+
+def histories_of(out: StrPath) -> pd.DataFrame:
+    """Return the histories of all trained runs of a sweep, one below the other.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``run``, ``label`` (the settings that differ) and the columns of `digitlib.run.read_history`; runs in the order
+        of `read_sweep`.
+
+    Raises
+    ------
+    DigitError
+        If no run has been trained yet.
+
+    Examples
+    --------
+    >>> histories_of("runs/sweep")  # doctest: +SKIP
+    """
+    table, folder = read_sweep(out), open_run(out)
+    histories = [
+        read_history(Run(folder / row.run)).assign(run=row.run, label=row.label)
+        for row in table.itertuples()
+        if (folder / row.run / "history.csv").exists()
+    ]
+    if not histories:
+        raise DigitError(f"No run of {folder} has been trained: run `digitlib sweep` first.")
+    return pd.concat(histories, ignore_index=True)
+
+
+def varied_settings(table: pd.DataFrame) -> list[str]:
+    """Return the settings in which the runs of a sweep differ, ``["recipe"]`` if in none.
+
+    Examples
+    --------
+    >>> varied_settings(pd.DataFrame({"run": ["a", "b"], "recipe": ["tiny", "tiny"], "seed": [1, 2]}))
+    ['seed']
+    """
+    settings = table.columns.drop(["run", "state", "reason", "label", *RESULTS], errors="ignore")
+    return [name for name in settings if len(set(table[name])) > 1] or ["recipe"]
+
+
+def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that no other run beats in both validation accuracy and time, fastest first.
+
+    Examples
+    --------
+    >>> front = {"state": "done", "validation_accuracy": [0.9, 0.8, 0.95], "seconds": [1, 2, 3]}
+    >>> pareto_front(pd.DataFrame(front))["seconds"].tolist()
+    [1, 3]
+    """
+    done = table[table["state"] == "done"].sort_values(
+        ["seconds", "validation_accuracy"], ascending=[True, False], kind="stable"
+    )
+    best_before = done["validation_accuracy"].cummax().shift(fill_value=-np.inf)
+    return done[done["validation_accuracy"] > best_before].reset_index(drop=True)
+
+
+def summary(out: StrPath) -> str:
+    """Return the table of a sweep as text, and the test accuracy of the best run alone.
+
+    Examples
+    --------
+    >>> print(summary("runs/sweep"))  # doctest: +SKIP
+    """
+    table, percent = read_sweep(out), dict.fromkeys(RESULTS[:3], "{:.2%}".format)
+    columns = [
+        "run",
+        "state",
+        *RESULTS[:3],
+        "seconds",
+        *["reason"] * bool((table["state"] == "failed").any()),
+    ]
+    lines = [table[columns].to_string(index=False, na_rep="", formatters=percent), ""]
+    if (table["state"] == "done").any():
+        best = best_run(out)
+        lines.append(
+            "Best: {run}, test accuracy {test_accuracy:.2%} ({test_accuracy_low:.2%} to {test_accuracy_high:.2%}).\nThat of "
+            "the others is not shown: choosing by it would make it too high.".format(
+                run=best, **best.read_json("metrics.json")
+            )
+        )
+    return "\n".join([*lines, f"Table: {display_path(resolve(out) / 'sweep.csv')}"])
