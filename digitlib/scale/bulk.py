@@ -10,8 +10,6 @@ import re
 import tempfile
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -97,7 +95,7 @@ def predict_bulk(
     path = resolve(run_or_model)
     folder, file = (path, path / "best_model.keras") if path.is_dir() else (path.parent, path)
     if not file.exists():
-        raise DigitError(f"{display_path(file)} doesn't exist: give a trained run's folder or a .keras file.")
+        raise DigitError(f"{display_path(file)} doesn't exist: give a run's folder or a .keras file.")
     files = {name: folder / name for name in MODEL_FILES} | {"best_model.keras": file}
     model = {name: one.read_bytes() for name, one in files.items() if one.exists()}
     columns, partitions = _partitions(os.fspath(source), partition_size)
@@ -108,17 +106,18 @@ def predict_bulk(
     done, failed = _done(target, key), []
     found = len(done)
     given = {f"part-{number:05d}.parquet": partition for number, partition in enumerate(partitions)}
-    tasks = [(name, (model, key, columns, given[name], target, name)) for name in given if name not in done]
+    tasks = {name: (model, key, columns, given[name], target, name) for name in given if name not in done}
     with on_workers(workers, scheduler):
         for name, counts, error in progress(
-            each(_predict_partition, tasks), len(tasks), "Predicting", "partition"
+            each(_predict_partition, tasks), len(tasks), "Predicting", "part"
         ):
             done |= {name: counts} if counts else {}
             failed += [error] if error else []
     if failed:
-        raise DigitError(
-            f"{len(failed)} of {len(given)} partitions failed; the same command tries them again. {failed[0]}"
-        )
+        raise DigitError(f"{len(failed)} of {len(given)} partitions failed; try them again. {failed[0]}")
+    fs, _, paths = _find(target)
+    for path in (one for one in paths if "/.tmp-" in one):  # of workers that were killed
+        fs.rm(path)
     sums = pd.DataFrame(list(done.values())).sum().astype(int).to_dict()
     return sums | {"partitions": len(partitions), "found": found, "out": target}
 
@@ -164,67 +163,51 @@ def _partitions(source: str, size: int) -> tuple[list[str], list[Any]]:
         folder = str(place)
     if not names:
         raise DigitError(f"{source} holds no files: give a folder of images.")
-    tables = [name for name in names if name.lower().endswith(".parquet")]
-    if len(tables) < len(names):
+    with needs("pyarrow"):
+        import pyarrow as pa
+        from pyarrow import dataset
+    if not all(name.lower().endswith(".parquet") for name in names):
         return [], [[folder, *names[start : start + size]] for start in range(0, len(names), size)]
-    with ThreadPoolExecutor(16) as pool:
-        footers = list(pool.map(partial(_footer, folder), tables))
-    partitions: list[Any] = []
-    held = size
-    for name, (columns, groups) in zip(tables, footers, strict=True):
-        if columns != footers[0][0]:
-            raise DigitError(f"{name} has other columns than {tables[0]}: predict each by itself.")
-        start = 0
-        for group, rows in enumerate(groups):
-            if held >= size:
-                partitions.append([folder])
-                held = 0
-            partitions[-1].append([name, group, start])
-            held, start = held + rows, start + rows
-    return footers[0][0], partitions
-
-
-def _footer(folder: str, name: str) -> tuple[list[str], list[int]]:
-    """Return the columns of images and names of a Parquet file, and the rows of each row group."""
-    import pyarrow as pa
-    from pyarrow import parquet as pq
-
+    fs, top = _place(folder)
     try:
-        fs, top = _place(folder)
-        with fs.open(f"{top}/{name}") as file, pq.ParquetFile(file) as parquet:
-            schema, about = parquet.schema_arrow, parquet.metadata
+        tables = dataset.dataset([f"{top}/{name}" for name in names], filesystem=fs)
+        groups = [(one.path, group) for one in tables.get_fragments() for group in one.row_groups]
     except (OSError, pa.ArrowException) as error:
-        raise DigitError(f"{folder}/{name} is not a whole Parquet file: fetch or write it again.") from error
-    if "image" not in schema.names:
-        raise DigitError(f"{folder}/{name} has no column 'image' of encoded images (JPEG or PNG bytes).")
-    rows = [about.row_group(number).num_rows for number in range(about.num_row_groups)]
-    return [column for column in ("image", "filename") if column in schema.names], rows
+        raise DigitError(f"{source} holds a file that is not whole: fetch it again. ({error})") from error
+    if "image" not in tables.schema.names:
+        raise DigitError(f"{source} has no column 'image' of encoded images (JPEG or PNG bytes).")
+    partitions: list[Any] = []
+    held, starts = size, dict.fromkeys((path for path, _ in groups), 0)
+    for path, group in groups:
+        if held >= size:
+            partitions.append([folder])
+            held = 0
+        partitions[-1].append([path.removeprefix(top).lstrip("/"), group.id, starts[path]])
+        held, starts[path] = held + group.num_rows, starts[path] + group.num_rows
+    return [name for name in ("image", "filename") if name in tables.schema.names], partitions
 
 
 def _done(target: str, key: str) -> dict[str, dict[str, int]]:
     """Return the counts of the partitions that are there and whole."""
-    with needs("pyarrow"):
-        import pyarrow as pa
-        from pyarrow import parquet as pq
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
     fs, top, paths = _find(target)
     done = {}
-    for path in paths:
-        name = path.removeprefix(top).lstrip("/")
-        if name.startswith(".tmp-"):  # of a worker that was killed
-            continue
+    for path in (one for one in paths if "/.tmp-" not in one):
         try:
             with fs.open(path) as file:
                 about = pq.read_schema(file).metadata or {}
-        except pa.ArrowInvalid:
-            about = {}
+        except pa.ArrowInvalid:  # it is not whole
+            continue
         if about.get(b"made_from") != key.encode():
             raise DigitError(f"{target} holds something other than these predictions: choose another --out.")
-        done[name] = json.loads(about[b"counts"])
+        done[path.removeprefix(top).lstrip("/")] = json.loads(about[b"counts"])
     return done
 
 
 def _predict_partition(
-    model: dict[str, bytes], key: str, columns: list[str], partition: list[Any], target: str, name: str
+    model: dict[str, bytes], key: str, columns: list[str], partition: list[Any], target: str, part: str
 ) -> dict[str, int]:
     import pyarrow as pa
     from pyarrow import parquet as pq
@@ -239,25 +222,25 @@ def _predict_partition(
     settings = (classifier.color_mode, classifier.image_size, min(classifier.image_size))
     items = _rows(columns, *partition) if columns else _files(*partition)
     images = (
-        (one, decoded(data, *settings) if isinstance(data, bytes) else unread(data)) for one, data in items
+        (name, decoded(one, *settings) if isinstance(one, bytes) else unread(one)) for name, one in items
     )
     while batch := list(islice(images, BATCH)):
         names, read = zip(*batch, strict=True)
         table = classifier.predict_decoded(list(read))
         table.insert(0, "filename", [one.encode("utf-8", "backslashreplace").decode() for one in names])
         tables.append(table)
-    part = pd.concat(tables, ignore_index=True)
-    counts = {"images": len(part), "unreadable": int((part["reason"] != "").sum())}
-    if "accepted" in part:
-        counts["rejected"] = int((~part["accepted"]).sum()) - counts["unreadable"]
-    arrow, content = pa.Table.from_pandas(part, preserve_index=False), io.BytesIO()
+    table = pd.concat(tables, ignore_index=True)
+    counts = {"images": len(table), "unreadable": int((table["reason"] != "").sum())}
+    if "accepted" in table:
+        counts["rejected"] = int((~table["accepted"]).sum()) - counts["unreadable"]
+    arrow, content = pa.Table.from_pandas(table, preserve_index=False), io.BytesIO()
     about = {**(arrow.schema.metadata or {}), "made_from": key, "counts": json.dumps(counts)}
     pq.write_table(arrow.replace_schema_metadata(about), content, compression="zstd")
     fs, top = _place(target)
     fs.makedirs(top, exist_ok=True)
     temporary = f"{top}/.tmp-{uuid.uuid4().hex}"
     fs.pipe_file(temporary, content.getvalue())
-    fs.mv(temporary, f"{top}/{name}")
+    fs.mv(temporary, f"{top}/{part}")
     return counts
 
 
@@ -289,8 +272,8 @@ def _rows(columns: list[str], folder: str, *groups: Any) -> Iterator[tuple[str, 
             about = parquet.metadata.row_group(group)
             at_once = max(1, min(BATCH, BATCH_BYTES * about.num_rows // max(1, about.total_byte_size)))
             for batch in parquet.iter_batches(at_once, [group], columns, use_threads=False):
-                for number, row in enumerate(batch.to_pylist(), number):
+                for place, row in enumerate(batch.to_pylist(), number):
                     image = row["image"] if isinstance(row["image"], dict) else {"bytes": row["image"]}
                     name = row.get("filename", image.get("path"))
-                    yield f"{file}#{number}" if name is None else str(name), image["bytes"] or b""
-                number += 1
+                    yield f"{file}#{place}" if name is None else str(name), image["bytes"] or b""
+                number += len(batch)

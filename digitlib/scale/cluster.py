@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -17,14 +17,10 @@ from joblib import Parallel, delayed, parallel_config
 from digitlib.errors import DigitError
 from digitlib.files import project_root
 
-ANSWERS_WITHIN = 10
-"""Seconds that a scheduler has to answer."""
-
-ATTEMPTS = 3
-"""Times that work is sent out again after worker processes died."""
-
+# Seconds that a scheduler has to answer, and times that work is sent out again after worker processes died.
+ANSWERS_WITHIN, ATTEMPTS = 10, 3
+# A Dask worker with several threads gives them all to one task: TensorFlow spreads it over them.
 _ONE_AT_A_TIME = threading.Lock()
-"""A Dask worker with several threads gives them all to one task: TensorFlow spreads it over them."""
 
 
 @contextmanager
@@ -39,9 +35,7 @@ def needs(package: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise DigitError(
-            f'This needs {package}, which is not installed: pip install "digitlib[scale]".'
-        ) from error
+        raise DigitError(f'{package} is not installed: pip install "digitlib[scale]".') from error
 
 
 @contextmanager
@@ -81,7 +75,7 @@ def workers(n: int = 0, scheduler: str | None = None) -> Iterator[None]:
 
 
 def each(
-    function: Callable[..., Any], tasks: Iterable[tuple[str, tuple[Any, ...]]]
+    function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
 ) -> Iterator[tuple[str, Any, str]]:
     """Call a function for each task where `workers` says, and yield what came of it, in any order.
 
@@ -91,8 +85,8 @@ def each(
     ----------
     function : callable
         Importable by the workers.
-    tasks : iterable of (str, tuple)
-        Name and arguments; paths must be absolute.
+    tasks : mapping of str to tuple
+        Arguments by the task's name; paths must be absolute.
 
     Yields
     ------
@@ -106,7 +100,7 @@ def each(
 
     Examples
     --------
-    >>> list(each(abs, [("first", (-1,))]))
+    >>> list(each(abs, {"first": (-1,)}))
     [('first', 1, '')]
     """
     left = dict(tasks)
@@ -117,13 +111,11 @@ def each(
                 del left[ended[0]]
                 yield ended
             return
-        except Exception as error:
-            if type(error).__name__ == "FutureCancelledError":
+        except Exception as error:  # not of a task: `_call` returns those
+            if (kind := type(error).__name__) not in ("TerminatedWorkerError", "KilledWorker"):
                 raise DigitError(
-                    "The Dask scheduler ended: start it, and give the same command again."
+                    f"The workers ended ({kind}): start them, and give the command again."
                 ) from error
-            if type(error).__name__ not in ("TerminatedWorkerError", "KilledWorker"):
-                raise
     raise DigitError("Worker processes died again and again, perhaps for want of memory: use fewer of them.")
 
 
@@ -162,9 +154,9 @@ def _connect(scheduler: str) -> Iterator[Any]:
             aside.submit(asyncio.run, _answer(scheduler)).result()
         client = distributed.Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
     except Exception as error:
+        said = str(error)[:150] or type(error).__name__
         raise DigitError(
-            f"No Dask scheduler answers at {scheduler} ({str(error)[:150] or type(error).__name__}): start one with "
-            "`dask scheduler` and give the address that it prints."
+            f"No scheduler answers at {scheduler} ({said}): start one with `dask scheduler`."
         ) from error
     with client:
         yield client

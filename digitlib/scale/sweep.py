@@ -265,7 +265,7 @@ def run_sweep(
             tasks = {f"trial-{number:03d}": (split, space, number) for number in range(space.trials)}
         rows = {name: _row(name, "waiting", combinations.get(name, {})) for name in tasks}
         _write(folder, rows)
-        for name, row, error in progress(each(function, tasks.items()), len(tasks), "Sweep", "run"):
+        for name, row, error in progress(each(function, tasks), len(tasks), "Sweep", "run"):
             rows[name] = row or rows[name] | {"state": "failed", "reason": error.partition("\n")[0][:300]}
             _write(folder, rows)
             accuracy = f"{row['validation_accuracy']:.2%} of the validation set" if row else error
