@@ -1,4 +1,4 @@
-"""The one exception that a user of digitlib is meant to read, and what its sentences have in common."""
+"""The one exception that a user of digitlib is meant to read, and the checks of values that lead to it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 
 
 class DigitError(Exception):
-    """Something the user can mend, told in one sentence that names the way out.
+    """Something the user can fix: one sentence that says what is wrong and what to do.
 
-    Jupyter shows the sentence alone, without the traceback; the command line
-    prints it and exits with status 1.
+    Jupyter shows the sentence without a traceback; the command line prints it and exits with status 1.
     """
 
     def _render_traceback_(self) -> list[str]:
@@ -21,32 +20,34 @@ class DigitError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+def require(name: str, value: Any, ok: bool, what: str) -> None:
+    """Raise a `DigitError` unless a value is `ok`: ``epochs is 0: it must be an integer ≥ 1.``."""
+    if not ok:
+        raise DigitError(f"{name} is {value!r}: it must be {what}.")
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return the way out for a name that does not exist: the one that it is nearest to, or all that there are."""
+    """Return the known name nearest to an unknown one as a question, or the list of all."""
     names = list(known)
     near = difflib.get_close_matches(str(name), names, 1)
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}."
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number, NumPy's too; True and False are none, though Python counts them as such."""
+    """Tell whether a value is an integer, NumPy's too, but not True or False."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a whole or decimal number, and finite; see `is_whole`."""
+    """Tell whether a value is a finite number, but not True or False."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def as_size(image_size: Any) -> tuple[int, int]:
-    """Return an image size as (height, width), in pixels; one side makes a square."""
+    """Return an image size as (height, width) in pixels; one number makes a square."""
     sides = (image_size, image_size) if is_whole(image_size) else image_size
-    if (
-        not isinstance(sides, Sequence)
-        or len(sides) != 2
-        or not all(is_whole(side) and side > 0 for side in sides)
-    ):
-        raise DigitError(
-            f"image_size is {image_size!r}: give one side or (height, width) in pixels, such as 28."
-        )
+    ok = (
+        isinstance(sides, Sequence) and len(sides) == 2 and all(is_whole(side) and side > 0 for side in sides)
+    )
+    require("image_size", image_size, ok, "one side or (height, width) in pixels, for example 28")
     return int(sides[0]), int(sides[1])

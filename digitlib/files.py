@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import errno
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,21 +26,39 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet may execute a cell that begins so."""
 
 DISK = (None, *(getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EROFS", "EFBIG", "EIO")))
-"""What the system says of a disk that can't be written to; libraries' own errors have no number."""
-
-_ONE = threading.Lock()
+"""Error numbers of a disk that can't be written to; libraries' own errors have no number."""
 
 TEXTS = ("filename", "class", "label", "label_2", "label_3", "likely_label")
 """Columns that hold users' own names."""
+
+UMASK = os.umask(0o022)  # it can be read only by setting it
+os.umask(UMASK)
+
+
+def project_root() -> Path:
+    """Return the folder that relative paths start from.
+
+    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when working in there (as Jupyter does), else
+    the current folder.
+    """
+    if root := os.environ.get("DIGITLIB_ROOT"):
+        return Path(root).expanduser().absolute()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise DigitError(
+            "The current folder no longer exists: change to one that does and try again."
+        ) from error
+    return here.parent if here.name == "notebooks" else here
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
     """Return `path` as an absolute path; a relative one starts from `project_root`.
 
-    Raises
-    ------
-    DigitError
-        If it can't be a path, such as ``~nobody/x``.
+    Examples
+    --------
+    >>> resolve("/data/../scans").as_posix()
+    '/scans'
     """
     try:
         expanded = Path(path).expanduser()
@@ -53,7 +70,7 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
 
 def display_path(path: str | os.PathLike[str]) -> str:
-    """Return `path` as a person should see it: relative to the project where it lies inside."""
+    """Return `path` for a person to read: relative to the project where it lies inside."""
     full, root = resolve(path), project_root()
     for top in (root, root.resolve()):
         if full.is_relative_to(top):
@@ -65,13 +82,13 @@ def display_path(path: str | os.PathLike[str]) -> str:
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to, renamed to `path` at the end.
 
-    A reader sees the old file or the new one, never half of one. On an error
-    the temporary file is removed and `path` stays as it was.
+    A reader sees the old file or the new one, never half of one. A full disk or a forbidden folder raises a `DigitError`;
+    after any error the temporary file is gone and `path` is as it was.
 
-    Raises
-    ------
-    DigitError
-        If the folder can't be written to or the disk is full.
+    Examples
+    --------
+    >>> with atomic(Path("/tmp/greeting.txt")) as temporary:
+    ...     _ = temporary.write_text("hello")
     """
     temporary = None
     try:
@@ -81,12 +98,14 @@ def atomic(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~UMASK)
         with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # lest a power cut leave the new name on an empty file
+            os.fsync(file.fileno())  # a power cut must not leave the new name on an empty file
         temporary.replace(path)
     except OSError as error:
-        if not _of_writing(error, path):
+        at = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+        # The block may have failed at something else than writing `path`.
+        if error.errno not in DISK if at is None else at.parent != path.parent and at not in path.parents:
             raise
         raise DigitError(
             f"Can't write {display_path(path)}: {error.strerror or error}. Make room or choose another place."
@@ -94,14 +113,6 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-
-
-def _of_writing(error: OSError, path: Path) -> bool:
-    """Tell whether a fault came from writing `path`, and not from what else was done meanwhile."""
-    if not isinstance(error.filename, str | bytes):
-        return error.errno in DISK
-    at = Path(os.fsdecode(error.filename))
-    return at.parent == path.parent or at in path.parents
 
 
 def remove_stale(folder: Path) -> None:
@@ -112,23 +123,9 @@ def remove_stale(folder: Path) -> None:
                 shutil.rmtree(path)
 
 
-def _umask() -> int:
-    """Return the process's umask, which can only be read by setting it: by one thread at a time."""
-    with _ONE:
-        mask = os.umask(0o022)
-        os.umask(mask)
-    return mask
-
-
 @contextmanager
 def reraise_os_error(what: str, way_out: str) -> Iterator[None]:
-    """Tell a fault of the file system in one sentence and the way out of it.
-
-    Raises
-    ------
-    DigitError
-        ``what: the system's reason. way_out``
-    """
+    """Turn an OSError into a `DigitError`: ``what: the system's reason. way_out``."""
     try:
         yield
     except OSError as error:
@@ -136,13 +133,7 @@ def reraise_os_error(what: str, way_out: str) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, if they are not there yet.
-
-    Raises
-    ------
-    DigitError
-        If it can't be made.
-    """
+    """Make a folder and those above it, if they are not there yet."""
     with reraise_os_error(f"{display_path(folder)} can't be made", "Choose another run_dir."):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -157,21 +148,16 @@ def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
 def inert(filenames: pd.Series) -> pd.Series:
     """Return file names so that no spreadsheet takes one for a formula: ``=1+1.png`` becomes ``./=1+1.png``.
 
-    That is another name of the same file, so programs that open it need not
-    know; an apostrophe or a space in front would name a file that isn't there.
+    That is another name of the same file, which an apostrophe or a space in front would not be.
     """
     return filenames.mask(filenames.str.startswith(FORMULA), "./" + filenames)
 
 
 def csv_options(table: pd.DataFrame) -> dict[str, Any]:
-    """Return how `table` is written as CSV so that it can be read again, whatever its texts hold."""
-    texts = (table[name] for name in TEXTS if name in table)
+    """Return the arguments of `to_csv` with which `table` can be read again, whatever its texts hold."""
     # Before 3.13, Python leaves a lone carriage return without quotes, and readers take it for the end of the line.
-    quoting = (
-        csv.QUOTE_NONNUMERIC
-        if any("\r" in text for column in texts for text in column)
-        else csv.QUOTE_MINIMAL
-    )
+    returns = any("\r" in text for name in TEXTS if name in table for text in table[name])
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     return {"encoding": "utf-8", "errors": "surrogateescape", "lineterminator": "\n", "quoting": quoting}
 
 
@@ -193,29 +179,7 @@ def read_table(path: Path, encoding: str = "utf-8", **dtypes: Any) -> pd.DataFra
     return table.astype(dtypes)
 
 
-def project_root() -> Path:
-    """Return the folder that relative paths of notebooks and commands start from.
-
-    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when
-    working in there (as Jupyter does), else the current folder.
-
-    Raises
-    ------
-    DigitError
-        If the current folder has been removed.
-    """
-    if root := os.environ.get("DIGITLIB_ROOT"):
-        return Path(root).expanduser().absolute()
-    try:
-        here = Path.cwd()
-    except FileNotFoundError as error:
-        raise DigitError(
-            "The current folder no longer exists: change to one that does and try again."
-        ) from error
-    return here.parent if here.name == "notebooks" else here
-
-
 def file_hash(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
+    """Return the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
