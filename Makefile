@@ -9,7 +9,7 @@ DATA ?= sample
 COMPARISONS ?= generators steps prediction training keras_example series
 # What else is measured, in its own time.
 FURTHER := calibration labels pages
-MANY := threads sweep ensemble bulk scale
+MANY := sweep ensemble bulk
 BIN := .venv/bin
 # A file's tests stay together, since they share what was trained for them.
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile

@@ -11,7 +11,6 @@ import click
 import pandas as pd
 
 from benchmarks.common import RESULTS
-from benchmarks.scale_table import bulk_table, cost_table, reach_table, runs_table
 
 TOP = Path(__file__).parents[1]
 Figures = dict[str, Any]
@@ -48,8 +47,9 @@ ROWS: list[tuple[str, str, str, str, bool]] = [
     ("pages", "boxes right", "composed photos: digits found", "", False),
     ("ensemble", "test_accuracy", "ensemble of five `accurate`: test accuracy", "≥ 99.7 %", False),
     ("bulk", "two workers times one", "a million images predicted: two workers, times one", "≥ 1.7", False),
-    ("threads", "tiny trainings_a_minute ratio", "`tiny`: trainings by two one-thread workers, times one process's", "≥ 1", False),
-    ("threads", "fast trainings_a_minute ratio", "`fast`: trainings by two one-thread workers, times one process's", "≥ 1", False),
+    ("bulk", "one worker images a second", "the same: images a second by one single-thread worker", "", False),
+    ("sweep", "seconds a run besides training", "a sweep's run: seconds besides its training", "", False),
+    ("sweep", "seconds a run besides training, as notebooks", "the same as notebooks", "", False),
 ]  # fmt: skip
 
 PERCENT = re.compile("accuracy|right|rejected|coverage|recall|precision|calibration")
@@ -179,10 +179,6 @@ def pages(results: dict[str, Figures]) -> dict[Path, str]:
     parts = {
         "README.md": {"results": short_table(results), "notebooks": notebooks_table(results)},
         "docs/performance.md": {"trials": trials_table(), "ensemble": ensemble_table(results["ensemble"])},
-        "docs/scale.md": {
-            "million": bulk_table(results.get("bulk", {})), "costs": cost_table(results.get("scale", {})),
-            "reach": reach_table(results.get("scale", {})), "runs": runs_table(results["sweep"]),
-        },
         "benchmarks/results/README.md": {"table": table(results)},
     }  # fmt: skip
     found = {}
