@@ -6,7 +6,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,7 @@ from digitlib.training.backend import in_float32, keras
 from digitlib.training.generators import ImageBatches, generator_from_split
 
 BATCH = 1024
-"""Images a prediction step; memory does not grow with the source."""
+"""Images that are decoded at a time; memory does not grow with the source."""
 
 KNOWN, DRAWN, OTHER = 12_000, 2_000, 3_000
 """For the `OutlierDetector`: training images at most; characters of the classes, and others, drawn for it."""
@@ -207,27 +207,24 @@ class Classifier:
     def predict_decoded(self, decoded: Sequence[Decoded], top: int = 3) -> pd.DataFrame:
         """Return the columns of `predict` but ``filename`` for images that were decoded elsewhere, in one step."""
         probabilities, features = self._outputs(self._pixels(decoded))
-        reasons = [one.reason for one in decoded]
-        table = pd.DataFrame(
-            {"label": "", "confidence": np.nan, "reason": reasons}, index=range(len(decoded))
-        )
+        probabilities[[one.image is None for one in decoded]] = np.nan
+        table = pd.DataFrame({"reason": [one.reason for one in decoded]}, dtype=object)
         if self.selective:
             table["accepted"] = self.selective.judge(probabilities, features)["accepted"]
             probabilities = apply_temperature(probabilities, self.selective.temperature)
         probabilities = np.pad(
             probabilities, ((0, 0), (0, top)), constant_values=np.nan
-        )  # with fewer classes than top
-        probabilities[table["reason"] != ""] = np.nan
-        best = np.argsort(-probabilities, axis=1, kind="stable")
-        names = np.array([*self.class_names, *[""] * top], dtype=object)
+        )  # there may be fewer classes
+        names, best = (
+            np.array([*self.class_names, *[""] * top], object),
+            np.argsort(-probabilities, axis=1, kind="stable"),
+        )
         for place in range(top):
-            end, chosen = f"_{place + 1}" if place else "", best[:, place]
-            shares = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
-            table[f"label{end}"], table[f"confidence{end}"] = (
-                np.where(np.isnan(shares), "", names[chosen]),
-                shares,
-            )
-        return table
+            chosen, end = best[:, place], f"_{place + 1}" if place else ""
+            shares = probabilities[np.arange(len(decoded)), chosen]
+            table[f"label{end}"] = np.where(np.isnan(shares), "", names[chosen])
+            table[f"confidence{end}"] = shares.astype(float)
+        return table[["label", "confidence", *table.columns.drop(["label", "confidence"])]]
 
     def predict_proba(self, images: Any) -> np.ndarray:
         """Return the softmax output for what `predict` takes, and for generators and data sets.
@@ -273,7 +270,7 @@ class Classifier:
         predicted = probabilities.argmax(axis=1)
         table = pd.DataFrame(
             {
-                "filename": getattr(data, "filenames", None) or [str(number) for number in range(len(labels))],
+                "filename": getattr(data, "filenames", None) or _numbers(labels),
                 "true": self._names[labels], "predicted": self._names[predicted],
                 "confidence": probabilities.max(axis=1).astype(float), "correct": predicted == labels,
             }
@@ -312,7 +309,7 @@ class Classifier:
         self._extractor, lacking = feature_extractor(self.model), ""
         if self._extractor is None:
             lacking = "this network has no layer whose features could tell outliers"
-        elif isinstance(train, str) and self.run is None:
+        elif isinstance(train, str) and not self._kept("source.json"):
             lacking = "there are no training images (give train=)"
         if lacking:
             self._extractor = None
@@ -322,13 +319,14 @@ class Classifier:
         predicted, temperature = probabilities.argmax(axis=1), fit_temperature(probabilities, labels)
         if outliers is not None and features is not None:
             outliers = outliers.with_limits(features, predicted)
-        judged = SelectiveClassifier(temperature, 0.0, target_accuracy, outliers).judge(
-            probabilities, features
+        chooser = SelectiveClassifier(temperature, 0.0, target_accuracy, outliers)
+        judged = (
+            chooser.judge(probabilities, features).assign(right=predicted == labels).query("in_distribution")
         )
-        inside = judged["in_distribution"].to_numpy()
-        right, confidence = (predicted == labels)[inside], judged["confidence"].to_numpy()[inside]
-        threshold = threshold_for(confidence, right, target_accuracy)
-        self.selective = SelectiveClassifier(temperature, threshold, target_accuracy, outliers)
+        threshold = threshold_for(
+            judged["confidence"].to_numpy(), judged["right"].to_numpy(), target_accuracy
+        )
+        self.selective = replace(chooser, threshold=threshold)
         return self
 
     def explain(self, image: Any, method: Literal["auto", "grad_cam", "occlusion"] = "auto") -> np.ndarray:
@@ -367,24 +365,23 @@ class Classifier:
         """
         check_formats([format])
         folder = resolve(folder) if folder else (self.run / "export" if self.run else resolve("export"))
-        path, split = folder / FORMATS[format], self._split
+        path, source = folder / FORMATS[format], self._kept("source.json")
         if format == "html":
-            facts = page_facts(self.record, self._metrics, self.class_names)
-            dark = split is not None and dark_on_light(split)
+            facts = page_facts(self.record, self._kept("metrics.json"), self.class_names)
+            dark = self.run is not None and dark_on_light(self.run)
             return write_page(self.model, self.class_names, path, facts=facts, dark_on_light=dark)
         images = (
-            np.random.default_rng(0).integers(0, 256, (100, *self.model.input_shape[1:])).astype(np.float32)
+            np.random.default_rng(0).uniform(0, 255, (100, *self.model.input_shape[1:])).astype(np.float32)
         )
-        if split:
-            images = np.concatenate(
-                [one for one, _ in islice(self._generated(self._set("test", shuffle=True)), 4)]
-            )
+        if source:
+            test = self._generated(self._set("test", shuffle=True))
+            images = np.concatenate([pixels for pixels, _ in islice(test, 8)])
         export_network(self.model, format, path, images)
         return path
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
+    def save(self, folder: Run | str | os.PathLike[str]) -> Path:
         """Write ``best_model.keras``, ``training.json`` and any calibration, which `load` reads; return the folder."""
-        place, record = resolve(folder), self.record
+        place, record = open_run(folder).folder, self.record
         make_folder(place)
         with atomic(place / "best_model.keras") as temporary:
             self.model.save(temporary)
@@ -398,34 +395,25 @@ class Classifier:
     @property
     def record(self) -> dict[str, Any]:
         """What is known of the training: ``training.json`` of its run, else what the model itself tells."""
-        if self.run and (self.run / "training.json").exists():
-            return dict(self.run.read_json("training.json"))
-        serialize, parts = (
-            keras.saving.serialize_keras_object,
-            ("optimizer", "loss") if self.model.compiled else (),
-        )
+        if record := self._kept("training.json"):
+            return record
+        compiled = ("optimizer", "loss") if self.model.compiled else ()
         return {
             "network": self.model.name, "parameters": self.model.count_params(), "class_names": self.class_names,
             "image_size": list(self.image_size), "color_mode": self.color_mode, "recipe": None,
-            **{name: serialize(getattr(self.model, name)) for name in parts},
+            **{name: keras.saving.serialize_keras_object(getattr(self.model, name)) for name in compiled},
             "versions": {name: version(name) for name in ("keras", "tensorflow", "numpy")},
         }  # fmt: skip
 
     def model_card(self) -> str:
         """Return a model card in Markdown, made from what really trained and was measured."""
-        counts = split_counts(self._split) if self._split else None
-        source = dict(self._split.read_json("source.json")) if self._split else None
-        return card_text(self.record, self._metrics, self.class_names, counts, source)
+        source = self._kept("source.json")
+        counts = split_counts(self.run) if self.run and source else None
+        return card_text(self.record, self._kept("metrics.json"), self.class_names, counts, source)
 
-    @property
-    def _split(self) -> Run | None:
-        """The run, if it has images; a folder that `save` wrote has none."""
-        return self.run if self.run and (self.run / "split.csv").exists() else None
-
-    @property
-    def _metrics(self) -> dict[str, Any] | None:
-        measured = self.run is not None and (self.run / "metrics.json").exists()
-        return dict(self.run.read_json("metrics.json")) if self.run and measured else None
+    def _kept(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON file of the run, None where there is none."""
+        return None if self.run is None or not (self.run / name).exists() else dict(self.run.read_json(name))
 
     @property
     def _names(self) -> np.ndarray:
@@ -434,11 +422,9 @@ class Classifier:
     def _set(self, name: str, **options: Any) -> ImageBatches:
         """Return the training, validation or test set of the run."""
         if self.run is None:
-            raise DigitError(
-                f"this classifier has no run, so there is no {name!r} set: give images and labels."
-            )
-        options = {"image_size": self.image_size, "color_mode": self.color_mode, "shuffle": False} | options
-        return generator_from_split(self.run, name, batch_size=256, **options)
+            raise DigitError(f"this classifier has no run and no {name!r} set: give images and labels.")
+        options = {"batch_size": 128, "shuffle": False, "color_mode": self.color_mode} | options
+        return generator_from_split(self.run, name, image_size=self.image_size, **options)
 
     def _read(self, source: Any) -> tuple[list[str], Iterator[Decoded]]:
         """Return names and decoded images of what `predict` takes."""
@@ -446,13 +432,12 @@ class Classifier:
             folder, names = find_inputs(source)
             return names, self._read_files([str(folder / name) for name in names])
         several = source if isinstance(source, list | tuple) and source else [source]
-        numbers = [str(number) for number in range(len(several))]
         if all(isinstance(one, str | os.PathLike) for one in several):
             return list(map(os.fspath, several)), self._read_files([str(resolve(one)) for one in several])
         if all(isinstance(one, Image.Image) for one in several):
-            return numbers, (_from_pil(one, self.color_mode) for one in several)
+            return _numbers(several), (_from_pil(one, self.color_mode) for one in several)
         images = _as_uint8(source)
-        return [str(number) for number in range(len(images))], (Decoded(one, "", 0, "") for one in images)
+        return _numbers(images), (Decoded(one, "", 0, "") for one in images)
 
     def _read_files(self, paths: list[str]) -> Iterator[Decoded]:
         return read_files(paths, self.color_mode, self.image_size, min(self.image_size))
@@ -464,30 +449,26 @@ class Classifier:
         depend on its company.
         """
         pixels = np.zeros((len(decoded), *self.model.input_shape[1:]), np.float32)
-        rows: dict[tuple[int, ...], list[int]] = {}
-        images = [None if one.image is None else _fitted(one.image, pixels.shape[1:]) for one in decoded]
-        for number, image in enumerate(images):
-            if image is not None:
-                rows.setdefault(image.shape, []).append(number)
-        for size, chosen in rows.items():
-            stack = np.stack([images[number] for number in chosen])
-            pixels[chosen] = stack if size == pixels.shape[1:] else self._resampled(stack)
+        images = {
+            n: _fitted(one.image, pixels.shape[1:]) for n, one in enumerate(decoded) if one.image is not None
+        }
+        for size in {image.shape for image in images.values()}:
+            rows = [number for number, image in images.items() if image.shape == size]
+            stack = np.stack([images[number] for number in rows])
+            if size != pixels.shape[1:]:
+                stack = ImageBatches.from_array(stack, image_size=self.image_size, batch_size=len(rows))[0][0]
+            pixels[rows] = stack
         return pixels
-
-    def _resampled(self, images: np.ndarray) -> np.ndarray:
-        nothing = pd.DataFrame({"filename": "", "class": "?"}, index=range(len(images)))
-        options = {"image_size": self.image_size, "color_mode": self.color_mode, "batch_size": len(images)}
-        everything = np.arange(len(images))
-        return ImageBatches(images, everything, nothing, ["?"], class_mode=None, shuffle=False, **options)[0][
-            0
-        ]
 
     def _outputs(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return probabilities and, where there is or will be an `OutlierDetector`, the features it needs."""
-        if self._extractor is None:
-            return np.array(self.model.predict_on_batch(pixels)), None
-        probabilities, *features = self._extractor.predict_on_batch(pixels)
-        return np.array(probabilities), np.concatenate(features, axis=1)
+        network = self.model if self._extractor is None else self._extractor
+        # The feature maps of many large images would fill the memory.
+        step = max(32, 2**20 // (pixels.shape[1] * pixels.shape[2]))
+        starts = range(0, max(1, len(pixels)), step)
+        parts = [keras.tree.flatten(network.predict_on_batch(pixels[at : at + step])) for at in starts]
+        probabilities, *features = (np.concatenate(one) for one in zip(*parts, strict=True))
+        return probabilities, np.concatenate(features, axis=1) if features else None
 
     def _generated(self, data: Any) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield pixels (float32, 0 to 255) and labels, None if there are none, of a generator or data set."""
@@ -496,9 +477,8 @@ class Classifier:
             raise DigitError(
                 f"the generator's classes are {names}, the network's {self.class_names}: they must agree."
             )
-        for batch in (
-            map(data.__getitem__, range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
-        ):
+        finite = isinstance(data, keras.utils.PyDataset)
+        for batch in map(data.__getitem__, range(len(data))) if finite else data:
             images, labels = (*batch, None)[:2] if isinstance(batch, list | tuple) else (batch, None)
             array = np.asarray(images, np.float32)
             array = array[..., None] if array.ndim == 3 else array
@@ -564,28 +544,27 @@ class Classifier:
         random = np.random.default_rng(seed)
         named = isinstance(train, str)
         batches = self._labelled(self._set(train, shuffle=True, seed=seed) if named else train)
-        rows = [
-            (self._outputs(pixels)[1], labels, rims_are_light(pixels))
-            for pixels, labels in islice(batches, KNOWN // 256 if named else None)
-        ]
-        features, labels, light = zip(*rows, strict=True)
+        found: list[list[Any]] = [[], [], []]
+        for pixels, labels in islice(batches, KNOWN // 128 if named else None):
+            for column, value in zip(
+                found, (self._outputs(pixels)[1], labels, rims_are_light(pixels)), strict=True
+            ):
+                column.append(value)
         own = "".join(name for name in self.class_names if len(name) == 1)
         fonts = [font(name) for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono")]
-        drawn = draw_characters(own or " ", fonts, DRAWN if own else 1, random)
-        other = draw_characters("".join(sorted(set(OTHER_SCRIPTS) - set(own))), fonts[:1], OTHER, random)
-        if light[0]:
-            drawn, other = 255 - drawn, 255 - other
-        written = [
-            self._outputs(self._pixels([Decoded(one, "", 0, "") for one in some]))[1]
-            for some in (drawn, other)
-        ]
-        near, members = (
-            self._extractor.outputs[1].shape[1],
-            np.eye(len(self.class_names))[np.concatenate(labels)],
+        written = [draw_characters(own or " ", fonts, DRAWN if own else 1, random)]
+        written.append(
+            draw_characters("".join(sorted(set(OTHER_SCRIPTS) - set(own))), fonts[:1], OTHER, random)
         )
-        return OutlierDetector.fit(
-            np.concatenate(features), members, written[0][: DRAWN * bool(own)], written[1], near, seed
+        drawn, other = (
+            self._outputs(
+                self._pixels([Decoded(255 - one if found[2][0] else one, "", 0, "") for one in some])
+            )[1]
+            for some in written
         )
+        known, members = np.concatenate(found[0]), np.eye(len(self.class_names))[np.concatenate(found[1])]
+        near = self._extractor.outputs[1].shape[1]
+        return OutlierDetector.fit(known, members, drawn[: DRAWN * bool(own)], other, near, seed)
 
 
 def _share(name: str, right: pd.Series) -> dict[str, float]:
@@ -664,11 +643,10 @@ def _fitted(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return an image in the network's colours and, if it is larger, size: as `digitlib.data.decoding.decode` does."""
     if image.shape == shape:
         return image
-    small = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert(
-        "L" if shape[2] == 1 else "RGB"
-    )
+    whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    small = whole.convert("L" if shape[2] == 1 else "RGB")
     if max(small.size) > min(shape[:2]) and small.size != shape[1::-1]:
-        small = small.resize(shape[1::-1], Image.Resampling.BILINEAR)
+        small = small.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
     return np.asarray(small).reshape(small.height, small.width, -1)
 
 
@@ -677,6 +655,10 @@ def _in_batches(decoded: Iterator[Decoded]) -> Iterator[list[Decoded]]:
     yield list(islice(decoded, BATCH))
     while batch := list(islice(decoded, BATCH)):
         yield batch
+
+
+def _numbers(rows: Sequence[Any] | np.ndarray) -> list[str]:
+    return [str(number) for number in range(len(rows))]
 
 
 def _is_generator(data: Any) -> bool:

@@ -21,8 +21,8 @@ from digitlib.run import Run, open_run
 from digitlib.training.backend import keras
 from digitlib.training.generators import ImageBatches
 from digitlib.training.models import build_model
+from digitlib.training.optimizers import make_loss, make_optimizer
 from digitlib.training.recipes import Recipe
-from digitlib.training.train import make_loss, make_optimizer
 
 VERSION = 3
 """Increase this whenever folds change, so that the results of earlier ones are not used."""

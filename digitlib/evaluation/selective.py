@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import pandas as pd
 from digitlib.errors import DigitError, is_number
 from digitlib.evaluation.calibration import apply_temperature
 from digitlib.evaluation.out_of_distribution import OutlierDetector
-from digitlib.files import atomic, display_path, file_hash, write_json
-from digitlib.run import open_run
+from digitlib.files import atomic, file_hash, write_json
+from digitlib.run import Run, open_run
 
 FILES = ("calibration.json", "calibration.npz")
 
@@ -77,16 +77,17 @@ class SelectiveClassifier:
             }
         )
 
-    def save(self, folder: Path) -> None:
-        """Write calibration.json and, with an `OutlierDetector`, calibration.npz beside ``best_model.keras``."""
+    def save(self, run: Run | str | os.PathLike[str]) -> None:
+        """Write ``calibration.json`` and ``calibration.npz`` beside the ``best_model.keras`` that it belongs to."""
+        run = open_run(run)
         arrays: dict[str, Any] = {} if self.outliers is None else self.outliers.arrays()
-        with atomic(folder / FILES[1]) as temporary:
+        with atomic(run / FILES[1]) as temporary:
             np.savez_compressed(temporary, **arrays)
         numbers = {name: getattr(self, name) for name in ("target_accuracy", "temperature", "threshold")}
-        write_json(folder / FILES[0], numbers | {"model_sha256": file_hash(folder / "best_model.keras")})
+        write_json(run / FILES[0], numbers | {"model_sha256": file_hash(run / "best_model.keras")})
 
     @classmethod
-    def load(cls, folder: Path) -> SelectiveClassifier | None:
+    def load(cls, run: Run | str | os.PathLike[str]) -> SelectiveClassifier | None:
         """Return what `save` wrote, None where there is nothing; no code in the files is run.
 
         Raises
@@ -94,19 +95,19 @@ class SelectiveClassifier:
         DigitError
             If it is damaged, or the network has been trained again since.
         """
-        if not (folder / FILES[0]).exists():
+        run, again = open_run(run), "Run notebook 06_evaluation.ipynb again, or delete calibration.json."
+        if not (run / FILES[0]).exists():
             return None
-        run, again = open_run(folder), "Run notebook 06_evaluation.ipynb again, or delete the file."
         numbers = dict(run.read_json(FILES[0]))
-        if numbers.pop("model_sha256", None) != file_hash(folder / "best_model.keras"):
+        if numbers.pop("model_sha256", None) != file_hash(run / "best_model.keras"):
             raise DigitError(
-                f"{display_path(folder / FILES[0])} belongs to another network than best_model.keras. {again}"
+                f"calibration.json of {run} belongs to another network than best_model.keras. {again}"
             )
         try:
-            with np.load(folder / FILES[1], allow_pickle=False) as arrays:
+            with np.load(run / FILES[1], allow_pickle=False) as arrays:
                 return cls(**numbers, outliers=OutlierDetector(**arrays) if arrays.files else None)
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise DigitError(f"{display_path(folder / FILES[1])} is damaged ({error}). {again}") from error
+            raise DigitError(f"the calibration of {run} is damaged ({error}). {again}") from error
 
 
 def risk_coverage(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
@@ -212,8 +213,4 @@ def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test i
 
 
 Trust, check_wanted = SelectiveClassifier, check_target
-
-
-def load_trust(folder: Any) -> SelectiveClassifier | None:
-    """Go away as soon as nobody imports it."""
-    return SelectiveClassifier.load(open_run(folder).folder)
+load_trust = SelectiveClassifier.load

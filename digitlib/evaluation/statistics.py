@@ -13,9 +13,10 @@ from digitlib.errors import DigitError
 from digitlib.progress import bar
 from digitlib.run import Run, open_run
 from digitlib.training.backend import keras
+from digitlib.training.generators import eval_generator, train_val_generators
 from digitlib.training.models import build_model
+from digitlib.training.optimizers import make_loss, make_optimizer
 from digitlib.training.recipes import get_recipe
-from digitlib.training.train import eval_generator, make_loss, make_optimizer, train_val_generators
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -180,7 +181,7 @@ def train_seeds(run: Run | str, recipe: str, seeds: Iterable[int], epochs: int) 
             train, validation = train_val_generators(run, one)
             sets = {"validation": validation, "test": eval_generator(run, one, "test")}
             correct: dict[str, list[np.ndarray]] = {name: [] for name in sets}
-            model = build_model(one, list(train.class_indices))
+            model = build_model(one, train.class_names)
 
             def measure(epoch: int, logs: object) -> None:
                 for name, images in sets.items():  # noqa: B023 - called within this turn of the loop
