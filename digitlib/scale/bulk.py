@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -47,13 +48,9 @@ def is_bulk(source: StrPath, out: StrPath | None) -> bool:
     (False, True)
     """
     text, target = os.fspath(source), os.fspath(out or "")
-    folder = is_address(target) or target.endswith(("/", os.sep))
-    return (
-        folder
-        or is_address(text)
-        or text.lower().endswith(".parquet")
-        or any(resolve(text).glob("*.parquet"))
-    )
+    if is_address(text) or is_address(target) or target.endswith(("/", os.sep)):
+        return True
+    return text.lower().endswith(".parquet") or any(resolve(text).glob("*.parquet"))
 
 
 def predict_bulk(
@@ -176,12 +173,10 @@ def _partitions(source: str, size: int) -> tuple[list[str], list[Any]]:
         raise DigitError(f"{source} holds a file that is not whole: fetch it again. ({error})") from error
     if "image" not in tables.schema.names:
         raise DigitError(f"{source} has no column 'image' of encoded images (JPEG or PNG bytes).")
-    partitions: list[Any] = []
-    held, starts = size, dict.fromkeys((path for path, _ in groups), 0)
+    partitions, held, starts = [[folder]], 0, Counter()
     for path, group in groups:
         if held >= size:
-            partitions.append([folder])
-            held = 0
+            partitions, held = [*partitions, [folder]], 0
         partitions[-1].append([path.removeprefix(top).lstrip("/"), group.id, starts[path]])
         held, starts[path] = held + group.num_rows, starts[path] + group.num_rows
     return [name for name in ("image", "filename") if name in tables.schema.names], partitions

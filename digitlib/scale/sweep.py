@@ -105,13 +105,12 @@ def run_name(recipe: Recipe) -> str:
 
     Examples
     --------
-    >>> run_name(get_recipe("tiny", seed=1, epochs=3))[:24]
-    'tiny-seed1-epochs3-min_s'
+    >>> run_name(get_recipe("tiny", seed=1, epochs=3))[:18]
+    'tiny-seed1-epochs3'
     """
     given, plain = recipe.as_dict(), get_recipe(recipe.name).as_dict()
-    differing = [
-        name for name in plain if name not in ("seed", "augmentation") and given[name] != plain[name]
-    ]
+    hidden = ("seed", "augmentation", "min_steps")
+    differing = [name for name in plain if name not in hidden and given[name] != plain[name]]
     words = [recipe.name, f"seed{recipe.seed}", *(f"{name}{given[name]}" for name in differing)]
     text = re.sub(r"[^\w.+-]", "_", "-".join(words), flags=re.ASCII)
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=list).encode()).hexdigest()[:8]
@@ -141,9 +140,8 @@ def read_space(path: StrPath, changes: Settings | None = None, notebooks: bool =
         # YAML 1.1 takes 1e-4 for text, as there is no point in it.
         lines = yaml.safe_load(re.sub(r"\b(\d+)e-(\d+)\b", r"\1.0e-\2", text))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DigitError(
-            f"{display_path(path)} can't be read: {' '.join(str(error).split())[:150]}"
-        ) from error
+        said = " ".join(str(error).split())[:150]
+        raise DigitError(f"{display_path(path)} can't be read as YAML: {said}") from error
     if not isinstance(lines, dict):
         raise DigitError(f"{display_path(path)} must hold lines such as `recipe: [tiny, fast]`.")
     return check_space({**lines, **(changes or {})}, display_path(path), notebooks)
@@ -176,43 +174,32 @@ def check_space(lines: Settings, what: str = "The space", notebooks: bool = Fals
     for name in lines:
         if name not in (known := ["recipe", *ONCE, *FIELDS, *TRANSFORMS]):
             raise DigitError(f"{what}: {name!r} is not a setting: {did_you_mean(name, known)}")
-        if notebooks and name not in ("recipe", *ONCE, *RECIPE_PARAMETERS):
-            raise DigitError(f"{what}: the notebooks don't take {name}: add --no-notebooks.")
-    trials, varied = lines.get("trials", 0), {"recipe": "fast", **lines}
+        if notebooks and name not in ("recipe", "data", *SPLIT_OPTIONS, *RECIPE_PARAMETERS):
+            raise DigitError(f"{what}: notebooks can't do {name}: add --no-notebooks.")
+    trials, data = lines.get("trials", 0), str(lines.get("data", "sample"))
     if lines.get("sampler", "grid") != ("optuna" if trials else "grid") or not is_whole(trials) or trials < 0:
         raise DigitError(
             f"{what}: Optuna needs `sampler: optuna` and `trials: 20`; leave out both for a grid."
         )
-    if trials and notebooks:
-        raise DigitError(f"{what}: Optuna can't stop notebooks while they train: add --no-notebooks.")
-    choices = {
-        name: one if isinstance(one, list) else [one] for name, one in varied.items() if name not in ONCE
+    varied = {name: one for name, one in {"recipe": "fast", **lines}.items() if name not in ONCE}
+    ranges = {name: one for name, one in varied.items() if isinstance(one, dict) and trials}
+    lists = {
+        name: one if isinstance(one, list) else [one] for name, one in varied.items() if name not in ranges
     }
-    choices = {
-        name: [tuple(one) if isinstance(one, list) else one for one in choices[name]] for name in choices
-    }
-    ranges = {name: values[0] for name, values in choices.items() if trials and isinstance(values[0], dict)}
-    choices = {name: values for name, values in choices.items() if name not in ranges}
+    choices = {name: [tuple(one) if isinstance(one, list) else one for one in lists[name]] for name in lists}
     split = {name: lines[name] for name in SPLIT_OPTIONS if name in lines}
-    space = Space(str(lines.get("data", "sample")), choices, ranges, split, trials)
+    space = Space(data, choices, ranges, split, trials)
     try:
-        for name, limits in ranges.items():
-            if (
-                not {"low", "high"} <= set(limits) <= {"low", "high", "log", "step"}
-                or limits["low"] >= limits["high"]
-            ):
+        for name, one in ranges.items():
+            if not {"low", "high"} <= set(one) <= {"low", "high", "log", "step"} or one["low"] >= one["high"]:
                 raise DigitError(f"{name} must be a range such as {{low: 1e-4, high: 1e-2, log: true}}.")
         for name, values in choices.items():
             if not values or any(value is None or isinstance(value, dict) for value in values):
                 raise DigitError(f"{name} must be values; a range needs `sampler: optuna` and `trials: 20`.")
         for end, settings in product(("low", "high"), space.combinations().values()):
-            if (
-                "test"
-                in recipe_of({**settings, **{name: one[end] for name, one in ranges.items()}}).validate_on
-            ):
-                raise DigitError(
-                    f"recipe {settings['recipe']!r} chooses its epoch on the test set: leave it out."
-                )
+            recipe = recipe_of({**settings, **{name: one[end] for name, one in ranges.items()}})
+            if "test" in recipe.validate_on:
+                raise DigitError(f"{recipe.name} chooses its epoch on the test set: leave it out.")
     except (DigitError, TypeError) as error:
         raise DigitError(f"{what}: {error}") from error
     return space
@@ -524,20 +511,14 @@ def summary(out: StrPath) -> str:
     >>> print(summary("runs/sweep"))  # doctest: +SKIP
     """
     table, percent = read_sweep(out), dict.fromkeys(RESULTS[:3], "{:.2%}".format)
-    columns = [
-        "run",
-        "state",
-        *RESULTS[:3],
-        "seconds",
-        *["reason"] * bool((table["state"] == "failed").any()),
-    ]
+    columns = ["run", "state", *RESULTS[:3], "seconds", *["reason"] * ("failed" in set(table["state"]))]
     lines = [table[columns].to_string(index=False, na_rep="", formatters=percent), ""]
-    if (table["state"] == "done").any():
+    if "done" in set(table["state"]):
         best = best_run(out)
+        metrics = best.read_json("metrics.json")
+        interval = f"{metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%}"
         lines.append(
-            "Best: {run}, test accuracy {test_accuracy:.2%} ({test_accuracy_low:.2%} to {test_accuracy_high:.2%}).\nThat of "
-            "the others is not shown: choosing by it would make it too high.".format(
-                run=best, **best.read_json("metrics.json")
-            )
+            f"Best: {best}, test accuracy {metrics['test_accuracy']:.2%} ({interval}). That of the others is"
         )
+        lines.append("not shown: choosing by it would make it too high.")
     return "\n".join([*lines, f"Table: {display_path(resolve(out) / 'sweep.csv')}"])
