@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from natsort import natsorted
 
-from digitlib.data.split import read_split, share_split
+from digitlib.data.split import share_split
 from digitlib.errors import DigitError
 from digitlib.evaluation.classifier import Classifier
 from digitlib.evaluation.statistics import mcnemar
 from digitlib.files import write_json
-from digitlib.progress import progress
-from digitlib.run import Run, in_turn, open_run
+from digitlib.run import Run, open_run, run_lock
 from digitlib.scale.sweep import StrPath, check_space, run_sweep
 from digitlib.training.models import join_networks
 
@@ -44,8 +43,8 @@ def make_ensemble(
     Returns
     -------
     dict
-        The content of ``metrics.json``: that of any run, and ``members`` (``run``, ``validation_accuracy``,
-        ``test_accuracy`` of each), ``best_member`` (by validation), ``gain`` (test accuracy above that member's), and
+        The content of ``metrics.json``: that of any run, and ``members`` (the validation accuracy of each by its folder),
+        ``best_member`` (by validation), ``gain`` (test accuracy above that member's), and
         ``only_first``, ``only_second`` and ``p_value`` of `digitlib.evaluation.statistics.mcnemar` against it.
 
     Raises
@@ -70,36 +69,30 @@ def make_ensemble(
             members.append(Run(run / "members" / name))
     if len(members) < 2:
         raise DigitError(f"An ensemble needs at least 2 members, not {len(members)}: name more trained runs.")
-    networks = [
-        Classifier.load(member) for member in progress(members, len(members), "Loading members", "member")
-    ]
+    networks = [Classifier.load(member) for member in members]
     first = networks[0]
     for member, one in zip(members, networks, strict=True):
-        if one.color_mode != first.color_mode or not read_split(member).equals(read_split(members[0])):
+        if one.color_mode != first.color_mode or not member.split.equals(members[0].split):
             raise DigitError(
-                f"{member} and {members[0]} have different splits or color modes: they can't be joined."
+                f"{member} and {members[0]} can't be joined: their splits or color modes differ."
             )
     about = [member.read_json("metrics.json") for member in members]
     best = int(np.argmax([one["validation_accuracy"] for one in about]))
     shape = max(one.model.input_shape[1:] for one in networks)
-    with in_turn(run):
+    with run_lock(run, wait=True):
         share_split(members[0], run)
         network = join_networks([one.model for one in networks], shape)
         joined = Classifier(network, first.class_names, run=run)
         joined.save(run.folder)
         test, against = joined.evaluate("test"), networks[best].evaluate("test")
-        names = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss")
         metrics = about[best] | {
             "recipe": f"ensemble of {len(members)}", "best_epoch": None,
             "parameters": joined.model.count_params(), "epochs": sum(one["epochs"] for one in about),
             "fit_seconds": sum(one["fit_seconds"] for one in about),
             "validation_accuracy": joined.evaluate("validation").metrics["accuracy"],
-            **{name: test.metrics[name.removeprefix("test_")] for name in names},
-            "members": [
-                {"run": str(member), **{name: one[name] for name in ("validation_accuracy", "test_accuracy")}}
-                for member, one in zip(members, about, strict=True)
-            ],
-            "best_member": best, "gain": test.metrics["accuracy"] - against.metrics["accuracy"],
+            **{f"test_{name}": test.metrics[name] for name in ("accuracy", "accuracy_low", "accuracy_high", "loss")},
+            "members": {str(member): one["validation_accuracy"] for member, one in zip(members, about, strict=True)},
+            "best_member": str(members[best]), "gain": test.metrics["accuracy"] - against.metrics["accuracy"],
             **mcnemar(test.predictions["correct"].to_numpy(), against.predictions["correct"].to_numpy()),
             "made_from": run.hashes(),
         }  # fmt: skip
@@ -137,11 +130,11 @@ def ensemble_lines(metrics: dict[str, Any]) -> list[str]:
     --------
     >>> print("\n".join(ensemble_lines(make_ensemble(["runs/sweep"]))))  # doctest: +SKIP
     """
-    best = metrics["members"][metrics["best_member"]]["run"]
-    rows = [*metrics["members"], {"run": "ensemble", **metrics}]
+    rows = {**metrics["members"], "the ensemble": metrics["validation_accuracy"]}
+    interval = f"{metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%}"
     return [
-        *(f"{row['validation_accuracy']:.2%} of the validation set  {row['run']}" for row in rows),
-        "Test accuracy {test_accuracy:.2%} (95 % interval {test_accuracy_low:.2%} to {test_accuracy_high:.2%}, {n_test:,} images), "
-        "{gain:+.2%} against {best}, the best member by validation: {only_first} images are right only in the ensemble, "
-        "{only_second} only there (McNemar: p = {p_value:.2g}).".format(best=best, **metrics),
+        *(f"{accuracy:.2%} of the validation set  {name}" for name, accuracy in rows.items()),
+        f"Test accuracy {metrics['test_accuracy']:.2%} (95 % interval {interval}, {metrics['n_test']:,} images)",
+        f"Against {metrics['best_member']}, the best member by validation: {metrics['gain']:+.2%}; {metrics['only_first']} images "
+        f"right only in the ensemble, {metrics['only_second']} only there (McNemar: p = {metrics['p_value']:.2g})",
     ]

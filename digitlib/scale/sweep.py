@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from digitlib.data.split import pixels_of, read_split, share_split, split_once
+from digitlib.data.split import pixels_of, share_split, split_once
 from digitlib.errors import DigitError, did_you_mean, is_whole
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.files import display_path, read_table, resolve, write_table
 from digitlib.progress import progress
-from digitlib.run import Run, best_epoch, in_turn, open_run, read_history, run_lock
+from digitlib.run import Run, best_epoch, open_run, read_history, run_lock
 from digitlib.scale.cluster import each, needs
 from digitlib.scale.cluster import workers as on_workers
 from digitlib.training.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe, load_recipe
@@ -245,7 +245,7 @@ def run_sweep(
     with on_workers(workers, scheduler), run_lock(folder):
         split = split_once(space.data, open_run(folder / "split"), **space.split)
         for size in {recipe_of(one).image_size for one in combinations.values()}:
-            pixels_of(split, read_split(split), size)  # into the cache, where every worker finds them
+            pixels_of(split, split.split, size)  # into the cache, where every worker finds them
         tasks: dict[str, Any] = {name: (split, name, one, notebooks) for name, one in combinations.items()}
         if space.trials:
             _open_study(folder, space)
@@ -267,7 +267,7 @@ def _is_finished(split: Run, run: Run) -> bool:
 def _do_run(split: Run, name: str, settings: Settings, notebooks: Notebooks | None) -> dict[str, Any]:
     run = Run(split.folder.parent / name)
     if not _is_finished(split, run):
-        with in_turn(run):
+        with run_lock(run, wait=True):
             share_split(split, run)
             if not (notebooks or _is_finished(split, run)):  # another process may have done it meanwhile
                 _train(run, recipe_of(settings))
@@ -315,7 +315,7 @@ def _do_trial(split: Run, space: Space, number: int) -> dict[str, Any]:
     import optuna
 
     run, stopped = Run(split.folder.parent / f"trial-{number:03d}"), []
-    with in_turn(run):
+    with run_lock(run, wait=True):
         study = _open_study(Run(split.folder.parent), space, number)
         trials = study.get_trials(deepcopy=False)
         last = next((one for one in reversed(trials) if one.user_attrs.get("number") == number), None)
@@ -376,7 +376,7 @@ def _row(name: str, state: str, settings: Settings) -> dict[str, Any]:
 def _results(run: Run) -> dict[str, Any]:
     """Return what the table has of a trained run, which is nothing from the test set."""
     history, recipe = read_history(run), load_recipe(run)
-    epoch, n = best_epoch(history, recipe.checkpoint), int((read_split(run)["part"] == "validation").sum())
+    epoch, n = best_epoch(history, recipe.checkpoint), int((run.split["part"] == "validation").sum())
     right = round(float(history.set_index("epoch")["val_accuracy"][epoch]) * n)
     values = (
         right / n, *wilson_interval(right, n), n, epoch, len(history), float(history["seconds"].iloc[-1]),
