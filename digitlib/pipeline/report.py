@@ -1,121 +1,163 @@
-"""One HTML page of a run that needs nothing but a browser."""
+"""HTML pages that need nothing but a browser: the report of a run, and the images a network is least confident of."""
 
 from __future__ import annotations
 
+import base64
+import io
+import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 from nbconvert import HTMLExporter
+from PIL import Image
 from traitlets.config import Config
 
-from digitlib.export.model_card import accuracy_text as with_interval, escape as markdown_text
+from digitlib.data.decoding import read_file
+from digitlib.export.model_card import accuracy_text
 from digitlib.files import atomic
-from digitlib.run import Run
+from digitlib.run import Run, open_run
 
 LABELS = {
-    "data": "Data",
-    "recipe": "Recipe",
-    "seed": "Seed",
-    "n_train": "Training images",
-    "n_validation": "Validation images",
-    "n_test": "Test images",
-    "parameters": "Parameters of the network",
-    "epochs": "Epochs",
-    "best_epoch": "Epoch kept",
-    "fit_seconds": "Time to fit",
-    "validation_accuracy": "Validation accuracy",
-    "test_accuracy": "Test accuracy",
+    "data": "Data", "recipe": "Recipe", "seed": "Seed", "n_train": "Training images", "n_validation": "Validation images",
+    "n_test": "Test images", "parameters": "Parameters of the network", "epochs": "Epochs", "best_epoch": "Epoch kept",
+    "fit_seconds": "Time to fit", "validation_accuracy": "Validation accuracy", "test_accuracy": "Test accuracy",
     "test_loss": "Test loss",
-}
+}  # fmt: skip
+
+LONGEST = 112
+"""Pixels of an image's longer side in a gallery; larger ones are scaled down, so that the page stays light."""
 
 
-def results_table(run: Run) -> pd.DataFrame:
-    """Return the results of a run as text, a row each.
+def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
+    """Return ``metrics.json`` of a run as text: ``result`` and ``value``, a row each.
 
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 06 has evaluated.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``result`` and ``value``.
+    Examples
+    --------
+    >>> results_table("runs/default")  # doctest: +SKIP
     """
+    run = open_run(run)
     metrics = run.read_json("metrics.json")
     rows = {label: _text(name, metrics) for name, label in LABELS.items()}
-    if metrics["test_chose_the_epoch"]:
-        rows["Beware"] = "the best epoch was chosen on the test images: the test accuracy is too high"
     if (run / "predictions.csv").exists():
-        rows["Images named"] = f"{len(run.read_table('predictions.csv')):,}"
+        rows["Images predicted"] = f"{len(run.read_table('predictions.csv')):,}"
     return pd.DataFrame({"result": list(rows), "value": list(rows.values())})
 
 
-def _text(name: str, metrics: dict[str, Any]) -> str:
+def _text(name: str, metrics: Mapping[str, Any]) -> str:
     value = metrics[name]
     if value is None:  # of an ensemble
         return "none"
     if name == "test_accuracy":
-        return with_interval(metrics)
-    if name == "validation_accuracy":
-        return f"{value:.2%}"
-    if name == "fit_seconds":
-        return f"{value:.0f} s"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) and name != "seed" else str(value)
+        return accuracy_text(metrics)
+    forms = {"validation_accuracy": ".2%", "fit_seconds": ".0f", "test_loss": ".4f", "seed": "", "data": "", "recipe": ""}
+    return format(value, forms.get(name, ",")) + (" s" if name == "fit_seconds" else "")
 
 
-def write_report(run: Run, notebooks: list[Path]) -> Path:
-    """Join executed notebooks, without their code, to ``report.html``.
+def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os.PathLike[str]]) -> Path:
+    """Join executed notebooks, without their code, to ``report.html`` of a run, and return its path.
 
-    Parameters
-    ----------
-    run : Run
-        Where to.
-    notebooks : list of pathlib.Path
-        In order.
+    Figures and styles are inside; nothing is loaded from a network.
 
-    Returns
-    -------
-    pathlib.Path
-        The page; pictures and styles are inside, nothing is loaded from a network.
+    Examples
+    --------
+    >>> write_report("runs/default", ["runs/default/notebooks/06_evaluation.ipynb"])  # doctest: +SKIP
     """
-    joined = nbformat.v4.new_notebook(metadata={"title": f"Report of {run}"})
-    joined.cells.append(nbformat.v4.new_markdown_cell(_opening(run)))
-    for path in notebooks:
-        joined.cells.extend(nbformat.read(path, as_version=4).cells)
-    for number, cell in enumerate(joined.cells):
-        cell["id"] = f"cell-{number}"  # the notebooks' own ids may repeat
-    page, _ = HTMLExporter(config=_settings()).from_notebook_node(joined)
-    # nbconvert's scripts would fetch mermaid and others from a network; the page needs none.
-    page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
-    with atomic(run / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
+    run = open_run(run)
+    settings = {"embed_images": True, "exclude_input": True, "exclude_output_prompt": True, "exclude_anchor_links": True}
+    exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=settings))
+    bodies = [exporter.from_notebook_node(nbformat.read(path, as_version=4))[0] for path in notebooks]
+    measured = (run / "metrics.json").exists()
+    _write_page(
+        run / "report.html", f"Report of {run}",
+        notes=[] if measured else ["Notebook 06 has not evaluated this run yet."],
+        results=results_table(run).itertuples(index=False) if measured else (),
+        # The page needs none of the scripts in them, and its policy forbids them.
+        sections=[Markup(re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)) for body in bodies],
+    )  # fmt: skip
     return run / "report.html"
 
 
-def _opening(run: Run) -> str:
-    """Return the first section: the results at a glance."""
-    if not (run / "metrics.json").exists():
-        return f"# Report of {markdown_text(str(run))}\n\nNotebook 06 has not evaluated this run yet."
-    rows = results_table(run).map(markdown_text)
-    lines = [f"| {result} | {value} |" for result, value in rows.itertuples(index=False)]
-    return "\n".join(
-        [f"# Report of {markdown_text(str(run))}", "", "| Result | Value |", "|:---|:---|", *lines]
+def write_gallery(
+    path: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    predictions: pd.DataFrame,
+    limit: int = 200,
+    counts: Mapping[str, int] | None = None,
+) -> None:
+    """Write a page of the images with the lowest confidence, and of the files that could not be read.
+
+    Parameters
+    ----------
+    folder : path-like
+        What the file names are relative to.
+    predictions : pandas.DataFrame
+        As from `Classifier.predict`.
+    limit : int
+        How many images, and how many unreadable files.
+    counts : mapping, optional
+        ``images`` and ``unreadable`` of all predictions, where the table holds only `least_confident` ones.
+
+    Examples
+    --------
+    >>> write_gallery("page.html", "scans", clf.predict("scans"))  # doctest: +SKIP
+    """
+    table = least_confident(predictions, limit)
+    unreadable = table["reason"] != ""
+    bad = (predictions["reason"] != "").sum()
+    total, failed = (counts["images"], counts["unreadable"]) if counts else (len(predictions), bad)
+    shown = len(table) - unreadable.sum()
+    which = "all are shown" if shown == total - failed else f"these are the {shown:,} with the lowest confidence"
+    notes = [f"{total - failed:,} images classified; {which}, lowest first."]
+    if failed:
+        notes.append(f"{failed:,} files could not be read; {unreadable.sum():,} of them are listed at the end.")
+    cards = [
+        {"filename": row["filename"], "png": _png(Path(folder) / row["filename"]), "classes": _classes(row)}
+        for row in table[~unreadable].to_dict("records")
+    ]
+    rows = table.loc[unreadable, ["filename", "reason"]].itertuples(index=False)
+    _write_page(Path(path), "Images the network is least confident of", notes=notes, cards=cards, unreadable=rows)
+
+
+def least_confident(predictions: pd.DataFrame, limit: int = 200) -> pd.DataFrame:
+    """Return the `limit` predictions of the lowest confidence, lowest first, then as many unreadable files.
+
+    Examples
+    --------
+    >>> least_confident(clf.predict("scans"), 10)  # doctest: +SKIP
+    """
+    unreadable = predictions["reason"] != ""
+    return pd.concat([predictions[~unreadable].nsmallest(limit, "confidence"), predictions[unreadable].head(limit)])
+
+
+def _write_page(path: Path, title: str, **content: Any) -> None:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
     )
+    page = templates.get_template("page.html").render(title=title, **content)
+    with atomic(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # names may hold bytes that are not UTF-8
 
 
-def _settings() -> Config:
-    settings = Config()
-    exporter = settings.HTMLExporter
-    exporter.embed_images = True
-    exporter.exclude_input = True
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-    exporter.exclude_anchor_links = True
-    for name in ("mathjax_url", "require_js_url", "jquery_url", "widget_renderer_url"):
-        setattr(exporter, name, "")
-    return settings
+def _classes(row: dict[Any, Any]) -> list[tuple[str, float]]:
+    """Return the predicted classes with their confidences, as many as there are."""
+    names = [(f"label{end}", f"confidence{end}") for end in ("", "_2", "_3")]
+    return [(row[label], row[share]) for label, share in names if row.get(label)]
+
+
+def _png(path: Path) -> str:
+    """Return an image in base64, decoded and encoded again; nothing if it can't be read any more."""
+    image = read_file(path).image
+    if image is None:
+        return ""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture.thumbnail((LONGEST, LONGEST))
+    store = io.BytesIO()
+    picture.save(store, "PNG")
+    return base64.b64encode(store.getvalue()).decode("ascii")
+
