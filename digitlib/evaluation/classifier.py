@@ -354,7 +354,12 @@ class Classifier:
         explainer = grad_cam if method == "grad_cam" else occlusion
         return explainer(self.model, self._pixels(decoded))[0]
 
-    def export(self, format: str = "onnx", folder: str | os.PathLike[str] | None = None) -> Path:
+    def export(
+        self,
+        format: str = "onnx",
+        folder: str | os.PathLike[str] | None = None,
+        file: str | os.PathLike[str] | None = None,
+    ) -> Path:
         """Write the network in another format, compare its predictions with Keras's, and return the file.
 
         Parameters
@@ -362,10 +367,12 @@ class Classifier:
         format : {"onnx", "litert", "html"}
         folder : path-like, optional
             ``export/`` in the run by default, or in the current folder without a run.
+        file : path-like, optional
+            Another place and name for the file.
         """
         check_formats([format])
         folder = resolve(folder) if folder else (self.run / "export" if self.run else resolve("export"))
-        path, source = folder / FORMATS[format], self._kept("source.json")
+        path, source = resolve(file) if file else folder / FORMATS[format], self._kept("source.json")
         if format == "html":
             facts = page_facts(self.record, self._kept("metrics.json"), self.class_names)
             dark = self.run is not None and dark_on_light(self.run)
