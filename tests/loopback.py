@@ -1,4 +1,4 @@
-"""A real Dask cluster on this machine, each part a command of its own, and what can happen to it in mid-sweep."""
+"""A real Dask cluster on this machine, each part a process of its own, and what can happen to it in mid-sweep."""
 
 from __future__ import annotations
 
@@ -27,71 +27,53 @@ def until(true: Callable[[], Any], what: str) -> Any:
 
 
 class Loopback:
-    """A scheduler and workers, as somebody would start them in separate terminals.
+    """A scheduler and workers, as somebody would start them in separate terminals."""
 
-    Parameters
-    ----------
-    root : pathlib.Path
-        The project's folder.
-    """
-
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, workers: int = 0) -> None:
         self.root, self.log, self.started = root, (root / "cluster.log").open("wb"), []
         self.environment = os.environ | {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
         file = root / "scheduler.json"
-        self.command("dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0",
-            "--scheduler-file", str(file))  # fmt: skip
-        self.address = until(lambda: file.exists() and file.read_text(), "scheduler")
-        self.address = json.loads(self.address)["address"]
+        options = ("--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0")
+        self.start("-m", "dask", "scheduler", *options, "--scheduler-file", str(file))
+        self.address = json.loads(until(lambda: file.exists() and file.read_text(), "scheduler"))["address"]
+        self.workers = [self.worker() for _ in range(workers)]
 
-    def command(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``python -m ...`` beside this process."""
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start Python with these arguments beside this process."""
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], env=self.environment, stdout=self.log, stderr=self.log
+            [sys.executable, *arguments], env=self.environment, stdout=self.log, stderr=self.log
         )
         self.started.append(process)
         return process
 
     def worker(self) -> subprocess.Popen[bytes]:
         """Start ``dask worker`` with one thread. Without a nanny, which would start it again when it is killed."""
-        return self.command("dask", "worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0")
+        return self.start("-m", "dask", "worker", self.address, *options)
 
-    def sweep(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``digitlib sweep`` on this cluster."""
-        return self.command("digitlib", "sweep", *arguments, "--scheduler", self.address)
-
-    def close(self) -> None:
-        """End what was started."""
-        for process in self.started:
-            process.kill()
-            process.wait()
-        self.log.close()
+    def sweep(self, space: str, out: str) -> subprocess.Popen[bytes]:
+        """Start a sweep on this cluster in a process of its own."""
+        code = "import sys; from digitlib.scale import read_space, run_sweep; "
+        code += "run_sweep(read_space(sys.argv[1]), sys.argv[2], scheduler=sys.argv[3])"
+        return self.start("-c", code, space, out, self.address)
 
 
 @contextmanager
-def loopback(root: Path) -> Iterator[Loopback]:
-    """Start a scheduler, and end it and all that was started with it."""
-    cluster = Loopback(root)
+def loopback(root: Path, workers: int = 0) -> Iterator[Loopback]:
+    """Start a scheduler and workers, and end them and all that was started with them."""
+    cluster = Loopback(root, workers)
     try:
         yield cluster
     finally:
-        cluster.close()
-
-
-def at_work(out: Path, process: subprocess.Popen[bytes]) -> str:
-    """Return the run that a worker holds, empty if none."""
-    for path in out.glob("*/.lock"):
-        try:
-            if path.read_text() == str(process.pid) and path.parent.name != "split":
-                return path.parent.name
-        except OSError:  # it has just been given back
-            continue
-    return ""
+        for process in reversed(cluster.started):
+            process.kill()
+            process.wait()
+        cluster.log.close()
 
 
 def finished(out: Path) -> dict[str, int]:
-    """Return when each finished run got its mark, in nanoseconds."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("*/done.json")}
+    """Return when each finished run was evaluated, in nanoseconds."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("*/metrics.json")}
 
 
 def drama(root: Path, space: str, out: str) -> dict[str, Any]:
@@ -100,26 +82,20 @@ def drama(root: Path, space: str, out: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``killed_in`` (the run that the worker was at), ``done_before`` (runs finished when the client was killed),
-        ``done_again`` (those of them that were done a second time), ``code`` (exit code of the second client).
+        ``done_before`` (runs finished when the client was killed), ``done_again`` (those of them that were done a second
+        time), ``code`` (exit code of the second client).
     """
-    arguments, folder = (space, "--no-notebooks", "--out", out), root / out
-    with loopback(root) as cluster:
-        first, _ = cluster.worker(), cluster.worker()
-        client = cluster.sweep(*arguments)
-        run = until(lambda: at_work(folder, first), "run begun")
-        until(
-            lambda: (folder / run / "history.csv").exists() or (folder / run / "done.json").exists(), "epoch"
-        )
-        run = until(lambda: at_work(folder, first), "run begun")
-        first.kill()
-        first.wait()
+    folder = root / out
+    with loopback(root, 2) as cluster:
+        client = cluster.sweep(space, out)
+        until(lambda: list(folder.glob("*/history.csv")), "epoch")
+        cluster.workers[0].kill()
         cluster.worker()
         until(lambda: finished(folder), "finished run")
         client.kill()
         client.wait()
         before = finished(folder)
-        code = cluster.sweep(*arguments).wait(PATIENCE)
+        code = cluster.sweep(space, out).wait(PATIENCE)
     after = finished(folder)
     again = [name for name, when in before.items() if after[name] != when]
-    return {"killed_in": run, "done_before": len(before), "done_again": again, "code": code}
+    return {"done_before": len(before), "done_again": again, "code": code}

@@ -64,8 +64,7 @@ def workers(n: int = 0, scheduler: str | None = None) -> Iterator[None]:
         raise DigitError("--scheduler has its own workers: leave out --workers.")
     with ExitStack() as stack:
         if scheduler:
-            client = stack.enter_context(_connect(scheduler))
-            stack.enter_context(parallel_config("dask", client=client, wait_for_workers_timeout=600))
+            stack.enter_context(parallel_config(stack.enter_context(_connect(scheduler))))
         elif n:
             stack.enter_context(patch.dict(os.environ, _alone(1)))
             stack.enter_context(parallel_config("loky", n_jobs=n, inner_max_num_threads=1))
@@ -147,19 +146,25 @@ def _alone(threads: int) -> dict[str, str]:
 
 @contextmanager
 def _connect(scheduler: str) -> Iterator[Any]:
+    """Connect to a scheduler, and return joblib's backend for it."""
     with needs("dask"):
         import distributed
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            # With one, joblib would work in this process; and more workers may join later.
+            return max(16, super().effective_n_jobs(n_jobs))
+
     try:
         with ThreadPoolExecutor(1) as aside:  # Jupyter has an event loop of its own in this thread
             aside.submit(asyncio.run, _answer(scheduler)).result()
         client = distributed.Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
     except Exception as error:
         said = str(error)[:150] or type(error).__name__
-        raise DigitError(
-            f"No scheduler answers at {scheduler} ({said}): start one with `dask scheduler`."
-        ) from error
+        raise DigitError(f"No scheduler answers at {scheduler} ({said}): start one with `dask scheduler`.") from error
     with client:
-        yield client
+        yield Backend(client=client, wait_for_workers_timeout=600)
 
 
 async def _answer(scheduler: str) -> None:
