@@ -1,6 +1,6 @@
-"""Execute the notebooks anew on the sample, with the default parameters, and keep their outputs.
+"""Execute the notebooks on the sample with the default parameters, and keep their outputs.
 
-The runs go to an empty folder, so that nothing cached stands in for the real work.
+Runs go to an empty folder, so that nothing cached replaces the real work.
 """
 
 from __future__ import annotations
