@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import re
@@ -9,13 +10,15 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
@@ -37,8 +40,8 @@ SERIES = "0[1-9]_*.ipynb"
 COPIED = ("[0-9][0-9]_*.ipynb", "photos/*")
 """What a reader needs to step through; ``tools/hatch_build.py`` puts the same into the wheel."""
 
-STARTS = 3
-"""Attempts at a kernel: another process may take its ports before it does (nteract/papermill#511)."""
+LOADED = "import digitlib.evaluation.classifier, digitlib.plots.evaluation"
+"""What a kernel imports before its notebook's turn comes."""
 
 
 def run_series(
@@ -82,12 +85,15 @@ def run_series(
         raise DigitError(f"run_dir {run} is where the notebooks themselves are: choose another folder.")
     with _removed_if_refused(run), run_lock(run):
         make_folder(run / "notebooks")
-        with bar(len(tasks), "Series", "notebook", delay=0) as shown, _environment():
-            for path, output, values in tasks:
+        ahead: list[_Kernel] = []
+        with bar(len(tasks), "Series", "notebook", delay=0) as shown, _environment(), ExitStack() as ended:
+            ended.callback(lambda: [kernel.end() for kernel in ahead])
+            for number, (path, output, values) in enumerate(tasks, 1):
                 start, resume = time.perf_counter(), resume and _is_done(run, output, values)
                 if not resume:
                     shown.set_description(path.stem)
-                    _execute(path, output, values, shown)
+                    ahead += [_Kernel.started() for _ in range(min(2, len(tasks) - number + 1) - len(ahead))]
+                    _execute(path, output, values, ahead.pop(0), shown)
                     notebook = nbformat.read(output, as_version=4)
                     notebook.metadata["made_from"] = run.hashes()
                     with atomic(output) as temporary:
@@ -170,13 +176,46 @@ def _environment() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _execute(notebook: Path, output: Path, parameters: dict[str, Any], shown: tqdm) -> None:
+class _Kernel(AsyncKernelManager):
+    """A kernel that loads TensorFlow, which takes seconds, while the notebook before its own is executed."""
+
+    used: Any = None
+
+    @classmethod
+    def started(cls) -> Self:
+        """Return a kernel that has begun to load."""
+        kernel = cls(kernel_name="python3")
+        options = ["--IPKernelApp.log_level=CRITICAL", "--HistoryManager.hist_file=:memory:", f"--IPKernelApp.exec_lines={LOADED}"]
+        run_sync(kernel.start_kernel)(extra_arguments=options, cwd=str(project_root()))
+        return kernel
+
+    def client(self, **options: Any) -> Any:
+        """Return a client, and remember it: nbclient leaves that of a kernel it did not start open."""
+        self.used = super().client(**options)
+        return self.used
+
+    def end(self) -> None:
+        """End the kernel at once: its results are kept by then, and TensorFlow takes seconds to end in order."""
+        run_sync(self._end)()
+
+    async def _end(self) -> None:
+        # After Ctrl-C the execution is still waiting, and would tell of the kernel's death in a traceback.
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        if self.used is not None:
+            self.used.stop_channels()
+        await self.shutdown_kernel(now=True)
+
+
+def _execute(notebook: Path, output: Path, parameters: dict[str, Any], kernel: _Kernel, shown: tqdm) -> None:
     """Have papermill execute a notebook, with another kernel if one does not get as far as to answer."""
-    for left in reversed(range(STARTS)):
+    for left in (2, 1, 0):  # another process may have taken a kernel's ports before it could (nteract/papermill#511)
         try:
             papermill.execute_notebook(
                 str(notebook), str(output), parameters, kernel_name="python3", progress_bar=False, cwd=str(project_root()),
-                start_timeout=600, shutdown_kernel="immediate", stdout_file=_LastLine(shown),
+                km=kernel, start_timeout=600, stdout_file=_LastLine(shown),
             )  # fmt: skip
             return
         except PapermillExecutionError as error:
@@ -189,6 +228,9 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], shown: tq
         except RuntimeError as error:  # nbclient's, for whatever is wrong with the kernel itself
             if isinstance(error, DeadKernelError) or not left:
                 raise DigitError(f"{notebook.name}: its kernel died ({error}). Is there enough memory?") from error
+        finally:
+            kernel.end()
+        kernel = _Kernel.started()
 
 
 class _LastLine(io.StringIO):
