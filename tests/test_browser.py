@@ -122,9 +122,9 @@ def test_buttons_keys_and_touch_work_on_a_small_screen(page: Path, tmp_path: Pat
 
 def test_the_pad_reads_drawings_in_jupyterlab(run: Run, tmp_path: Path) -> None:
     source = f"import digitlib as d\nd.DrawingPad({str(run.folder)!r}, strokes=d.handwriting.stored_drawing('school', 7))"
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), tmp_path / "pad.ipynb"
-    )
+    notebook = nbformat.read(NOTEBOOKS[0], 4)
+    notebook.cells = [nbformat.v4.new_code_cell(source)]
+    nbformat.write(notebook, tmp_path / "pad.ipynb")
     wrong = []
     with jupyterlab(tmp_path) as address, browser(tmp_path / "profile") as driver:
         run_notebook(driver, f"{address}/lab/tree/pad.ipynb", 120)

@@ -93,9 +93,7 @@ def _grey(photo: np.ndarray) -> np.ndarray:
     """Return brightness, 0 to 1."""
     pixels = np.asarray(photo, np.float32) / 255
     weights = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as in ITU-R BT.601
-    if pixels.ndim == 3:
-        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels @ weights
-    return pixels
+    return pixels @ weights if pixels.shape[2:] == (3,) else pixels.reshape(pixels.shape[:2])
 
 
 def _scaled(grey: np.ndarray, longest: int) -> np.ndarray:
@@ -174,10 +172,8 @@ def find_sheet(grey: np.ndarray) -> np.ndarray:
 
 def _largest(part: np.ndarray) -> np.ndarray:
     """Return the largest connected piece, with its holes filled."""
-    pieces, number = ndimage.label(part)
-    if not number:
-        return np.zeros_like(part)
-    return ndimage.binary_fill_holes(pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]))
+    pieces, _ = ndimage.label(part)
+    return ndimage.binary_fill_holes(pieces == np.bincount(pieces[part]).argmax())
 
 
 def _is_sheet(piece: np.ndarray) -> bool:

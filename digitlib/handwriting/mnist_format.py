@@ -113,9 +113,14 @@ def digit_predictor(
         Whether the network was trained on dark digits on light paper, so that it gets the images inverted. By default
         as the images of its run are.
     """
-    from digitlib.evaluation.classifier import Classifier
-
-    classifier = network if isinstance(network, Classifier) else Classifier.load(network)
+    classifier = as_classifier(network)
     if dark_on_light is None:
         dark_on_light = classifier.run is not None and has_dark_on_light(classifier.run)
     return lambda images: classifier.predict(255 - images if dark_on_light else images)
+
+
+def as_classifier(network: Network) -> Classifier:
+    """Return a classifier as it is, or the one that a path leads to."""
+    from digitlib.evaluation.classifier import Classifier
+
+    return network if isinstance(network, Classifier) else Classifier.load(network)

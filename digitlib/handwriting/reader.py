@@ -17,7 +17,7 @@ from digitlib.data.decoding import read_file
 from digitlib.errors import DigitError
 from digitlib.files import atomic, display_path, resolve, write_json
 from digitlib.handwriting.binarize import Ink, find_inks
-from digitlib.handwriting.mnist_format import Network, digit_predictor, to_mnist_format
+from digitlib.handwriting.mnist_format import Network, as_classifier, digit_predictor, to_mnist_format
 from digitlib.handwriting.segmentation import (
     BOX,
     Piece,
@@ -221,8 +221,6 @@ def read_photos(
     DigitError
         If a photo or the network can't be read, before anything is written; or `drawn` is wanted of several photos.
     """
-    from digitlib.evaluation.classifier import Classifier
-
     if drawn and len(photos) > 1:
         raise DigitError("--drawn takes one photo at a time: call it once for each photo.")
     if drawn and not drawn.lower().endswith(".png"):
@@ -230,7 +228,7 @@ def read_photos(
     for photo in photos:
         if not resolve(photo).is_file():
             raise DigitError(f"{display_path(photo)} is not a file: give a photo, a JPEG or PNG file.")
-    classifier = network if isinstance(network, Classifier) else Classifier.load(network)
+    classifier = as_classifier(network)
     tables: dict[str, pd.DataFrame] = {}
     for photo in progress(photos, len(photos), "Reading photos", "photo"):
         image = read_image(photo)

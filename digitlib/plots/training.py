@@ -43,12 +43,12 @@ def plot_history(history: pd.DataFrame, best: int, part: str = "validation") -> 
         axes.legend()
     grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1))
     first = history.iloc[0]
-    return describe(
-        figure,
-        f"Accuracy and loss in {len(history)} epochs, on the training and {part} set: {part} accuracy goes from "
-        f"{first['val_accuracy']:.1%} to {chosen['val_accuracy']:.1%} in epoch {best}, which was kept; "
-        f"{part} loss from {first['val_loss']:.2f} to {chosen['val_loss']:.2f}.",
+    accuracy = (
+        f"accuracy goes from {first['val_accuracy']:.1%} to {chosen['val_accuracy']:.1%} in epoch {best}"
     )
+    loss = f"{part} loss from {first['val_loss']:.2f} to {chosen['val_loss']:.2f}"
+    alt = f"Accuracy and loss in {len(history)} epochs, on the training and {part} set:"
+    return describe(figure, f"{alt} {part} {accuracy}, which was kept; {loss}.")
 
 
 def plot_growth(table: pd.DataFrame) -> Axes:
@@ -68,8 +68,8 @@ def plot_growth(table: pd.DataFrame) -> Axes:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:g}")
     names = ", ".join(text.get_text() for text in axes.legend().get_texts())
-    least, most = table["n"].min(), table["n"].max()
-    return describe(axes, f"Seconds against images from {least:,} to {most:,}, a line each: {names}.")
+    sizes = f"{table['n'].min():,} to {table['n'].max():,}"
+    return describe(axes, f"Seconds against images from {sizes}, a line each: {names}.")
 
 
 def plot_sweep(table: pd.DataFrame) -> Axes:
