@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import comparison, timed
-from digitlib import find_label_issues, prepare, wilson_interval
-from digitlib.evaluation import held_out_probabilities, inject_label_noise, label_noise_scores, label_recipe
+from digitlib import cross_validate, find_label_issues, prepare, wilson_interval
+from digitlib.evaluation import inject_label_noise, label_noise_scores, label_recipe
 
 SHARE = 0.01
 
@@ -23,19 +23,19 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     for number in range(seed, seed + (10 if full else 4)):
         noisy = inject_label_noise(manifest, SHARE, number)
         with timed(f"seed {number}"):
-            probabilities = held_out_probabilities(run, label_recipe(seed=number), noisy)
+            probabilities = cross_validate(run, label_recipe(seed=number), noisy).probabilities
             issues = find_label_issues(noisy, probabilities, run.class_names)
         right = manifest["class"].to_numpy() == np.array(run.class_names)[probabilities.argmax(axis=1)]
         rows.append({"seed": number, **label_noise_scores(noisy, issues), "accuracy": float(right.mean())})
     table = pd.DataFrame(rows)
-    injected, named, found = (int(table[name].sum()) for name in ("planted", "named", "found"))
+    injected, flagged, found = (int(table[name].sum()) for name in ("planted", "flagged", "found"))
     return {
         "images": len(manifest),
         "share": SHARE,
         "recall": found / injected,
         "recall interval": wilson_interval(found, injected),
-        "precision": found / named,
-        "precision interval": wilson_interval(found, named),
+        "precision": found / flagged,
+        "precision interval": wilson_interval(found, flagged),
         "held-out accuracy": float(table["accuracy"].mean()),
         "rows": rows,
     }

@@ -15,8 +15,9 @@ import digitlib as d
 from benchmarks.common import RESULTS
 from benchmarks.keras_example import load
 from digitlib.data.decoding import read_files
+from digitlib.data.inputs import find_inputs
 from digitlib.files import write_table
-from digitlib.pipeline.predict_folder import unlabelled_files
+from digitlib.pipeline import unlabelled_images
 from digitlib.training.backend import keras
 from digitlib.training.recipes import Recipe
 
@@ -50,7 +51,7 @@ def development_images(run: d.Run, mnist: str) -> d.ImageBatches:
     So many that they tell networks apart which the validation images can't; in no part of the split. An image's label is
     that of the nearest of all MNIST: JPEG changes a pixel by two or three grey values.
     """
-    folder, names = unlabelled_files(run)
+    folder, names = find_inputs(unlabelled_images(run))
     pixels = np.stack([one.image for one in read_files([str(folder / name) for name in names])])
     arrays = load(mnist)
     known = np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(-1, 784).astype(np.float32)
