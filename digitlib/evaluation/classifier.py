@@ -144,7 +144,10 @@ class Classifier:
         """
         place = path.folder if isinstance(path, Run) else resolve(path)
         if not place.exists():
-            raise DigitError(f"{display_path(place)!r} doesn't exist: give a run's folder or a .keras file.")
+            raise DigitError(
+                f"{display_path(place)!r} doesn't exist: give a run's folder or a .keras file, "
+                "or run notebook 05_training_history.ipynb first."
+            )
         file = place / "best_model.keras" if place.is_dir() else place
         run, own, rescale = Run(file.parent), file.name == "best_model.keras", 1.0
         run.require(file.name)
