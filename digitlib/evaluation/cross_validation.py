@@ -6,13 +6,14 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
 
 from digitlib.data.split import pixels_of, stratified_folds
-from digitlib.errors import DigitError, is_whole
+from digitlib.errors import is_whole, require
 from digitlib.evaluation.classifier import Classifier
 from digitlib.evaluation.statistics import spread, student_interval
 from digitlib.files import atomic
@@ -62,14 +63,11 @@ class CrossValidation:
         pandas.DataFrame
             ``repeat`` and ``fold`` (from 1), ``images``, ``right``, ``accuracy`` (0 to 1).
         """
-        right = self.repeats.argmax(axis=2) == labels
-        rows = [
-            (repeat + 1, fold + 1, int((folds == fold).sum()), int(right[repeat][folds == fold].sum()))
-            for repeat, folds in enumerate(self.fold)
-            for fold in range(int(folds.max()) + 1)
-        ]
-        table = pd.DataFrame(rows, columns=["repeat", "fold", "images", "right"])
-        return table.assign(accuracy=table["right"] / table["images"])
+        right = (self.repeats.argmax(axis=2) == labels).ravel()
+        repeat = np.repeat(np.arange(len(self.fold)) + 1, len(labels))
+        table = pd.DataFrame({"repeat": repeat, "fold": self.fold.ravel() + 1, "right": right})
+        found = table.groupby(["repeat", "fold"])["right"]
+        return found.agg(images="size", right="sum", accuracy="mean").reset_index()
 
 
 def cross_validate(
@@ -133,7 +131,7 @@ def predict_fold(folder: Path, manifest: pd.DataFrame, held: np.ndarray, recipe:
     """Train on all images but those held out (bool, shape (n,)), and return the probabilities of these: float32."""
     run = Run(folder)
     images, rows = pixels_of(run, manifest, recipe.image_size)
-    shared = {"image_size": recipe.image_size, "color_mode": recipe.color_mode}
+    shared: dict[str, Any] = {"image_size": recipe.image_size, "color_mode": recipe.color_mode}
     augmented = {"batch_size": recipe.batch_size, "seed": recipe.seed, **recipe.augmentation}
     train = ImageBatches(images, rows[~held], manifest[~held], run.class_names, **shared, **augmented)
     test = ImageBatches(
@@ -198,14 +196,12 @@ def _key(recipe: Recipe, manifest: pd.DataFrame, folds: int) -> str:
 def _check(manifest: pd.DataFrame, recipe: Recipe, folds: int, repeats: int) -> None:
     unique = manifest.drop_duplicates("sha256")["class"].value_counts()
     counts = unique.reindex(manifest["class"].unique(), fill_value=0)
-    if not is_whole(folds) or not 2 <= folds <= counts.min():
-        raise DigitError(
-            f"folds is {folds!r}: it must be an integer ≥ 2 and at most the number of different images of the rarest class "
-            f"({counts.min()} of {counts.idxmin()!r})."
-        )
-    if not is_whole(repeats) or repeats < 1:
-        raise DigitError(f"repeats is {repeats!r}: it must be an integer ≥ 1.")
-    if recipe.seed + repeats > 2**32:
-        raise DigitError(
-            f"seed is {recipe.seed!r}: with {repeats} repeats it must be at most {2**32 - repeats}."
-        )
+    rarest = f"an integer from 2 to the {counts.min()} different images of class {counts.idxmin()!r}"
+    require("folds", folds, is_whole(folds) and 2 <= folds <= counts.min(), rarest)
+    require("repeats", repeats, is_whole(repeats) and repeats >= 1, "an integer ≥ 1")
+    require(
+        "seed",
+        recipe.seed,
+        recipe.seed + repeats <= 2**32,
+        f"at most {2**32 - repeats}, with {repeats} repeats",
+    )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, require
 from digitlib.files import write_table
 from digitlib.run import Run, open_run
 from digitlib.training.recipes import Recipe, get_recipe
@@ -97,8 +97,7 @@ def inject_label_noise(manifest: pd.DataFrame, share: float = 0.01, seed: int = 
     >>> int(inject_label_noise(clean, 0.1)["planted"].sum())
     10
     """
-    if not 0 < share < 0.5:
-        raise DigitError(f"share is {share!r}: it must be above 0 and below 0.5, for example 0.01.")
+    require("share", share, 0 < share < 0.5, "above 0 and below 0.5, for example 0.01")
     rng = np.random.default_rng(seed)
     classes, names = manifest["class"].to_numpy(object, copy=True), manifest["class"].unique()
     chosen = rng.choice(len(manifest), max(1, round(share * len(manifest))), replace=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import sklearn.metrics
 
-from digitlib.errors import DigitError, is_whole
+from digitlib.errors import is_whole, require
 from digitlib.evaluation.classifier import Classifier, Evaluation
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.files import write_json
@@ -162,8 +162,7 @@ def accuracy_by_confidence(predictions: pd.DataFrame, groups: int = 10) -> pd.Da
     pandas.DataFrame
         ``from_confidence`` and ``to_confidence``, ``images``, ``wrong``, ``accuracy``.
     """
-    if not is_whole(groups) or groups < 1:
-        raise DigitError(f"groups is {groups!r}: it must be an integer ≥ 1.")
+    require("groups", groups, is_whole(groups) and groups >= 1, "an integer ≥ 1")
     ordered = predictions.sort_values("confidence", kind="stable").reset_index(drop=True)
     ordered["wrong"] = ~ordered["correct"]
     rows = ordered.groupby(np.arange(len(ordered)) * groups // max(1, len(ordered))).agg(
@@ -171,14 +170,3 @@ def accuracy_by_confidence(predictions: pd.DataFrame, groups: int = 10) -> pd.Da
         wrong=("wrong", "sum"), accuracy=("correct", "mean"),
     )  # fmt: skip
     return rows.reset_index(drop=True)
-
-
-def load_best_model(run):  # type: ignore
-    return Classifier.load(run).model
-
-
-def load_model(path):  # type: ignore
-    return Classifier.load(path).model
-
-
-predict_generator = save_metrics = answers_of = None

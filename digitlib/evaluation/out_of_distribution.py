@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,7 +16,7 @@ from scipy import ndimage
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from digitlib.errors import DigitError, did_you_mean, is_whole
+from digitlib.errors import DigitError, did_you_mean, is_whole, require
 from digitlib.evaluation.explain import is_map, tap
 from digitlib.training.backend import keras
 
@@ -199,12 +200,8 @@ OTHER_SCRIPTS = (
 def font(name: str = "") -> ImageFont.FreeTypeFont:
     """Return a font of Matplotlib (``"DejaVuSans"`` has many scripts), or the one of Pillow itself, of `SIZE` pixels."""
     if name:
-        spec = find_spec("matplotlib")  # the file alone: importing Matplotlib would take a second
-        assert spec is not None
-        assert spec.origin is not None
-        return ImageFont.truetype(
-            Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf", SIZE
-        )
+        spec: Any = find_spec("matplotlib")  # the file alone: importing Matplotlib would take a second
+        return ImageFont.truetype(Path(spec.origin).parent / "mpl-data/fonts/ttf" / f"{name}.ttf", SIZE)
     found = ImageFont.load_default(SIZE)
     if not isinstance(found, ImageFont.FreeTypeFont):
         raise DigitError("drawing letters needs a Pillow with FreeType: install Pillow again from its wheel.")
@@ -288,8 +285,7 @@ def make_ood_images(kind: str, n: int, seed: int = 0) -> np.ndarray:
     """
     if kind not in KINDS:
         raise DigitError(f"kind is {kind!r}: {did_you_mean(kind, KINDS)}")
-    if not is_whole(n) or n < 1:
-        raise DigitError(f"n is {n!r}: it must be an integer ≥ 1.")
+    require("n", n, is_whole(n) and n >= 1, "an integer ≥ 1")
     random, make = np.random.default_rng((seed, list(KINDS).index(kind))), KINDS[kind]
     if isinstance(make, str):
         return draw_characters(make, [font()], n, random)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from digitlib.errors import DigitError, is_number
+from digitlib.errors import DigitError, is_number, require
 from digitlib.evaluation.calibration import apply_temperature
 from digitlib.evaluation.out_of_distribution import OutlierDetector
 from digitlib.files import atomic, file_hash, write_json
@@ -171,10 +171,8 @@ def threshold_for(score: np.ndarray, correct: np.ndarray, target_accuracy: float
 
 def check_target(target_accuracy: float) -> None:
     """Refuse a target accuracy that is not a share between 0 and 1."""
-    if not (is_number(target_accuracy) and 0 < target_accuracy < 1):
-        raise DigitError(
-            f"target_accuracy is {target_accuracy!r}: it must be a number between 0 and 1, for example 0.999."
-        )
+    share = is_number(target_accuracy) and 0 < target_accuracy < 1
+    require("target_accuracy", target_accuracy, share, "a number between 0 and 1, for example 0.999")
 
 
 def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test images") -> pd.DataFrame:
@@ -210,7 +208,3 @@ def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test i
         for kind, table in judged.items()
     }
     return pd.DataFrame(rows).T.astype({"images": int})
-
-
-Trust, check_wanted = SelectiveClassifier, check_target
-load_trust = SelectiveClassifier.load
