@@ -8,8 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import digitlib as d
-from digitlib.evaluation.label_quality import label_noise_scores
+from digitlib.data import prepare
+from digitlib.errors import DigitError
+from digitlib.evaluation import (
+    cross_validate,
+    find_label_issues,
+    inject_label_noise,
+    label_noise_scores,
+    save_label_issues,
+)
+from digitlib.run import Run, open_run
+from digitlib.training import get_recipe
 
 NAMES = [str(digit) for digit in range(10)]
 
@@ -21,7 +30,7 @@ def manifest(n: int = 1000) -> pd.DataFrame:
 
 
 def probabilities(table: pd.DataFrame, seed: int = 0) -> np.ndarray:
-    """Return what a good network would say: nearly sure of the true class, and unsure of one image in ten."""
+    """Return what a good network predicts: confident of the true class, and in doubt about one image in ten."""
     rng = np.random.default_rng(seed)
     said = rng.dirichlet(np.full(10, 0.05), len(table)) * 0.1
     unsure = rng.random(len(table)) < 0.1
@@ -32,25 +41,25 @@ def probabilities(table: pd.DataFrame, seed: int = 0) -> np.ndarray:
 def test_planting_is_decided_by_the_seed_and_changes_a_copy() -> None:
     table = manifest()
     before = table.copy()
-    planted = d.inject_label_noise(table, 0.02, seed=3)
+    planted = inject_label_noise(table, 0.02, seed=3)
     pd.testing.assert_frame_equal(table, before)
-    pd.testing.assert_frame_equal(planted, d.inject_label_noise(table, 0.02, seed=3))
+    pd.testing.assert_frame_equal(planted, inject_label_noise(table, 0.02, seed=3))
     assert planted["planted"].sum() == 20
     assert ((planted["class"] != table["class"]) == planted["planted"]).all()
     assert set(planted["class"]) == set(NAMES)
-    assert planted["class"].tolist() != d.inject_label_noise(table, 0.02, seed=4)["class"].tolist()
+    assert planted["class"].tolist() != inject_label_noise(table, 0.02, seed=4)["class"].tolist()
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 1, -0.1])
 def test_a_share_that_makes_no_sense_is_refused(share: float) -> None:
-    with pytest.raises(d.DigitError, match="share is"):
-        d.inject_label_noise(manifest(), share)
+    with pytest.raises(DigitError, match="share is"):
+        inject_label_noise(manifest(), share)
 
 
 def test_planted_labels_are_found_with_what_they_should_be() -> None:
     table = manifest()
-    planted = d.inject_label_noise(table, 0.02)
-    issues = d.find_label_issues(planted, probabilities(table), NAMES)
+    planted = inject_label_noise(table, 0.02)
+    issues = find_label_issues(planted, probabilities(table), NAMES)
     assert list(issues) == ["filename", "label", "likely_label", "quality", "part"]
     figures = label_noise_scores(planted, issues)
     assert figures["planted"] == 20
@@ -63,22 +72,22 @@ def test_planted_labels_are_found_with_what_they_should_be() -> None:
     assert (hits["label"] != hits["filename"].str[0]).all()
 
 
-def test_what_was_named_before_counts_only_where_it_was_planted() -> None:
+def test_what_was_flagged_before_counts_only_where_it_was_planted() -> None:
     planted = manifest(5).assign(planted=[True, True, False, False, False])
     issues, known = planted.iloc[[0, 1, 2, 3]], planted.iloc[[1, 2]]
     assert label_noise_scores(planted, issues, known) == {
-        "planted": 2, "named": 3, "found": 2, "recall": 1.0, "precision": 2 / 3,
+        "planted": 2, "flagged": 3, "found": 2, "recall": 1.0, "precision": 2 / 3,
     }  # fmt: skip
-    assert label_noise_scores(planted, issues)["named"] == 4
+    assert label_noise_scores(planted, issues)["flagged"] == 4
 
 
 def test_right_labels_are_left_alone() -> None:
     sure = np.full((1000, 10), 0.01)
     sure[np.arange(1000), manifest()["class"].astype(int)] = 0.91
-    issues = d.find_label_issues(manifest(), sure, NAMES)
+    issues = find_label_issues(manifest(), sure, NAMES)
     assert issues.empty
     assert label_noise_scores(manifest().assign(planted=False), issues) == {
-        "planted": 0, "named": 0, "found": 0, "recall": 0.0, "precision": 0.0,
+        "planted": 0, "flagged": 0, "found": 0, "recall": 0.0, "precision": 0.0,
     }  # fmt: skip
 
 
@@ -92,49 +101,49 @@ def test_the_table_of_issues_is_inert(root: Path) -> None:
             "part": "test",
         }
     )
-    d.save_label_issues(d.open_run("runs/a"), issues)
+    save_label_issues(open_run("runs/a"), issues)
     text = (root / "runs/a/label_issues.csv").read_text()
     assert text.splitlines()[1].lstrip('"').startswith("./=1+1.png")
-    again = d.open_run("runs/a").read_table("label_issues.csv", quality=float)
+    again = open_run("runs/a").read_table("label_issues.csv", quality=float)
     assert again["filename"].tolist() == issues["filename"].tolist()
     assert again["quality"].tolist() == [0.333333, 0.333333]
 
 
 @pytest.fixture
-def run(digits: Path) -> d.Run:
-    return d.prepare(digits, "runs/a", mode="none")
+def run(digits: Path) -> Run:
+    return prepare(digits, "runs/a", mode="none")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"folds": 1}, "folds is 1: give a whole number from 2 to 40"),
+        ({"folds": 1}, "folds is 1: it must be an integer from 2 to the 40 different images"),
         ({"folds": 41}, "folds is 41"),
         ({"folds": 2.0}, "folds is 2.0"),
         ({"folds": True}, "folds is True"),
         ({"repeats": 0}, "repeats is 0"),
     ],
 )
-def test_folds_that_can_not_be_are_refused(run: d.Run, options: dict[str, int], said: str) -> None:
-    with pytest.raises(d.DigitError, match=said):
-        d.held_out_probabilities(run, d.get_recipe("tiny"), **options)
+def test_folds_that_can_not_be_are_refused(run: Run, options: dict[str, int], said: str) -> None:
+    with pytest.raises(DigitError, match=said):
+        cross_validate(run, get_recipe("tiny"), **options)
 
 
 @pytest.mark.slow
-def test_networks_judge_only_what_they_have_not_seen(run: d.Run) -> None:
+def test_networks_judge_only_what_they_have_not_seen(run: Run) -> None:
     """An image whose label is wrong must be judged as before: its own label can't have had an influence."""
-    recipe = d.get_recipe("tiny", epochs=12)
-    table = d.read_split(run)
-    planted = d.inject_label_noise(table, 0.05, seed=1)
-    said = d.held_out_probabilities(run, recipe, planted, folds=4)
+    recipe = get_recipe("tiny", epochs=12)
+    table = run.split
+    planted = inject_label_noise(table, 0.05, seed=1)
+    said = cross_validate(run, recipe, planted, folds=4).probabilities
     assert said.shape == (400, 10)
     np.testing.assert_allclose(said.sum(axis=1), 1)
     true = table["class"].astype(int).to_numpy()
     wrong = planted["planted"].to_numpy()
-    named = said.argmax(axis=1)
-    assert (named == true).mean() > 0.7
-    assert (named[wrong] == true[wrong]).mean() > 0.5
-    assert (named[wrong] == planted["class"].astype(int)[wrong]).mean() < 0.3
-    before = d.read_split(run)
+    predicted = said.argmax(axis=1)
+    assert (predicted == true).mean() > 0.7
+    assert (predicted[wrong] == true[wrong]).mean() > 0.5
+    assert (predicted[wrong] == planted["class"].astype(int)[wrong]).mean() < 0.3
+    before = run.split
     pd.testing.assert_frame_equal(table, before)
