@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from digitlib.errors import DigitError
-from digitlib.files import display_path, file_hash, make_folder, read_table, resolve, write_json
+from digitlib.files import display_path, file_hash, make_folder, read_table, resolve
 
 WRITTEN_BY = {
     "recipe.json": "05_training_history",
@@ -218,25 +218,3 @@ def check_split(run: Run) -> None:
             f"best_model.keras of {run} was trained on another split than split.csv has now and may know the test images: "
             "train again with notebook 05_training_history.ipynb, or split as before with notebook 01."
         )
-
-
-def run_and_model(run_or_model: str | os.PathLike[str]) -> tuple[Run, Path]:
-    """Return the run that a path names, and its network's file; the path is that of either."""
-    path = resolve(run_or_model)
-    if not path.exists():
-        raise DigitError(f"{display_path(path)} doesn't exist: give a run's folder or its best_model.keras.")
-    if path.is_dir():
-        Run(path).require("best_model.keras")
-        return Run(path), path / "best_model.keras"
-    return Run(path.parent), path
-
-
-def in_turn(run: Run) -> AbstractContextManager[None]:
-    """Hold the run's folder as `run_lock` does, waiting until it is free."""
-    return run_lock(run, wait=True)
-
-
-def note_split(run: Run) -> None:
-    """Note beside a run's network what split it was trained on; see `check_split`."""
-    if (run / "split.csv").exists():
-        write_json(run / "training.json", {"split_sha256": file_hash(run / "split.csv")})

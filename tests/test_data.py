@@ -241,7 +241,7 @@ def test_an_empty_folder_of_unlabelled_images_is_none(digits: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "again"),
-    [("history.csv", "run 05_training_history again"), ("folders.json", "remove it and make it again")],
+    [("history.csv", "run 05_training_history again"), ("recipe.json", "run 05_training_history again")],
 )
 def test_other_damaged_files_are_named_too(digits: Path, name: str, again: str) -> None:
     run = d.prepare(digits, "runs/a", mode="none")
@@ -313,7 +313,7 @@ def test_a_class_of_copies_is_refused(digits: Path) -> None:
         shutil.copy(images[0], path)
     with pytest.raises(
         d.DigitError,
-        match=r"class '4' has 8 images and none of them in the train part: 32 images were left out as copies",
+        match=r"class '4' has 8 images and none of them in the training set: 32 are copies of images in a later set",
     ):
         d.prepare(digits, "runs/a")
     assert not (digits.parent / "runs").exists()

@@ -10,7 +10,6 @@ import pytest
 
 import digitlib as d
 from digitlib.data.decoding import read_files
-from digitlib.data.stores import open_store
 
 
 @pytest.fixture
@@ -136,8 +135,6 @@ def test_a_pipe_is_no_file_to_wait_for(scans: Path) -> None:
     assert "pipe.png" in names
     (read,) = read_files([str(folder / "pipe.png")])
     assert read.reason == "can't be read: not a file"
-    (said,) = open_store(scans).read(["pipe.png"], [-1])
-    assert isinstance(said, OSError)
 
 
 def test_a_pattern_follows_no_links_in_circles_or_away(scans: Path, root: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from itertools import count
 from pathlib import Path
@@ -42,7 +41,7 @@ def take_back(root: Path) -> list[Path]:
 
 def assert_whole(scans: Path, run: d.Run, before: dict[str, str], mode: str) -> None:
     """Check that every file is exactly where the manifest says, with the bytes it had."""
-    manifest = d.read_split(run)
+    manifest = run.split
     assert len(manifest) == 24
     after = fingerprint(scans)
     assert after == ({"a/note.txt": before["a/note.txt"]} if mode == "move" else before)
@@ -53,7 +52,6 @@ def assert_whole(scans: Path, run: d.Run, before: dict[str, str], mode: str) -> 
         assert target.is_file()
         assert fingerprint(target.parent)[target.name] == before[row.filename] == row.sha256
     assert run.read_table("rejected.csv")["filename"].tolist() == ["a/note.txt"]
-    assert json.loads((run / "folders.json").read_text())["finished"]
 
 
 def assert_gone(root: Path, scans: Path, before: dict[str, str]) -> None:
@@ -118,27 +116,39 @@ def test_a_killed_change_of_the_split_is_finished(root: Path, scans: Path, first
     assert number > 40
 
 
-def test_copies_whose_originals_are_gone_are_kept(scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = split(scans, "copy")
-    row = d.read_split(run).iloc[0]
+@pytest.mark.parametrize("mode", ["copy", "link"])
+def test_a_copy_that_lost_its_original_is_never_removed(scans: Path, mode: str) -> None:
+    run = split(scans, mode)
+    row = run.split.iloc[0]
     (scans / row["filename"]).unlink()
-    d.prepare(scans, "runs/a", mode="link", test_size=0.25, validation_size=0.2)
-    kept = fingerprint(run / "KEPT")
-    assert list(kept.values()) == [row["sha256"]]
-    assert "KEPT" in capsys.readouterr().out
+    place = target_path(run, row["part"], row["class"], row["filename"])
+    with pytest.raises(d.DigitError, match="has changed or lost its original: move it away"):
+        split(scans, "none")
+    assert d.undo(run) == [place]
+    assert fingerprint(place.parent)[place.name] == row["sha256"]
 
 
-def test_an_image_replaced_by_one_of_the_same_size_is_copied_anew(scans: Path) -> None:
+def test_an_image_replaced_by_one_of_the_same_size_is_copied_again(scans: Path) -> None:
     for path in scans.rglob("*.png"):
         Image.open(path).save(path.with_suffix(".bmp"))
         path.unlink()
     run = split(scans, "copy")
-    row = d.read_split(run).iloc[0]
+    row = run.split.iloc[0]
     before = (scans / row["filename"]).read_bytes()
     (scans / row["filename"]).write_bytes(before[:-1] + bytes([before[-1] ^ 255]))
     split(scans, "copy")
     assert target_path(run, row["part"], row["class"], row["filename"]).read_bytes()[-1] == before[-1] ^ 255
-    assert list(fingerprint(run / "KEPT").values()) == [row["sha256"]]
+
+
+def test_what_the_user_changed_in_a_copy_stays(scans: Path) -> None:
+    run = split(scans, "copy")
+    row = run.split.iloc[0]
+    place = target_path(run, row["part"], row["class"], row["filename"])
+    place.write_bytes(b"mine")
+    with pytest.raises(d.DigitError, match="has changed there"):
+        split(scans, "copy")
+    assert d.undo(run) == [place]
+    assert place.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +176,7 @@ def test_strangers_among_placed_files_are_refused_and_outlive_undo(root: Path, s
 
 def test_without_folders_of_its_own_a_run_takes_nothing_back(root: Path, scans: Path) -> None:
     run = split(scans, "none")
-    row = d.read_split(run).iloc[0]
+    row = run.split.iloc[0]
     own = target_path(run, row["part"], row["class"], row["filename"])
     own.parent.mkdir(parents=True)
     shutil.copy2(scans / row["filename"], own)  # as somebody may have done by hand
@@ -193,7 +203,7 @@ def test_a_move_says_what_it_does_and_how_to_take_it_back(
     assert said.count("\n") == 1
     assert "Moving 24 images" in said
     assert "digitlib undo runs/a" in said
-    assert d.read_split(split(scans, "move")).equals(d.read_split(run))  # the source is empty now
+    assert split(scans, "move").split.equals(run.split)  # the source is empty now
     with pytest.raises(d.DigitError, match="digitlib undo runs/a"):
         split(scans, "copy")
 

