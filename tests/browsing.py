@@ -71,7 +71,7 @@ def write(driver: webdriver.Chrome, strokes: list[list[list[float]]]) -> None:
 def clear(driver: webdriver.Chrome) -> None:
     """Empty the pad."""
     driver.find_element("css selector", ".digitpad-clear").click()
-    wait_for(lambda: prediction(driver) == "Write a digit", 30)
+    wait_for(lambda: prediction(driver) == "Draw a digit", 30)
 
 
 def prediction(driver: webdriver.Chrome) -> str:

@@ -114,9 +114,9 @@ def test_buttons_keys_and_touch_work_on_a_small_screen(page: Path, tmp_path: Pat
         driver.execute_script("arguments[0].focus()", undo)
         assert driver.switch_to.active_element == undo
         undo.send_keys(" ")
-        assert prediction(driver) != "Write a digit"  # one stroke is left
+        assert prediction(driver) != "Draw a digit"  # one stroke is left
         undo.send_keys(" ")
-        assert prediction(driver) == "Write a digit"
+        assert prediction(driver) == "Draw a digit"
         assert not undo.is_enabled()
 
 

@@ -1,4 +1,4 @@
-"""A pad in the notebook to write digits on, classified as they are written, and the strokes as ink."""
+"""A pad in the notebook to draw digits on, classified as they are drawn, and the strokes as ink."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _web(name: str) -> str:
 
 
 class DrawingPad(anywidget.AnyWidget):
-    """A pad to write on with mouse, pen or finger, in JupyterLab and VS Code.
+    """A pad to draw on with mouse, pen or finger, in JupyterLab and VS Code.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class DrawingPad(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         """Say what a page shows that can't run it."""
-        return "DrawingPad (open the notebook in JupyterLab or VS Code to write on it)"
+        return "DrawingPad (open the notebook in JupyterLab or VS Code to draw on it)"
 
     @property
     def image(self) -> np.ndarray:
@@ -89,7 +89,7 @@ class DrawingPad(anywidget.AnyWidget):
         return np.frombuffer(self.pixels, np.uint8).reshape(28, 28)
 
     def _update(self, change: dict[str, Any]) -> None:
-        """Predict what has been written, and send it to the browser."""
+        """Predict what has been drawn, and send it to the browser."""
         image, predictions = to_mnist_format(rasterize(self.strokes)), []
         if image.any():
             row = self._predict(image[None]).iloc[0]

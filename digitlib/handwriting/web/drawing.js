@@ -1,4 +1,4 @@
-// A pad to write on with mouse, pen or finger, and what is shown beside it. The notebook's widget and the exported
+// A pad to draw on with mouse, pen or finger, and what is shown beside it. The notebook's widget and the exported
 // page share this file. Strokes are lists of points [x, y] from 0 to 1; see digitlib/handwriting/drawing_pad.py.
 
 const SIDE = 112, BOX = 80, PEN = 10, SMALLEST = 0.05;
@@ -61,7 +61,7 @@ function buildPad(root, changed) {
   const left = add(root, "div", "digitpad-left"), right = add(root, "div", "digitpad-right");
   const canvas = add(left, "canvas", "digitpad-canvas");
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "Pad to write a digit on, with mouse, pen or finger");
+  canvas.setAttribute("aria-label", "Pad to draw a digit on, with mouse, pen or finger");
   const buttons = add(left, "div", "digitpad-buttons");
   const undo = add(buttons, "button", "digitpad-undo", "Undo stroke");
   const clear = add(buttons, "button", "digitpad-clear", "Clear");
@@ -146,7 +146,7 @@ function showPredictions(element, predictions) {
     made.textContent = text;
     return made;
   };
-  line("digitpad-prediction", predictions.length ? predictions[0].label : "Write a digit");
+  line("digitpad-prediction", predictions.length ? predictions[0].label : "Draw a digit");
   for (const { label, confidence } of predictions) {
     const row = line("digitpad-row", "");
     const cells = ["label", "bar", "share"].map((name) => {
