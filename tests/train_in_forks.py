@@ -19,7 +19,10 @@ from typing import Any
 from faults import _kill_before
 
 import digitlib as d
-from digitlib.training.backend import keras
+from digitlib.training import generator_from_split
+from digitlib.training.backend import keras, tensorflow
+
+layers = keras.layers
 
 
 class Stop(keras.callbacks.Callback):
@@ -35,31 +38,90 @@ class Stop(keras.callbacks.Callback):
             os.kill(os.getpid(), self.number)
 
 
+def mlp(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+    """Two dense layers, in words of Keras alone."""
+    return keras.Sequential(
+        [
+            keras.Input(image_shape),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dropout(0.2),
+            layers.Dense(n_classes, activation="softmax"),
+        ]
+    )
+
+
+def convnet(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+    """The network of keras.io's mnist_convnet."""
+    return keras.Sequential(
+        [
+            keras.Input(image_shape),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(n_classes, activation="softmax"),
+        ]
+    )
+
+
+def mobilenet(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+    """A nested network of keras.applications, without weights to download."""
+    image = keras.Input(image_shape)
+    backbone = keras.applications.MobileNetV3Small(image_shape, include_top=False, weights=None, pooling="avg")
+    outputs = layers.Dense(n_classes, activation="softmax")(layers.Dropout(0.2)(backbone(image)))
+    return keras.Model(image, outputs)
+
+
+OWN = {"mlp": (mlp, (28, 28, 1)), "convnet": (convnet, (28, 28, 1)), "mobilenet": (mobilenet, (64, 64, 3))}
+
+
+def of_recipe(run: d.Run, trial: dict[str, Any]) -> tuple[Any, ...]:
+    """Return network, generators, epochs and callbacks of a recipe."""
+    recipe = d.get_recipe("tiny", **trial["recipe"])
+    train, validation = d.train_val_generators(run, recipe)
+    recipe = recipe.scaled_to(train.samples)
+    model = d.build_model(recipe, train.class_names, deterministic=True)
+    model.compile(
+        d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False
+    )
+    return model, train, validation, recipe.epochs, d.callbacks_for(run, train, recipe)
+
+
+def of_ones_own(run: d.Run, trial: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the same of a network that no recipe knows, with an optimizer, a loss and a callback of its own."""
+    build, shape = OWN[trial["network"]]
+    options = {"image_size": shape[:2], "color_mode": "rgb" if shape[2] == 3 else "grayscale"}
+    options |= {"batch_size": 64, "class_mode": "sparse"}
+    train = generator_from_split(run, "train", rotation_range=10, **options)
+    validation = generator_from_split(run, "validation", shuffle=False, **options)
+    for _ in range(trial.get("networks_before", 0)):  # Keras gives layers numbers, one after the other in a process
+        build(shape, 10)
+    keras.utils.set_random_seed(3)
+    tensorflow.config.experimental.enable_op_determinism()
+    model = build(shape, 10)
+    loss = "sparse_categorical_crossentropy"
+    model.compile(trial.get("optimizer", "adam"), loss, metrics=["accuracy"], jit_compile=False)
+    slower = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3 * 0.5**epoch)
+    return model, train, validation, 3, [*d.callbacks_for(run, train), slower]
+
+
 def train(trial: dict[str, Any]) -> None:
     run = d.prepare(trial["data"], trial["run"], mode="none")
-    recipe = d.get_recipe("tiny", **trial["recipe"])
-    training, validation = d.train_val_generators(run, recipe)
-    recipe = recipe.scaled_to(training.samples)
-    d.save_recipe(run, recipe)
-    model = d.build_model(recipe, d.class_names_of(run), deterministic=True)
-    optimizer = d.make_optimizer(recipe, len(training))
-    model.compile(optimizer, d.make_loss(recipe), metrics=["accuracy"], jit_compile=False)
-    callbacks = d.callbacks_for(run, recipe)
+    made = of_ones_own(run, trial) if "network" in trial else of_recipe(run, trial)
+    model, training, validation, epochs, callbacks = made
     if "kill_step" in trial:
         callbacks.append(Stop(trial["kill_step"], signal.SIGKILL))
     if "interrupt_step" in trial:
         callbacks.append(Stop(trial["interrupt_step"], signal.SIGINT))
     if "kill_change" in trial:
         _kill_before(trial["kill_change"], sys.argv[1])
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=recipe.epochs,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
-    )
-    print("steps", int(optimizer.iterations), "rate", float(optimizer.learning_rate))
+    model.fit(training, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
+    print("steps", int(model.optimizer.iterations), "rate", float(model.optimizer.learning_rate))
 
 
 def main() -> None:

@@ -30,11 +30,4 @@ def run_command(*arguments: str, root: Path, **kwargs: str) -> subprocess.Comple
 def trained(data: Path, run_dir: str, recipe: Recipe) -> tuple[Run, Recipe]:
     """Return a run with a network of a recipe, and that recipe with its epochs for so many images."""
     run = d.prepare(data, run_dir, mode="none")
-    train, validation = d.train_val_generators(run, recipe)
-    recipe = recipe.scaled_to(train.samples)
-    d.save_recipe(run, recipe)
-    model = d.build_model(recipe, d.class_names_of(run))
-    model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
-    callbacks = d.callbacks_for(run, recipe)
-    model.fit(train, validation_data=validation, epochs=recipe.epochs, callbacks=callbacks, verbose=0)
-    return run, recipe
+    return run, d.train_run(run, recipe)
