@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import os
+import threading
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -28,6 +29,12 @@ from digitlib.training.augmentation import (
 )
 from digitlib.training.backend import keras
 from digitlib.training.recipes import Recipe
+
+BLOCK_IMAGES, BLOCK_BYTES = 1024, 2**25
+"""Batches are made some at a time, up to this many images and bytes: what a call costs is paid once for all of them."""
+
+KEPT_BYTES = 2**27
+"""Blocks are kept until `fit` has asked for all of their batches, in any order, if those of an epoch take no more."""
 
 ColorMode = Literal["grayscale", "rgb"]
 ClassMode = Literal["categorical", "sparse", "binary"] | None
@@ -130,7 +137,10 @@ class ImageBatches(keras.utils.PyDataset):
         self.filenames = files["filename"].tolist()
         self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
         self.samples = len(self.classes)
-        self._images, self._rows = images, rows
+        self._images, self._rows, self._lock = images, rows, threading.Lock()
+        image_bytes = 4 * int(np.prod(self.image_shape))
+        self._batches_a_block = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // image_bytes) // batch_size)
+        self._keeps_blocks = self.samples * image_bytes <= KEPT_BYTES
         self.start_at(0)
 
     @classmethod
@@ -182,16 +192,36 @@ class ImageBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray] | tuple[np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         index = range(len(self))[index]
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        pixels = self.augment(self.originals(chosen), index)
-        if self.class_mode is None:
-            return (pixels,)
+        with self._lock:
+            if index not in self._made:
+                first = index - index % self._batches_a_block
+                block = range(first, min(first + self._batches_a_block, len(self)))
+                if not self._keeps_blocks:
+                    self._made.clear()
+                    if index != self._next:  # out of order the rest of the block would be thrown away
+                        block = range(index, index + 1)
+                self._made.update(zip(block, self._make(block), strict=True))
+            self._next = index + 1
+            return self._made.pop(index)
+
+    def _make(self, block: range) -> list[tuple[np.ndarray, ...]]:
+        """Return batches that follow each other, each with transforms of its own seed, in one resampling."""
+        chosen = self._order[block.start * self.batch_size : block.stop * self.batch_size]
+        starts = range(0, len(chosen), self.batch_size)
+        drawn = [
+            self._draw(min(self.batch_size, len(chosen) - start), index)
+            for start, index in zip(starts, block, strict=True)
+        ]
+        together = {name: np.concatenate([one[name] for one in drawn]) for name in drawn[0]}
+        columns = [self._resampled(self.originals(chosen), together)]
         labels = self.classes[chosen]
         if self.class_mode == "categorical":
-            return pixels, np.eye(len(self.class_names), dtype=np.float32)[labels]
-        return pixels, labels.astype(np.float32) if self.class_mode == "binary" else labels
+            columns.append(np.eye(len(self.class_names), dtype=np.float32)[labels])
+        elif self.class_mode is not None:
+            columns.append(labels.astype(np.float32) if self.class_mode == "binary" else labels)
+        return [tuple(column[start : start + self.batch_size] for column in columns) for start in starts]
 
     def on_epoch_begin(self) -> None:
         """Take note that Keras begins an epoch."""
@@ -211,7 +241,8 @@ class ImageBatches(keras.utils.PyDataset):
         self._go_to(epoch)
 
     def _go_to(self, epoch: int) -> None:
-        self.epoch, self._begun = epoch, False
+        self.epoch, self._begun, self._next = epoch, False, 0
+        self._made: dict[int, tuple[np.ndarray, ...]] = {}
         self._order = np.arange(self.samples)
         if self.shuffle:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(self.samples)
@@ -244,15 +275,21 @@ class ImageBatches(keras.utils.PyDataset):
         numpy.ndarray
             float32, shape (n, height, width, channels), the last three as in `image_shape`.
         """
+        return self._resampled(pixels, self._draw(len(pixels), index))
+
+    def _draw(self, n: int, index: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        parameters = sample_parameters(self.augmentation, n, self.image_size, rng)
+        if self.cooldown_from is not None and self.epoch >= self.cooldown_from:
+            return scale_parameters(parameters, COOLDOWN_STRENGTH)
+        return parameters
+
+    def _resampled(self, pixels: np.ndarray, parameters: dict[str, np.ndarray]) -> np.ndarray:
         setting, stored_size = self.augmentation, (pixels.shape[1], pixels.shape[2])
         scale = 1.0 if setting.rescale is None else setting.rescale
         if not setting.changes_places and stored_size == self.image_size:
             plain = pixels.astype(np.float32) * np.float32(scale)
             return plain if plain.shape[-1] == self.image_shape[-1] else np.repeat(plain, 3, axis=-1)
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        parameters = sample_parameters(setting, len(pixels), self.image_size, rng)
-        if self.cooldown_from is not None and self.epoch >= self.cooldown_from:
-            parameters = scale_parameters(parameters, COOLDOWN_STRENGTH)
         return resample(
             pixels,
             affine_maps(parameters, self.image_size, stored_size),
