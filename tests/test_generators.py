@@ -11,11 +11,13 @@ from PIL import Image
 
 import digitlib as d
 from digitlib.data import decoding
+from digitlib.data.split import read_split
+from digitlib.training import generator_from_split, generators
 from digitlib.training.augmentation import (
     FILL_MODES,
     PARAMETERS,
     Augmentation,
-    maps_of,
+    affine_maps,
     resample,
     sample_parameters,
     scale_parameters,
@@ -31,7 +33,7 @@ def run(digits: Path) -> d.Run:
 @pytest.fixture
 def images(run: d.Run) -> np.ndarray:
     """Return 32 real digits, uint8."""
-    return d.generator_from_split(run, "train").originals(np.arange(0, 280, 9))
+    return generator_from_split(run, "train").originals(np.arange(0, 280, 9))
 
 
 @pytest.mark.parametrize("fill_mode", FILL_MODES)
@@ -39,14 +41,14 @@ def images(run: d.Run) -> np.ndarray:
 def test_the_same_pixels_as_keras(images: np.ndarray, fill_mode: str, alone: str | None) -> None:
     settings = CLASSIC_AUGMENTATION | {"shear_range": 20, "vertical_flip": True}
     theirs = ImageDataGenerator(fill_mode=fill_mode, cval=0.4, interpolation_order=1)
-    drawn = sample_parameters(Augmentation.named(settings), len(images), (28, 28), np.random.default_rng(3))
+    drawn = sample_parameters(
+        Augmentation.from_options(settings), len(images), (28, 28), np.random.default_rng(3)
+    )
     if alone:
         still = {name: np.full(len(images), name.startswith("z"), float) for name in PARAMETERS}
         drawn = still | {alone: drawn[alone]}
-    maps = maps_of(drawn, (28, 28), (28, 28))
-    ours = resample(
-        images, np.arange(len(images)), maps, (28, 28, 1), fill_mode=fill_mode, cval=0.4 * 255, scale=1 / 255
-    )
+    maps = affine_maps(drawn, (28, 28), (28, 28))
+    ours = resample(images, maps, (28, 28, 1), fill_mode=fill_mode, cval=0.4 * 255, scale=1 / 255)
     for number, image in enumerate(images):
         parameters = {name: values[number] for name, values in drawn.items()}
         expected = theirs.apply_transform(image / np.float32(255), parameters)
@@ -56,22 +58,22 @@ def test_the_same_pixels_as_keras(images: np.ndarray, fill_mode: str, alone: str
 
 
 @pytest.mark.parametrize("side", [14, 20, 27])
-def test_an_enlarged_picture_has_no_frame_of_another_colour(side: int) -> None:
+def test_an_enlarged_image_has_no_frame_of_another_colour(side: int) -> None:
     paper = np.full((1, side, side, 1), 255, np.uint8)
     still = {name: np.full(1, name.startswith("z"), float) for name in PARAMETERS}
-    maps = maps_of(still, (28, 28), (side, side))
-    shown = resample(paper, np.array([0]), maps, (28, 28, 1), fill_mode="constant", cval=0)
+    maps = affine_maps(still, (28, 28), (side, side))
+    shown = resample(paper, maps, (28, 28, 1), fill_mode="constant", cval=0)
     assert (shown == 255).all()
-    moved = maps_of(still | {"tx": np.array([3.0])}, (28, 28), (side, side))
-    shown = resample(paper, np.array([0]), moved, (28, 28, 1), fill_mode="constant", cval=0)
+    moved = affine_maps(still | {"tx": np.array([3.0])}, (28, 28), (side, side))
+    shown = resample(paper, moved, (28, 28, 1), fill_mode="constant", cval=0)
     assert (shown == 0).any(axis=(0, 1, 3)).sum() == 3
 
 
 @pytest.mark.parametrize(
     ("parts", "options", "said"),
     [
-        (("train", "vaildation"), {}, "no part 'vaildation'"),
-        ((), {}, r"no part \(\)"),
+        (("train", "vaildation"), {}, "no 'vaildation' set"),
+        ((), {}, r"no \(\) set"),
         ("train", {"interpolation": "nearst"}, "interpolation is 'nearst'"),
         ("train", {"image_size": (28,)}, r"image_size is \(28,\)"),
         ("train", {"image_size": 28.0}, "image_size is 28.0"),
@@ -81,27 +83,27 @@ def test_an_enlarged_picture_has_no_frame_of_another_colour(side: int) -> None:
         ("train", {"zoom_range": (1, 2, 3)}, "zoom_range is"),
     ],
 )
-def test_misspelt_parts_and_settings_are_named(run: d.Run, parts: object, options: dict, said: str) -> None:
+def test_misspelt_sets_and_settings_are_named(run: d.Run, parts: object, options: dict, said: str) -> None:
     with pytest.raises(d.DigitError, match=said):
-        d.generator_from_split(run, parts, **options)
+        generator_from_split(run, parts, **options)
 
 
-def test_colours_and_edges_of_pictures_of_other_shapes() -> None:
+def test_colours_and_edges_of_images_of_other_shapes() -> None:
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (5, 9, 14, 3), np.uint8)
     still = {name: np.full(5, name.startswith("z"), float) for name in PARAMETERS}
-    same = resample(colours, np.array([4, 0]), maps_of(still, (9, 14), (9, 14))[:2], (9, 14, 3))
+    same = resample(colours[[4, 0]], affine_maps(still, (9, 14), (9, 14))[:2], (9, 14, 3))
     np.testing.assert_allclose(same, colours[[4, 0]], atol=1e-3)
-    twice = resample(colours, np.arange(5), maps_of(still, (18, 28), (9, 14)), (18, 28, 3))
+    twice = resample(colours, affine_maps(still, (18, 28), (9, 14)), (18, 28, 3))
     np.testing.assert_allclose(twice.mean(axis=(1, 2)), colours.mean(axis=(1, 2)), atol=4)
     one_pixel = np.full((1, 1, 1, 1), 77, np.uint8)
     still = {name: values[:1] for name, values in still.items()}
-    assert (resample(one_pixel, np.arange(1), maps_of(still, (4, 4), (1, 1)), (4, 4, 3)) == 77).all()
+    assert (resample(one_pixel, affine_maps(still, (4, 4), (1, 1)), (4, 4, 3)) == 77).all()
 
 
 def test_drawn_values_stay_in_their_ranges_and_reach_their_ends() -> None:
     drawn = sample_parameters(
-        Augmentation.named(dict(CLASSIC_AUGMENTATION)), 20_000, (28, 28), np.random.default_rng(0)
+        Augmentation.from_options(dict(CLASSIC_AUGMENTATION)), 20_000, (28, 28), np.random.default_rng(0)
     )
     for name, low, high in [
         ("theta", -40, 40),
@@ -114,19 +116,19 @@ def test_drawn_values_stay_in_their_ranges_and_reach_their_ends() -> None:
         assert low <= drawn[name].min() < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < drawn[name].max() <= high
     whole = {"width_shift_range": 3, "height_shift_range": 1}
-    shifts = sample_parameters(Augmentation.named(whole), 2000, (28, 28), np.random.default_rng(0))
+    shifts = sample_parameters(Augmentation.from_options(whole), 2000, (28, 28), np.random.default_rng(0))
     assert set(shifts["tx"]) == {-2, -1, 0, 1, 2}  # as in Keras, an int is the end of a range
     assert set(shifts["ty"]) == {0}
     assert 0.48 < drawn["flip_horizontal"].mean() < 0.52
     assert not drawn["flip_vertical"].any()
-    calm = scale_parameters(drawn, 0.5)
-    assert calm["theta"].max() <= 20
-    assert calm["zx"].min() >= 0.9
-    assert (calm["flip_horizontal"] == drawn["flip_horizontal"]).all()
+    weaker = scale_parameters(drawn, 0.5)
+    assert weaker["theta"].max() <= 20
+    assert weaker["zx"].min() >= 0.9
+    assert (weaker["flip_horizontal"] == drawn["flip_horizontal"]).all()
 
 
 def test_batches_hold_all_images_with_their_own_labels(run: d.Run, digits: Path) -> None:
-    train = d.generator_from_split(run, "train", batch_size=50, class_mode="sparse", seed=1)
+    train = generator_from_split(run, "train", batch_size=50, class_mode="sparse", seed=1)
     assert train.class_indices == {str(digit): digit for digit in range(10)}
     assert train.samples == len(train.filenames) == 280
     assert len(train) == 6
@@ -137,8 +139,8 @@ def test_batches_hold_all_images_with_their_own_labels(run: d.Run, digits: Path)
         assert str(seen[pixels.tobytes()]) == Path(name).parent.name
 
 
-def test_order_and_variation_depend_on_seed_and_epoch_alone(run: d.Run) -> None:
-    first, again = (d.generator_from_split(run, "train", seed=5, rotation_range=20) for _ in range(2))
+def test_order_and_augmentation_depend_on_seed_and_epoch_alone(run: d.Run) -> None:
+    first, again = (generator_from_split(run, "train", seed=5, rotation_range=20) for _ in range(2))
     again[7]
     np.testing.assert_array_equal(again[3][0], first[3][0])
     again[0]
@@ -151,14 +153,16 @@ def test_order_and_variation_depend_on_seed_and_epoch_alone(run: d.Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [32, 140, 280])
-def test_an_epoch_of_fit_is_the_generators_own_and_every_fit_begins_anew(run: d.Run, batch_size: int) -> None:
+def test_an_epoch_of_fit_is_the_generators_own_and_every_fit_begins_the_same(
+    run: d.Run, batch_size: int
+) -> None:
     class Asked(d.ImageBatches):
         def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
             drawn.append((self._begun, self.epoch))
             return super().__getitem__(index)
 
     drawn: list[tuple[bool, int]] = []
-    train = d.generator_from_split(run, "train", batch_size=batch_size, seed=5, rotation_range=20)
+    train = generator_from_split(run, "train", batch_size=batch_size, seed=5, rotation_range=20)
     train.__class__ = Asked
     model = d.build_model(d.get_recipe("tiny"), list("0123456789"))
     model.compile("sgd", "categorical_crossentropy")
@@ -166,36 +170,69 @@ def test_an_epoch_of_fit_is_the_generators_own_and_every_fit_begins_anew(run: d.
         train.start_at(start)
         for _ in range(2):
             drawn.clear()
-            model.fit(train, epochs=3, shuffle=False, verbose=0)
+            model.fit(train, epochs=3, verbose=0)
             assert sorted({epoch for begun, epoch in drawn if begun}) == epochs
 
 
-def test_batches_asked_for_in_any_order_are_the_same(run: d.Run) -> None:
-    def batches(order: list[int]) -> dict[int, np.ndarray]:
-        train = d.generator_from_split(run, "train", batch_size=32, seed=5, rotation_range=20)
-        return {index: train[index][0] for index in order}
+@pytest.mark.parametrize("kept_bytes", [2**27, 0])
+def test_batches_asked_for_in_any_order_are_the_same(
+    run: d.Run, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
+    monkeypatch.setattr(generators, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(generators, "BLOCK_IMAGES", 100)
+
+    def batches(order: list[int]) -> dict[int, tuple[np.ndarray, ...]]:
+        train = generator_from_split(run, "train", batch_size=32, seed=5, rotation_range=20)
+        return {index: train[index] for index in order}
 
     in_order, shuffled = batches(list(range(9))), batches([4, 0, 8, 1, 7, 2, 3, 6, 5])
-    for index, images in in_order.items():
-        np.testing.assert_array_equal(images, shuffled[index])
+    for index, (images, labels) in in_order.items():
+        np.testing.assert_array_equal(images, shuffled[index][0])
+        np.testing.assert_array_equal(labels, shuffled[index][1])
+
+
+def test_images_in_memory_become_batches_as_they_are() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 20, 30), np.uint8)
+    alone = d.ImageBatches.from_array(images, batch_size=2)
+    np.testing.assert_array_equal(
+        np.concatenate([batch[0] for batch in (alone[0], alone[1], alone[2])])[..., 0], images
+    )
+    named = d.ImageBatches.from_array(images, ["cat", "dog", "cat", "cat", "dog"])
+    numbered = d.ImageBatches.from_array(images, [0, 1, 0, 0, 1], ["cat", "dog"])
+    assert named.class_names == numbered.class_names == ["cat", "dog"]
+    np.testing.assert_array_equal(named[0][1], numbered[0][1])
+    assert d.ImageBatches.from_array(images, [10, 2, 2, 10, 2]).class_names == ["2", "10"]
+    for wrong in (images / 255, images[0], images[..., None].repeat(2, axis=-1)):
+        with pytest.raises(d.DigitError, match="they must be uint8 of shape"):
+            d.ImageBatches.from_array(wrong)
+    with pytest.raises(d.DigitError, match="5 images and 2 labels"):
+        d.ImageBatches.from_array(images, [1, 2])
+
+
+def test_a_notebook_shows_classes_counts_and_first_images(run: d.Run) -> None:
+    shown = generator_from_split(run, "test", shuffle=False)._repr_html_()
+    assert "80 images of 28 × 28 × 1 pixels" in shown
+    assert shown.count("<th>") == 10
+    assert shown.count("<td>8</td>") == 10
+    assert shown.count("data:image/png;base64,") == 12
 
 
 def test_without_shuffle_rows_follow_the_manifest(run: d.Run) -> None:
-    test = d.generator_from_split(run, "test", shuffle=False)
-    manifest = d.read_split(run)
+    test = generator_from_split(run, "test", shuffle=False)
+    manifest = read_split(run)
     assert test.filenames == manifest.loc[manifest["part"] == "test", "filename"].tolist()
     labels = np.concatenate([test[n][1].argmax(axis=1) for n in range(len(test))])
     np.testing.assert_array_equal(labels, test.classes)
 
 
 def test_files_are_decoded_once(run: d.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    d.generator_from_split(run, "train")
+    generator_from_split(run, "train")
     monkeypatch.setattr(decoding, "decode", lambda *_: pytest.fail("decoded a second time"))
-    d.generator_from_split(run, "test")[0]
+    generator_from_split(run, "test")[0]
 
 
 def test_grey_as_rgb_at_another_size(run: d.Run) -> None:
-    batch, _ = d.generator_from_split(
+    batch, _ = generator_from_split(
         run, "train", image_size=(128, 96), color_mode="rgb", rescale=1 / 255, **{"rotation_range": 10}
     )[0]
     assert batch.shape == (32, 128, 96, 3)
@@ -208,7 +245,7 @@ def test_a_folder_gives_the_same_images_as_the_split(run: d.Run, digits: Path) -
     folder = d.generator_from_directory(run / "TEST", shuffle=False)
     assert folder.samples == 80
     assert folder.class_indices == {str(digit): digit for digit in range(10)}
-    split = d.generator_from_split(run, "test", shuffle=False)
+    split = generator_from_split(run, "test", shuffle=False)
     contents = [
         sorted(image.tobytes() for image in images.originals(np.arange(80))) for images in (folder, split)
     ]
@@ -224,7 +261,7 @@ def test_a_folder_gives_the_same_images_as_the_split(run: d.Run, digits: Path) -
         ({"image_size": (0, 28)}, "image_size"),
         ({"class_mode": "binary"}, "binary"),
         ({"zoom_range": 1.5}, "zoom_range"),
-        ({"rotation_range": "a"}, "rotation_range is 'a': give a number"),
+        ({"rotation_range": "a"}, "rotation_range is 'a': it must be a number"),
         ({"rescale": "x"}, "rescale is 'x'"),
         ({"width_shift_range": None}, "width_shift_range is None"),
         ({"height_shift_range": []}, "height_shift_range is"),
@@ -233,20 +270,20 @@ def test_a_folder_gives_the_same_images_as_the_split(run: d.Run, digits: Path) -
 )
 def test_bad_settings_are_named(run: d.Run, options: dict, said: str) -> None:
     with pytest.raises(d.DigitError, match=said):
-        d.generator_from_split(run, "train", **options)
+        generator_from_split(run, "train", **options)
 
 
-def test_a_changed_image_is_decoded_anew(run: d.Run, digits: Path) -> None:
-    name = d.generator_from_split(run, "test", shuffle=False).filenames[0]
+def test_a_changed_image_is_decoded_again(run: d.Run, digits: Path) -> None:
+    name = generator_from_split(run, "test", shuffle=False).filenames[0]
     Image.new("L", (28, 28), 200).save(digits / name, quality=100)
     fresh = d.prepare(digits, "runs/b", mode="none")
-    parts = d.read_split(fresh).set_index("filename")["part"]
-    generator = d.generator_from_split(fresh, parts[name], shuffle=False)
+    parts = read_split(fresh).set_index("filename")["part"]
+    generator = generator_from_split(fresh, parts[name], shuffle=False)
     place = generator.filenames.index(name)
     assert abs(int(generator.originals(np.array([place])).mean()) - 200) < 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_settings_that_are_no_finite_numbers_are_refused(value: float) -> None:
-    with pytest.raises(d.DigitError, match=r"rotation_range is (nan|inf): give a number"):
+    with pytest.raises(d.DigitError, match=r"rotation_range is (nan|inf): it must be a number"):
         Augmentation(rotation_range=value)

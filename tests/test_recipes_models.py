@@ -12,15 +12,16 @@ import pandas as pd
 import pytest
 
 import digitlib as d
-from digitlib.training.backend import keras
+from digitlib.run import best_epoch
+from digitlib.training.backend import in_float32, keras
 from digitlib.training.models import MODELS
 from digitlib.training.recipes import SMALLEST_SIDE
 
 DIGITS = [str(digit) for digit in range(10)]
 
 
-def test_the_seed_network_is_the_classic_one_layer_by_layer() -> None:
-    table = d.layer_table(d.build_model(d.get_recipe("seed"), DIGITS))
+def test_the_classic_network_layer_by_layer() -> None:
+    table = d.layer_table(d.build_model(d.get_recipe("classic"), DIGITS))
     assert table["parameters"][table["parameters"] > 0].tolist() == [
         896,
         18_496,
@@ -29,11 +30,11 @@ def test_the_seed_network_is_the_classic_one_layer_by_layer() -> None:
         5_050,
         510,
     ]
-    assert table["output_shape"].tolist()[:2] == [(126, 126, 32), (63, 63, 32)]
+    assert table["output_shape"].tolist()[:3] == [(128, 128, 3), (126, 126, 32), (63, 63, 32)]
 
 
-def test_the_seed_recipe_is_the_classic_one() -> None:
-    seed = d.get_recipe("seed")
+def test_the_classic_recipe_is_that_of_the_design() -> None:
+    seed = d.get_recipe("classic")
     assert (seed.image_size, seed.color_mode, seed.batch_size, seed.epochs) == ((128, 128), "rgb", 32, 10)
     assert (seed.train_on, seed.validate_on) == (("train", "validation"), ("test",))
     assert seed.augmentation["horizontal_flip"]
@@ -52,7 +53,7 @@ def test_other_recipes_leave_the_test_alone_and_mirror_nothing(name: str) -> Non
 
 @pytest.mark.parametrize(
     ("model", "parameters"),
-    [("small", 132_618), ("deep", 305_578), ("upright", 326_826)],
+    [("small", 132_618), ("wide", 338_314)],
 )
 def test_parameters_are_as_documented(model: str, parameters: int) -> None:
     assert d.build_model(d.get_recipe("fast", model=model), DIGITS).count_params() == parameters
@@ -66,14 +67,14 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["seed", "tiny", "accurate"])
+@pytest.mark.parametrize("name", ["classic", "tiny", "accurate"])
 def test_the_same_seed_gives_the_same_network_though_another_thread_draws_numbers(name: str) -> None:
     """It is also the one that Keras itself would make, with nobody else about."""
     recipe, ended = d.get_recipe(name, seed=7), threading.Event()
     keras.utils.set_random_seed(7)
-    alone = MODELS[recipe.model]((*recipe.image_size, 3 if name == "seed" else 1), 10)
+    alone = MODELS[recipe.model]((*recipe.image_size, 3 if name == "classic" else 1), 10)
 
-    def sample_parameters() -> None:
+    def draw() -> None:
         while not ended.is_set():
             random.random()
 
@@ -105,8 +106,10 @@ def test_asked_for_epochs_are_what_one_gets() -> None:
         ("fast", {"epochs": 0}, "epochs"),
         ("fast", {"image_size": "big"}, "image_size"),
         ("fast", {"learning_rate": -1}, "learning_rate"),
+        ("fast", {"model": "smal"}, "model is 'smal'"),
+        ("fast", {"augmentation": {"rescale": 1}}, "networks take pixels 0 to 255"),
         ("fast", {"precision": "half"}, "precision"),
-        ("fast", {"keep": "first"}, "keep"),
+        ("fast", {"checkpoint": "first"}, "checkpoint"),
         ("fast", {"image_size": []}, "image_size"),
         ("fast", {"image_size": [28]}, "image_size"),
         ("fast", {"image_size": True}, "image_size"),
@@ -122,7 +125,7 @@ def test_bad_recipes_are_named(name: str, changes: dict, said: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_smallest_image_size_is_what_the_network_takes(model: str) -> None:
-    name, smallest = "seed" if model == "seed" else "fast", SMALLEST_SIDE[model]
+    name, smallest = "classic" if model == "classic" else "fast", SMALLEST_SIDE[model]
     at_least = d.get_recipe(name, model=model, image_size=smallest)
     assert sees_something(at_least)
     if smallest > 1:
@@ -151,46 +154,100 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing() -> None:
 
 def test_the_best_epoch_is_the_first_of_the_highest() -> None:
     history = pd.DataFrame({"epoch": [1, 2, 3, 4], "val_accuracy": [0.5, 0.9, 0.9, 0.8]})
-    assert d.best_epoch(history) == 2
-    assert d.best_epoch(history, "last") == 4
+    assert best_epoch(history) == 2
+    assert best_epoch(history, "last") == 4
 
 
-@pytest.mark.parametrize("keep", ["best", "last"])
-def test_the_network_of_the_epoch_that_the_recipe_keeps_is_on_disk(tmp_path: Path, keep: str) -> None:
-    from digitlib.training.callbacks import BestModel
+class Accuracies(keras.callbacks.Callback):
+    """Say what the validation accuracy is, and give all weights the epoch's number."""
 
-    recipe = d.get_recipe("tiny", keep=keep)
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        logs["val_accuracy"] = [0.5, 0.9, 0.8][epoch]
+        self.model.set_weights([np.full_like(weight, epoch) for weight in self.model.get_weights()])
+
+
+def trained_on_noise(
+    run: d.Run, recipe: d.Recipe | None, model: keras.Model, checkpoint: str = "best"
+) -> dict:
+    """Train three epochs on four images, and return the record."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28), np.uint8)
+    train = d.ImageBatches.from_array(images, [0, 1, 2, 3], DIGITS, batch_size=4)
+    callbacks = [Accuracies(), *d.callbacks_for(run, train, recipe, checkpoint)]
+    model.fit(train, validation_data=train, epochs=3, callbacks=callbacks, verbose=0)
+    return run.read_json("training.json")
+
+
+def compiled(recipe: d.Recipe, loss: object = None) -> keras.Model:
     model = d.build_model(recipe, DIGITS)
-    saving, weights = BestModel(tmp_path / "kept.keras", keep=recipe.keep), []
-    saving.set_model(model)
-    for epoch, accuracy in enumerate([0.5, 0.9, 0.8]):
-        model.set_weights([np.full_like(weight, epoch) for weight in model.get_weights()])
-        weights.append(model.get_weights())
-        saving.on_epoch_end(epoch, {"val_accuracy": accuracy})
-    kept = keras.models.load_model(tmp_path / "kept.keras").get_weights()
-    for one, same in zip(kept, weights[1 if keep == "best" else 2], strict=True):
-        np.testing.assert_array_equal(one, same)
+    model.compile(d.make_optimizer(recipe, 1), loss or d.make_loss(recipe), metrics=["accuracy"])
+    return model
 
 
-def test_a_new_network_has_no_accuracy_yet_and_keeps_what_is_not_its_own(root: Path) -> None:
-    from digitlib.training.callbacks import Backup, BestModel, backup_folder
-
-    run, recipe = d.open_run("runs/a"), d.get_recipe("tiny")
+@pytest.mark.parametrize(("checkpoint", "epoch"), [("best", 1), ("last", 2)])
+def test_the_network_of_the_right_epoch_is_kept_with_its_record(
+    root: Path, checkpoint: str, epoch: int
+) -> None:
+    run, recipe = d.open_run("runs/a"), d.get_recipe("tiny", epochs=3, checkpoint=checkpoint)
     (run / "backup" / "2025").mkdir(parents=True)
     (run / "backup" / "2025" / "my_best_model.keras").write_text("mine")
-    (run / "metrics.json").write_text("{}")
-    earlier = backup_folder(run, d.get_recipe("fast")) / "3"
+    earlier = run / "backup" / ("0" * 16) / "3"
     earlier.mkdir(parents=True)
-    model = d.build_model(recipe, DIGITS)
-    saving, backup = BestModel(run / "best_model.keras"), Backup(backup_folder(run, recipe), 1, resume=False)
-    for one in (saving, backup):
-        one.set_model(model)
-        one.on_train_begin()
-    saving.on_epoch_end(0, {"val_accuracy": 0.5})
-    backup.on_train_end()
+    (run / "metrics.json").write_text("{}")
+    record = trained_on_noise(run, recipe, compiled(recipe))
+    assert (record["recipe"], record["network"], record["class_names"]) == ("tiny", "tiny", DIGITS)
+    assert record["fit"] == {"epochs": 3, "batch_size": 4, "steps_per_epoch": 1}
+    assert d.load_recipe(run) == recipe
+    kept = keras.models.load_model(run / "best_model.keras").get_weights()
+    assert all((weight == epoch).all() for weight in kept)
     assert not (run / "metrics.json").exists()
     assert not earlier.exists()
     assert [path.name for path in (run / "backup").rglob("*")] == ["2025", "my_best_model.keras"]
+
+
+def test_a_record_names_a_recipe_only_where_its_network_optimizer_and_loss_trained(root: Path) -> None:
+    run, recipe = d.open_run("runs/a"), d.get_recipe("tiny", epochs=3)
+    assert trained_on_noise(run, recipe, compiled(recipe))["recipe"] == "tiny"
+    for model in (
+        compiled(recipe, "mse"),
+        compiled(d.get_recipe("tiny", epochs=3, learning_rate=0.1)),
+        compiled(d.get_recipe("fast", epochs=3, label_smoothing=0.0)),
+    ):
+        assert trained_on_noise(run, recipe, model)["recipe"] is None
+        assert not (run / "recipe.json").exists()
+    assert trained_on_noise(run, None, compiled(recipe), "last")["checkpoint"] == "last"
+
+
+def test_an_ensemble_is_not_trained_over_and_best_needs_a_validation_accuracy(root: Path) -> None:
+    run, recipe = d.open_run("runs/a"), d.get_recipe("tiny", epochs=3)
+    train = d.ImageBatches.from_array(np.zeros((4, 28, 28), np.uint8), [0, 1, 2, 3], DIGITS)
+    with pytest.raises(d.DigitError, match="needs val_accuracy"):
+        compiled(recipe).fit(train, callbacks=d.callbacks_for(run, train, recipe), verbose=0)
+    d.save_recipe(run, replace(recipe, model="ensemble"))
+    with pytest.raises(d.DigitError, match="is an ensemble"):
+        trained_on_noise(run, recipe, compiled(recipe))
+
+
+def own_network(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+    layers = keras.layers
+    return keras.Sequential([keras.Input(image_shape), layers.Flatten(), layers.Dense(n_classes, "softmax")])
+
+
+def test_a_recipe_takes_an_own_network() -> None:
+    recipe = d.get_recipe("tiny", model=f"{__name__}:own_network")
+    assert d.build_model(recipe, DIGITS).count_params() == 7850
+    for name, said in (
+        (f"{__name__}:nothing", "there is no model"),
+        (f"{__name__}:sees_something", "must return"),
+    ):
+        with pytest.raises(
+            (d.DigitError, TypeError, AttributeError), match=said if "nothing" in name else ""
+        ):
+            d.build_model(d.get_recipe("tiny", model=name), DIGITS)
+
+
+def test_the_old_name_of_the_classic_recipe_warns() -> None:
+    with pytest.deprecated_call(match="now called 'classic'"):
+        assert d.get_recipe("seed").name == "classic"
 
 
 @pytest.mark.parametrize(
@@ -207,17 +264,17 @@ def test_what_a_recipe_is_trained_on_is_checked_before_any_work(changes: dict, s
         d.get_recipe("tiny", **changes)
 
 
-def test_one_part_and_a_varying_of_ones_own_are_taken(digits: Path) -> None:
+def test_one_set_and_an_own_augmentation_are_taken(digits: Path) -> None:
     run = d.prepare(digits, "runs/a", mode="none")
     recipe = d.get_recipe("tiny", train_on="train", augmentation={"rotation_range": 10})
     train, _ = d.train_val_generators(run, recipe)
     assert train.samples == 280
-    assert 0.9 < train[0][0].max() <= 1
+    assert 230 < train[0][0].max() <= 255
 
 
 def test_a_recipe_survives_its_file(root: Path) -> None:
     run = d.open_run("runs/a")
-    recipe = d.get_recipe("seed", epochs=3, image_size=64)
+    recipe = d.get_recipe("classic", epochs=3, image_size=64)
     d.save_recipe(run, recipe)
     again = d.load_recipe(run)
     assert again == recipe
@@ -242,26 +299,17 @@ def test_a_missing_forerunner_is_named(root: Path, name: str, notebook: str) -> 
         d.open_run("runs/none").require(name)
 
 
-def test_mixed_precision_trains_and_leaves_a_network_in_float32(tmp_path: Path) -> None:
-    from digitlib.training.backend import keras
-    from digitlib.training.callbacks import BestModel
-
+def test_mixed_precision_trains_and_leaves_a_network_in_float32() -> None:
     recipe = d.get_recipe("tiny", precision="mixed_bfloat16")
     model = d.build_model(recipe, DIGITS)
     assert keras.config.dtype_policy().name == "float32"
-    assert model.layers[0].compute_dtype == "bfloat16"
+    assert model.layers[1].compute_dtype == "bfloat16"
     assert model.layers[-1].compute_dtype == "float32"
     model.compile(d.make_optimizer(recipe, 10), d.make_loss(recipe), metrics=["accuracy"])
-    images = np.random.default_rng(0).random((64, 28, 28, 1), np.float32)
+    images = np.random.default_rng(0).random((64, 28, 28, 1), np.float32) * 255
     labels = np.eye(10, dtype=np.float32)[np.arange(64) % 10]
-    model.fit(
-        images,
-        labels,
-        validation_data=(images, labels),
-        callbacks=[BestModel(tmp_path / "best.keras")],
-        verbose=0,
-    )
-    kept = keras.models.load_model(tmp_path / "best.keras")
+    model.fit(images, labels, verbose=0)
+    kept = in_float32(model)
     assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
     for ours, theirs in zip(model.get_weights(), kept.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

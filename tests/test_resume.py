@@ -40,12 +40,14 @@ def history(root: Path, run: str) -> pd.DataFrame:
 
 def weights(root: Path, run: str) -> dict[str, bytes]:
     """Return the weights of a run's network, without the names of its layers, which differ from process to process."""
-    found = {}
+    found: dict[str, bytes] = {}
+
+    def take(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()].tobytes()
+
     with zipfile.ZipFile(root / run / "best_model.keras") as packed:
-        with h5py.File(io.BytesIO(packed.read("model.weights.h5"))) as file:
-            file.visititems(
-                lambda name, item: found.update({name: item[()].tobytes()}) if hasattr(item, "dtype") else None
-            )
+        h5py.File(io.BytesIO(packed.read("model.weights.h5"))).visititems(take)
     return found
 
 

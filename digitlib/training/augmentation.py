@@ -225,7 +225,9 @@ class Augmentation:
                 raise DigitError(f"{name} is {value!r}: it must be a number.")
         for name in ("width_shift_range", "height_shift_range", "zoom_range"):
             value = getattr(self, name)
-            several = isinstance(value, (Sequence, np.ndarray)) and len(value) > 0 and all(map(is_number, value))
+            several = (
+                isinstance(value, (Sequence, np.ndarray)) and len(value) > 0 and all(map(is_number, value))
+            )
             if not is_number(value) and not several:
                 raise DigitError(f"{name} is {value!r}: it must be a number, or several.")
         bounds = _zoom_bounds(self.zoom_range)
@@ -348,7 +350,11 @@ def _shift(drawn: np.ndarray, limit: Range, side: int, rng: np.random.Generator)
     if isinstance(limit, (int, np.integer)) and limit >= 1:
         return rng.integers(0, limit, len(drawn)) * np.sign(drawn)
     if isinstance(limit, (Sequence, np.ndarray)):
-        return rng.choice(np.asarray(limit, float), len(drawn)) * np.sign(drawn) * (side if max(map(abs, limit)) < 1 else 1)
+        return (
+            rng.choice(np.asarray(limit, float), len(drawn))
+            * np.sign(drawn)
+            * (side if max(map(abs, limit)) < 1 else 1)
+        )
     return drawn * limit * (side if abs(limit) < 1 else 1)
 
 

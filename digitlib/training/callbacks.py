@@ -25,7 +25,7 @@ from digitlib.training.backend import in_float32, keras, tensorflow
 from digitlib.training.generators import ImageBatches
 from digitlib.training.models import new_network
 from digitlib.training.optimizers import make_loss, make_optimizer
-from digitlib.training.recipes import Recipe, load_recipe, save_recipe
+from digitlib.training.recipes import Recipe, save_recipe
 
 DIGITS = 16
 """Of the hash that a backup's folder is named by."""
@@ -85,8 +85,10 @@ class Resume(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Write down what trains, then go on or make room for a new beginning."""
         path = self.run / "recipe.json"
-        if path.exists() and run_is_ensemble(self.run):
-            raise DigitError(f"{self.run} is an ensemble, which a training would overwrite: choose another run.")
+        if path.exists() and self.run.read_json("recipe.json").get("model") == "ensemble":
+            raise DigitError(
+                f"{self.run} is an ensemble, which a training would overwrite: choose another run."
+            )
         self.record = _record(self)
         if self.record["recipe"] and self.recipe:
             save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))
@@ -106,7 +108,7 @@ class Resume(keras.callbacks.Callback):
                 variable.assign(state)
         except (OSError, ValueError, KeyError) as error:
             raise DigitError(
-                f"the training kept in {display_path(self.folder)} doesn't fit this network: delete that folder to start from scratch."
+                f"the training kept in {display_path(self.folder)} doesn't fit this network: delete it to start again."
             ) from error
         print(
             f"Going on after epoch {len(self.past)} of {self.params['epochs']}: an earlier training was stopped there."
@@ -115,11 +117,6 @@ class Resume(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Let Keras, which shuffles batches with Python's `random`, do so in the same order in a training that goes on."""
         random.seed(f"{self.record['seed']} {epoch}")
-
-
-def run_is_ensemble(run: Run) -> bool:
-    """Tell whether the run's network is an ensemble."""
-    return run.read_json("recipe.json").get("model") == "ensemble"
 
 
 def _record(resume: Resume) -> dict[str, Any]:
@@ -165,7 +162,9 @@ def _trains(recipe: Recipe, model: keras.Model, record: dict[str, Any]) -> bool:
     return all(
         _plain(keras.saving.serialize_keras_object(one)) == _plain(other)
         for one, other in zip(own, given, strict=True)
-    ) and _plain(_architecture(new_network(recipe, len(record["class_names"])))) == _plain(_architecture(model))
+    ) and _plain(_architecture(new_network(recipe, len(record["class_names"])))) == _plain(
+        _architecture(model)
+    )
 
 
 def _architecture(model: keras.Model) -> Any:
@@ -295,15 +294,16 @@ class BestModel(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save the network if it is the best so far; the file is the old or the new one, never half of one."""
+        accuracy = (logs or {}).get("val_accuracy")
         if self.resume.checkpoint == "best":
-            if "val_accuracy" not in (logs or {}):
+            if accuracy is None:
                 raise DigitError(
                     "checkpoint 'best' needs val_accuracy: compile with metrics=[\"accuracy\"] and give fit validation_data, "
                     "or choose checkpoint 'last'."
                 )
-            if logs["val_accuracy"] <= self.best:
+            if accuracy <= self.best:
                 return
-            self.best = logs["val_accuracy"]
+            self.best = accuracy
         with reraise_os_error(f"Can't write {display_path(self.path)}", MAKE_ROOM):
             in_float32(self.model).save(self.temporary)
             self.temporary.replace(self.path)
@@ -324,8 +324,3 @@ class Patience(keras.callbacks.EarlyStopping):
         super().on_train_begin(logs)
         for row in self.resume.past:
             self.on_epoch_end(int(row["epoch"]) - 1, row)
-
-
-def past_epochs(run: Run, recipe: Recipe) -> list[dict[str, float]]:  # until nothing uses it
-    """Return no epochs."""
-    return []

@@ -117,12 +117,14 @@ class ImageBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         given = {"color_mode": color_mode, "class_mode": class_mode, "interpolation": interpolation}
-        for name, value in given.items():
-            if value not in CHOICES[name]:
-                raise DigitError(f"{name} is {value!r}: choose one of {', '.join(map(repr, CHOICES[name]))}.")
-        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
-            if not is_whole(value) or value < least:
-                raise DigitError(f"{name} is {value!r}: it must be an integer ≥ {least}.")
+        for name, choice in given.items():
+            if choice not in CHOICES[name]:
+                raise DigitError(
+                    f"{name} is {choice!r}: choose one of {', '.join(map(repr, CHOICES[name]))}."
+                )
+        for name, whole, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+            if not is_whole(whole) or whole < least:
+                raise DigitError(f"{name} is {whole!r}: it must be an integer ≥ {least}.")
         if class_mode == "binary" and len(class_names) != 2:
             raise DigitError(
                 f"class_mode 'binary' takes two classes, not {len(class_names)}: choose 'categorical' or 'sparse'."
@@ -174,11 +176,11 @@ class ImageBatches(keras.utils.PyDataset):
             )
         classes = ["?"] * len(pixels) if labels is None else list(labels)
         if len(classes) != len(pixels):
-            raise DigitError(f"there are {len(pixels)} images and {len(classes)} labels: give one label an image.")
-        if class_names is None:
-            class_names = natsorted({str(label) for label in classes})
-        else:
-            classes = [class_names[label] if is_whole(label) else label for label in classes]
+            raise DigitError(
+                f"there are {len(pixels)} images and {len(classes)} labels: give one label an image."
+            )
+        if class_names:
+            classes = [class_names[int(label)] if is_whole(label) else label for label in classes]
         names = [str(number) for number in range(len(pixels))]
         defaults = {
             "image_size": pixels.shape[1:3],
@@ -187,6 +189,7 @@ class ImageBatches(keras.utils.PyDataset):
             "shuffle": False,
         }
         files = pd.DataFrame({"filename": names, "class": [str(name) for name in classes]})
+        class_names = class_names or natsorted(files["class"].unique())
         return cls(pixels, np.arange(len(pixels)), files, class_names, **(defaults | options))
 
     def __len__(self) -> int:
@@ -241,7 +244,8 @@ class ImageBatches(keras.utils.PyDataset):
         self._go_to(epoch)
 
     def _go_to(self, epoch: int) -> None:
-        self.epoch, self._begun, self._next = epoch, False, 0
+        self.epoch, self._begun = epoch, False
+        self._next = 0
         self._made: dict[int, tuple[np.ndarray, ...]] = {}
         self._order = np.arange(self.samples)
         if self.shuffle:
@@ -257,7 +261,9 @@ class ImageBatches(keras.utils.PyDataset):
         pixels = np.asarray(self._images[self._rows[chosen]])
         if self.color_mode == "rgb" or pixels.shape[-1] == 1:
             return pixels
-        red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)  # weights of Pillow's convert("L") (ITU-R 601-2)
+        red, green, blue = np.moveaxis(
+            pixels.astype(np.uint32), -1, 0
+        )  # weights of Pillow's convert("L") (ITU-R 601-2)
         return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[..., None]
 
     def augment(self, pixels: np.ndarray, index: int) -> np.ndarray:
@@ -324,7 +330,9 @@ def _thumbnail(pixels: np.ndarray) -> str:
     image.thumbnail((64, 64))
     file = io.BytesIO()
     image.save(file, "PNG")
-    return f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" alt="" height="48">'
+    return (
+        f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" alt="" height="48">'
+    )
 
 
 def generator_from_split(run: Run | str, sets: str | tuple[str, ...], **options: Any) -> ImageBatches:
@@ -404,7 +412,12 @@ def eval_generator(run: Run | str, spec: _Input, sets: str | tuple[str, ...]) ->
     height, width = spec.image_size
     batch_size = min(max(2**18 // (height * width), 32), 256)
     return generator_from_split(
-        run, sets, image_size=spec.image_size, color_mode=spec.color_mode, batch_size=batch_size, shuffle=False
+        run,
+        sets,
+        image_size=spec.image_size,
+        color_mode=spec.color_mode,
+        batch_size=batch_size,
+        shuffle=False,
     )
 
 

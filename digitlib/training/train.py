@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from digitlib.run import Run
 from digitlib.training.backend import keras
 from digitlib.training.callbacks import callbacks_for
-from digitlib.training.generators import ImageBatches, eval_generator, train_val_generators  # noqa: F401
+from digitlib.training.generators import train_val_generators
 from digitlib.training.models import build_model
 from digitlib.training.optimizers import make_loss, make_optimizer
 from digitlib.training.recipes import Recipe
@@ -48,10 +48,3 @@ def train_run(run: Run | str, recipe: Recipe, callbacks: Sequence[keras.callback
     )
     keras.backend.clear_session()
     return recipe
-
-
-def as_batches(images, recipe, batch_size=256):  # type: ignore[no-untyped-def]  # until nothing uses it
-    """Return images as batches: see `ImageBatches.from_array`."""
-    return ImageBatches.from_array(
-        images, image_size=recipe.image_size, color_mode=recipe.color_mode, batch_size=batch_size
-    )
