@@ -7,7 +7,7 @@ import html
 import io
 import os
 import threading
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -245,7 +245,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def _go_to(self, epoch: int) -> None:
         self.epoch, self._begun = epoch, False
-        self._next = 0
+        self._next: int = 0
         self._made: dict[int, tuple[np.ndarray, ...]] = {}
         self._order = np.arange(self.samples)
         if self.shuffle:
@@ -383,16 +383,7 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     return ImageBatches(images, rows, files.reset_index(drop=True), source.class_names, **options)
 
 
-class _Input(Protocol):
-    """What says which images a network takes: a `Recipe`, or a `digitlib.Classifier`."""
-
-    @property
-    def image_size(self) -> tuple[int, int]: ...
-    @property
-    def color_mode(self) -> ColorMode: ...
-
-
-def eval_generator(run: Run | str, spec: _Input, sets: str | tuple[str, ...]) -> ImageBatches:
+def eval_generator(run: Run | str, spec: Any, sets: str | tuple[str, ...]) -> ImageBatches:
     """Return sets of the split for evaluation: not augmented, in the order of the split.
 
     Parameters

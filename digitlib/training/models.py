@@ -51,7 +51,7 @@ def tiny_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     Examples
     --------
     >>> tiny_cnn((28, 28, 1), 10).count_params()
-    20970
+    20890
     """
     return keras.Sequential(
         [
@@ -86,7 +86,7 @@ def wide_cnn(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     Examples
     --------
     >>> wide_cnn((28, 28, 1), 10).count_params()
-    338314
+    337802
     """
     return _normalized("wide", (64, 64, 128, 192), image_shape, n_classes, dropout=0.3)
 
@@ -226,18 +226,12 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "kind", "output_shape", "parameters"])
 
 
-IDLE_LAYERS = (layers.InputLayer, layers.Dropout)
-"""Layers that do nothing when a network classifies images."""
-
-
-def join_networks(
-    networks: Sequence[keras.Model], image_shape: tuple[int, int, int], label_smoothing: float = 0.0
-) -> keras.Model:
+def join_networks(networks: Sequence[keras.Model], image_shape: tuple[int, int, int]) -> keras.Model:
     """Return one network that predicts the mean of the probabilities of several.
 
     The mean is the probability under a mixture of equally likely networks (B. Lakshminarayanan et al., 2017,
     https://arxiv.org/abs/1612.01474). The mean of the logarithms would let one network that is confident of the wrong
-    class overrule the others. The layers of Sequential networks stand side by side in one model.
+    class overrule the others.
 
     Parameters
     ----------
@@ -246,49 +240,28 @@ def join_networks(
     image_shape : tuple of int
         (height, width, channels) that the joined network takes. A network of another size gets the image resized
         (bilinear), inside the joined one.
-    label_smoothing : float
-        Of the loss that `evaluate` reports.
 
     Returns
     -------
     keras.Model
-        Compiled with that loss and accuracy; its weights are copies.
+        Compiled with cross-entropy and accuracy; its weights are copies.
+
+    Examples
+    --------
+    >>> join_networks([tiny_cnn((28, 28, 1), 10), small_cnn((28, 28, 1), 10)], (28, 28, 1)).output_shape
+    (None, 10)
     """
     image = keras.Input(image_shape, name="image")
-    outputs = [_beside(network, number, image) for number, network in enumerate(networks, start=1)]
+    outputs = []
+    for number, network in enumerate(networks, start=1):
+        height, width = network.input_shape[1:3]
+        same = (height, width) == tuple(image_shape[:2])
+        copy = keras.models.clone_model(network)
+        copy.set_weights(network.get_weights())
+        copy.name = f"network_{number}"
+        outputs.append(copy(image if same else layers.Resizing(height, width)(image)))
     joined = keras.Model(image, layers.Average(name="mean")(outputs), name="ensemble")
     joined.compile(
-        "sgd",  # none is needed, and this one has no state to be saved
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        metrics=["accuracy"],
-    )
+        "sgd", "categorical_crossentropy", metrics=["accuracy"]
+    )  # this optimizer has no state to be saved
     return joined
-
-
-def as_graph(network: keras.Sequential) -> keras.Model:
-    """Return a copy of a Sequential network in which a layer's `input` is that of this network.
-
-    The layers of a `keras.Sequential` stand in a graph for each step of building it, and name the first of these.
-    """
-    image = keras.Input(network.input_shape[1:])
-    return keras.Model(image, _beside(network, 1, image), name=network.name)
-
-
-def _beside(network: keras.Model, number: int, image: keras.KerasTensor) -> keras.KerasTensor:
-    """Build a copy of a network behind images, its layers under names of their own and with the same weights."""
-    height, width = network.input_shape[1:3]
-    tensor = image
-    if tuple(image.shape[1:3]) != (height, width):
-        tensor = layers.Resizing(height, width, name=f"m{number}_resizing")(image)
-    if not isinstance(network, keras.Sequential):
-        copy = keras.models.clone_model(network)
-        copy.name = f"m{number}_{network.name}"
-        copy.set_weights(network.get_weights())
-        return copy(tensor)
-    for layer in network.layers:
-        if isinstance(layer, IDLE_LAYERS):
-            continue
-        copy = type(layer).from_config(layer.get_config() | {"name": f"m{number}_{layer.name}"})
-        tensor = copy(tensor)
-        copy.set_weights(layer.get_weights())
-    return tensor
