@@ -64,7 +64,7 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         (lambda: plots.plot_images(BLANK[:3, ..., None], ["7\n99%", "1", "2"], alt="Scans"), "Scans, 3 images: 7 99%; 1; 2."),
         (lambda: plots.plot_images(np.zeros((50, 9, 9, 3))), "50 images."),
         (lambda: plots.plot_images([]), "0 images."),
-        (lambda: plots.plot_augmented(BLANK, [BLANK / 255]), "6 original images in a row; below each, the same image augmented"),
+        (lambda: plots.plot_augmented(BLANK, [BLANK / 255]), "6 original images in a row; below each, the same augmented"),
         (lambda: plots.plot_label_issues(TWO, BLANK[:2]), "a → c? …er_long_name.png"),
         (lambda: plots.plot_near_duplicates(TWO, BLANK[:2], BLANK[:2]), "test: b, …er_long_name.png train: a, 1.png r = 0.990"),
         (lambda: plots.plot_history(TWO, 2), "validation accuracy goes from 50.0% to 75.0% in epoch 2, which was kept"),

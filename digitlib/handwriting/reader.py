@@ -18,15 +18,7 @@ from digitlib.errors import DigitError
 from digitlib.files import atomic, display_path, resolve, write_json
 from digitlib.handwriting.binarize import Ink, find_inks
 from digitlib.handwriting.mnist_format import Network, as_classifier, digit_predictor, to_mnist_format
-from digitlib.handwriting.segmentation import (
-    BOX,
-    Piece,
-    halves,
-    reading_order,
-    segment,
-    table_of,
-    usual_height,
-)
+from digitlib.handwriting.segmentation import BOX, Piece, halves, reading_order, segment, table_of, usual_size
 from digitlib.plots.style import BLUE, RED, WIDTH, describe, drawable, panels
 from digitlib.progress import progress
 
@@ -135,7 +127,7 @@ def read_photo(
         return list(zip(pieces, table["label"], table["confidence"], strict=True))
 
     rows = predicted(pieces)
-    usual = usual_height(pieces) if pieces else 0.0
+    usual = usual_size(pieces) if pieces else 0.0
     cut = {number: parts for number, piece in enumerate(pieces) if (parts := halves(piece, usual))}
     both = predicted([part for parts in cut.values() for part in parts])
     for number, first, second in zip(cut, both[::2], both[1::2], strict=True):

@@ -82,7 +82,7 @@ def segment(ink: Ink) -> list[Piece]:
     found = [piece for piece in found if piece.longer > 1 and not _is_edge_or_line(piece, *numbers.shape)]
     if not any(piece.height >= SMALLEST for piece in found):
         return []
-    usual = usual_height(found)
+    usual = usual_size(found)
     found = _joined([piece for piece in found if piece.area > 0.002 * usual**2], usual)
     return [piece for piece in found if _is_digit(piece, usual)]
 
@@ -93,7 +93,7 @@ def table_of(pieces: Sequence[Piece]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["piece", *BOX])
 
 
-def usual_height(pieces: list[Piece]) -> float:
+def usual_size(pieces: list[Piece]) -> float:
     """Return the height of which half of all ink is in lower pieces: specks are many but hold little ink."""
     ordered = sorted(pieces, key=lambda piece: piece.height)
     ink = np.cumsum([piece.area for piece in ordered])
@@ -108,7 +108,7 @@ def halves(piece: Piece, usual: float) -> list[Piece]:
     piece : Piece
         What may be two digits that touch.
     usual : float
-        How high a digit of the page is; see `usual_height`.
+        How high a digit of the page is; see `usual_size`.
     """
     if piece.width < 0.85 * max(usual, piece.height) or piece.height > 1.6 * usual:
         return []

@@ -108,8 +108,9 @@ def plot_augmented(originals: Images, augmented: Sequence[Images], how: str = "a
     images = [pixels for batch in (originals, *augmented) for pixels in as_pixels(batch)]
     titles, colors = ["original"] * count + [how] * more, [BLUE] * count + [RED] * more
     figure = plot_images(images, titles, count, colors)
-    alt = f"{count} original images in a row; below each, the same image {how} ({len(augmented)}×)."
-    return describe(figure, alt)
+    return describe(
+        figure, f"{count} original images in a row; below each, the same {how} ({len(augmented)}×)."
+    )
 
 
 def plot_label_issues(issues: pd.DataFrame, images: Images, columns: int = 6) -> Figure:
