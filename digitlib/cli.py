@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -287,12 +287,14 @@ def notebooks(folder: str) -> None:
 def undo(run_dir: str) -> None:
     """Undo the split of RUN_DIR: moved images return to where they were."""
     from digitlib.data.folders import undo as undo_split
+    from digitlib.run import open_run, run_lock
 
-    kept = undo_split(run_dir)
+    this = open_run(run_dir)
+    with run_lock(this) if this.folder.is_dir() else nullcontext():
+        kept = undo_split(this)
     for path in kept:
         click.echo(f"kept {display_path(path)}: it is not what the split put there, or its original is gone", err=True)
-    where = display_path(run_dir)
-    click.echo(f"The split of {where} is undone." if not kept else f"{len(kept)} files were left in {where}.")
+    click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
 
 
 def typed(words: list[str]) -> str:
