@@ -13,14 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from digitlib.errors import DigitError
 
-# With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
-pd.set_option("mode.string_storage", "python")
+if TYPE_CHECKING:  # the command line begins with this module, and should not wait for pandas
+    import pandas as pd
+
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet may execute a cell that begins so."""
@@ -171,6 +170,8 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def read_table(path: Path, encoding: str = "utf-8", **dtypes: Any) -> pd.DataFrame:
     """Read a CSV that `write_table` wrote; every column is text unless `dtypes` says otherwise."""
+    import pandas as pd
+
     table = pd.read_csv(
         path, dtype=str, keep_default_na=False, encoding=encoding, encoding_errors="surrogateescape"
     )

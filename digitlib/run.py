@@ -17,6 +17,9 @@ from filelock import FileLock, Timeout
 from digitlib.errors import DigitError
 from digitlib.files import display_path, file_hash, make_folder, read_table, resolve
 
+# With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
+pd.set_option("mode.string_storage", "python")
+
 WRITTEN_BY = {
     "recipe.json": "05_training_history",
     "history.csv": "05_training_history",
