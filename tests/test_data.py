@@ -19,6 +19,11 @@ import digitlib as d
 from digitlib.data.datasets import as_folder
 
 
+def unlabelled(run: d.Run) -> tuple[Path, list[str]]:
+    folder = Path(run.read_json("source.json")["unlabelled"])
+    return folder, d.list_images(folder)
+
+
 def fingerprint(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -234,9 +239,7 @@ def test_classes_that_differ_by_case_do_not_make_a_class_of_the_unlabelled(digit
 def test_an_empty_folder_of_unlabelled_images_is_none(digits: Path) -> None:
     for path in (digits / "testSet").iterdir():
         path.unlink()
-    folder, names = d.unlabelled_files(d.prepare(digits, "runs/a"))
-    assert len(names) == 80
-    assert (folder / names[0]).exists()
+    assert d.prepare(digits, "runs/a").read_json("source.json")["unlabelled"] == ""
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_unlabelled_images_may_stand_in_folders(digits: Path, name: str, inner: 
     next((digits / "trainingSet" / "1").iterdir()).rename(digits / name / "more" / "x.png")
     run = d.prepare(digits, "runs/a")
     assert d.class_names_of(run) == list("0123456789")
-    folder, names = d.unlabelled_files(run)
+    folder, names = unlabelled(run)
     assert folder == digits / name
     assert len(names) == 13
 
@@ -341,7 +344,7 @@ def test_unlabelled_images_beside_class_folders_are_no_class(digits: Path, name:
     (digits / "testSet").rename(plain / name)
     run = d.prepare(plain, "runs/a")
     assert d.class_names_of(run) == list("0123456789")
-    folder, names = d.unlabelled_files(run)
+    folder, names = unlabelled(run)
     assert folder == plain / name
     assert len(names) == 12
     assert len(d.read_split(run)) == 400

@@ -14,6 +14,11 @@ import digitlib as d
 from digitlib.data.datasets import as_folder
 
 
+def unlabelled(run: d.Run) -> tuple[Path, list[str]]:
+    folder = Path(run.read_json("source.json")["unlabelled"])
+    return folder, d.list_images(folder)
+
+
 def table_of(digits: Path, some: slice, label: str = "label", *, numbers: bool = False) -> pa.Table:
     """Return some images of each of ten classes as Hugging Face keeps them; with `numbers`, classes have names in its notes."""
     paths = [
@@ -66,7 +71,7 @@ def test_rows_without_a_class_are_to_be_named(digits: Path) -> None:
     pq.write_table(table.set_column(1, "digit", [labels]), digits.parent / "some.parquet")
     run = d.prepare("some.parquet", "runs/some", mode="none")
     assert len(d.read_split(run)) == 40
-    assert len(d.unlabelled_files(run)[1]) == 20
+    assert len(unlabelled(run)[1]) == 20
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def test_classes_that_pandas_has_turned_into_fractions_are_whole_again(digits: P
     table.to_parquet(digits.parent / "fractions.parquet")
     run = d.prepare("fractions.parquet", "runs/rows", mode="none")
     assert d.class_names_of(run) == [str(digit) for digit in range(10)]
-    assert len(d.unlabelled_files(run)[1]) == 10
+    assert len(unlabelled(run)[1]) == 10
 
 
 def test_two_folders_of_one_name_are_two_whatever_the_case_of_their_files(digits: Path) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+
 import numpy as np
+
 from digitlib.data.decoding import Decoded, hash_files, read_files
 from digitlib.errors import DigitError
-from digitlib.files import remove_stale, display_path
+from digitlib.files import display_path, project_root, remove_stale, reraise_os_error
 from digitlib.progress import progress
-from digitlib.files import project_root
-
 
 VERSION = 1
 """Raised whenever decoding changes, so that older entries are not used."""
@@ -71,7 +71,7 @@ class Pixels:
     rejected: dict[int, str]
 
     def rows(self, sha256: Sequence[str]) -> np.ndarray | None:
-        """Return where the images with these hashes stand, None if one is missing."""
+        """Return the rows of the images with these hashes, None if one is missing."""
         wanted, order = np.asarray(sha256, dtype="S64"), np.argsort(self.sha256)
         places = np.searchsorted(self.sha256, wanted, sorter=order)
         rows = order[np.minimum(places, len(order) - 1)]
@@ -139,14 +139,14 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
 def pixels_for(
     paths: Callable[[], Sequence[str]], sha256: Sequence[str], image_size: tuple[int, int], key: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels of the files of a manifest, from the cache or read anew.
+    """Return the pixels of the files of a split, from the cache or read again.
 
     Parameters
     ----------
     paths : callable
         Returns the files, for when the cache has nothing.
     sha256 : sequence of str
-        Their hashes as the manifest has them.
+        Their hashes as the split has them.
     image_size : tuple of int
         (height, width) used where the files do not share one size, or are larger.
     key : str, optional
@@ -158,12 +158,12 @@ def pixels_for(
         uint8, shape (m, height, width, 1 or 3), mapped and read-only; at the
         files' own size if they share one no larger than `image_size`, else at `image_size`.
     rows : numpy.ndarray
-        int64, shape (n,): where each file's image stands in `images`.
+        int64, shape (n,): each file's row in `images`.
 
     Raises
     ------
     DigitError
-        If a file has changed or vanished since the manifest was written.
+        If a file has changed or vanished since the split was written.
     """
     keys = [key, key_of(sha256), key_of(sha256, image_size)]
     for _ in range(2):
@@ -227,7 +227,7 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
     if first is None:
         return
     shape, hashes = first[0].shape, []
-    try:
+    with reraise_os_error(f"{display_path(cache_folder())} can't hold the decoded images", "Make room and try again."):
         cache_folder().mkdir(parents=True, exist_ok=True)
         remove_stale(cache_folder())
         temporary = Path(tempfile.mkdtemp(dir=cache_folder(), prefix=".tmp-"))
@@ -237,24 +237,14 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
                     file.write(_fitting(image, shape).tobytes())
                     hashes.append(sha256)
                 file.flush()
-                os.fsync(
-                    file.fileno()
-                )  # before the rename, lest a power cut leave the right length of nothing
+                os.fsync(file.fileno())  # a power cut must not leave the right length of nothing
             np.save(temporary / "sha256.npy", np.asarray(hashes, dtype="S64"))
-            meta = {
-                "version": VERSION,
-                "shape": [len(hashes), *shape],
-                "files": len(reading.sha256),
-                "rejected": reading.rejected,
-            }
-            (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+            about = {"version": VERSION, "shape": [len(hashes), *shape]}
+            about |= {"files": len(reading.sha256), "rejected": reading.rejected}
+            (temporary / "meta.json").write_text(json.dumps(about), encoding="utf-8")
             _publish(temporary, key_of(reading.sha256, image_size))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise DigitError(
-            f"{display_path(cache_folder())} can't hold the decoded images: {error.strerror or error}. Make room and try again."
-        ) from error
 
 
 def _fitting(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -279,7 +269,7 @@ def _publish(temporary: Path, key: str) -> None:
 
 
 def _check_unchanged(paths: Sequence[str], sha256: Sequence[str], reading: Reading) -> None:
-    """Compare what was read with the manifest."""
+    """Compare what was read with the split."""
     for path, expected, found in zip(paths, sha256, reading.sha256, strict=True):
         if expected != found:
             what = "has changed" if found else "has vanished"

@@ -1,94 +1,80 @@
-"""How many images of each class stand in which part, counted from the files themselves."""
+"""How many images of each class are in which set, counted from the files themselves."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from pathlib import Path
+
 import pandas as pd
-from digitlib.run import Run
+
 from digitlib.data.sources import is_litter
-from digitlib.data.split import class_names_of, read_split
+from digitlib.run import Run, open_run
+
+AnyRun = str | os.PathLike[str] | Run
 
 
-def class_counts(run: Run) -> pd.DataFrame:
-    """Return the classic table of images per class.
-
-    Counted from the files in TRAIN/ and TEST/; from the manifest if the run
-    was made without these folders.
-
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 01 has prepared.
+def class_counts(run: AnyRun) -> pd.DataFrame:
+    """Return the classic table of images per class, from the files in TRAIN/ and TEST/ or, without them, from the split.
 
     Returns
     -------
     pandas.DataFrame
-        ``Classes`` (str), ``Train_images`` (validation included),
-        ``Test_images``, and ``Share`` of all images (0 to 1), in natural order of the classes.
+        ``Classes`` (str), ``Train_images`` (validation included), ``Test_images``, and ``Share`` of all images (0 to 1), in
+        natural order of the classes.
+
+    Examples
+    --------
+    >>> class_counts("runs/default")  # doctest: +SKIP
     """
-    class_names = class_names_of(run)
+    run = open_run(run)
+    class_names = run.class_names
     if (run / "TRAIN").is_dir():
-        train, test = _files_per_class(run, "TRAIN"), _files_per_class(run, "TEST")
+        train, test = _files_per_class(run / "TRAIN"), _files_per_class(run / "TEST")
     else:
-        manifest = read_split(run)
-        in_test = manifest["part"] == "test"
-        train, test = Counter(manifest["class"][~in_test]), Counter(manifest["class"][in_test])
+        split = run.split
+        in_test = split["part"] == "test"
+        train, test = Counter(split["class"][~in_test]), Counter(split["class"][in_test])
     table = pd.DataFrame(
-        {
-            "Classes": class_names,
-            "Train_images": [train[name] for name in class_names],
-            "Test_images": [test[name] for name in class_names],
-        }
+        [(name, train[name], test[name]) for name in class_names], columns=["Classes", "Train_images", "Test_images"]
     )
     total = table["Train_images"] + table["Test_images"]
     return table.assign(Share=total / total.sum())
 
 
-def split_counts(run: Run) -> pd.DataFrame:
-    """Return the number of images per class (rows) and part (columns) by the manifest, with totals.
+def split_counts(run: AnyRun) -> pd.DataFrame:
+    """Return the number of images per class (rows) and set (columns) by the split, int64, with sums called ``total``.
 
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 01 has prepared.
-
-    Returns
-    -------
-    pandas.DataFrame
-        int64; the last row and column, ``total``, are sums.
+    Examples
+    --------
+    >>> split_counts("runs/default")  # doctest: +SKIP
     """
-    manifest = read_split(run)
-    table = pd.crosstab(manifest["class"], manifest["part"])
+    run = open_run(run)
+    split = run.split
+    table = pd.crosstab(split["class"], split["part"])
     parts = [part for part in ("train", "validation", "test") if part in table]
-    table = table.loc[class_names_of(run), parts].rename_axis(index=None, columns=None)
+    table = table.loc[run.class_names, parts].rename_axis(index=None, columns=None)
     sums = table.sum().to_frame("total").T  # not as crosstab's margins: a class may be called "total" itself
     return pd.concat([table, sums]).assign(total=lambda whole: whole.sum(axis=1))
 
 
-def repeated_images(run: Run) -> pd.DataFrame:
-    """Return images that stand in more than one part, byte for byte.
+def repeated_images(run: AnyRun) -> pd.DataFrame:
+    """Return images that are in more than one set, byte for byte: ``filename``, ``class``, ``part``, ``sha256``.
 
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 01 has prepared.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``filename``, ``class``, ``part``, ``sha256``; empty if there are none, as should be.
+    Examples
+    --------
+    >>> repeated_images("runs/default").empty  # doctest: +SKIP
+    True
     """
-    manifest = read_split(run)
-    parts = manifest.groupby("sha256")["part"].transform("nunique")
-    return manifest.loc[parts > 1, ["filename", "class", "part", "sha256"]].sort_values("sha256")
+    split = open_run(run).split
+    parts = split.groupby("sha256")["part"].transform("nunique")
+    return split.loc[parts > 1, ["filename", "class", "part", "sha256"]].sort_values("sha256")
 
 
-def _files_per_class(run: Run, top: str) -> Counter[str]:
+def _files_per_class(top: Path) -> Counter[str]:
     """Count the files below each class folder."""
     counts: Counter[str] = Counter()
-    for folder, _, names in os.walk(run / top):
-        parts = Path(folder).relative_to(run / top).parts or ("",)
+    for folder, _, names in os.walk(top):
+        parts = Path(folder).relative_to(top).parts or ("",)
         counts[parts[0]] += sum(not is_litter(name) for name in names)
     return counts

@@ -215,7 +215,7 @@ def _extract(archive: Path, folder: Path) -> None:
                 packed.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DigitError(
-            f"{display_path(archive)} is no zip archive that can be unpacked ({error}): fetch it again."
+            f"{display_path(archive)} isn't a zip archive that can be unpacked ({error}): fetch it again."
         ) from error
 
 
@@ -277,7 +277,7 @@ def copy_here(address: str) -> Path:
 def _fetch(address: str, folder: Path) -> None:
     """Bring a folder to hold exactly the files of an address, without hidden ones and systems' litter."""
     try:
-        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+        from fsspec.core import url_to_fs
 
         system, top = url_to_fs(address)
         found = {path: entry for path, entry in system.find(top, detail=True).items() if not path.endswith("/")}

@@ -12,14 +12,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
 import joblib
 import numpy as np
 import simplejpeg
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from PIL import Image, ImageOps, UnidentifiedImageError
-from digitlib.errors import DigitError
 
+from digitlib.errors import DigitError
 
 ColorMode = Literal["grayscale", "rgb", "native"]
 
@@ -43,7 +44,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """What came of one file.
+    """The result of reading one file.
 
     Attributes
     ----------
@@ -71,7 +72,7 @@ def decode(
 ) -> np.ndarray:
     """Decode one image.
 
-    The picture is turned upright by its EXIF tag, transparency is laid on
+    The image is turned upright by its EXIF tag, transparency is laid on
     white (on black where all ink is nearly white), 16 bits are scaled to 8, CMYK and palettes become RGB, and of an
     animation the first frame is taken.
 
@@ -80,11 +81,11 @@ def decode(
     data : bytes
         The file's content in any format that Pillow reads.
     color_mode : {"native", "grayscale", "rgb"}
-        "native" gives one channel for grey pictures and three for coloured ones.
+        "native" gives one channel for grey images and three for coloured ones.
     image_size : tuple of int, optional
         (height, width) to resize to, with antialiasing.
     keep_up_to : int
-        Pictures with no side longer than this keep their own size all the same.
+        Images with no side longer than this keep their own size all the same.
 
     Returns
     -------
@@ -94,16 +95,21 @@ def decode(
     Raises
     ------
     Unreadable
-        With the reason: no image, cut short, too large.
+        With the reason: not an image, cut short, too large.
+
+    Examples
+    --------
+    >>> decode(Path("scan.jpg").read_bytes(), "grayscale", (28, 28)).shape  # doctest: +SKIP
+    (28, 28, 1)
     """
     if not data:
         raise Unreadable("empty file")
     try:
         grey = _plain_grey_jpeg(data) if color_mode != "rgb" else None
-        picture = _opened(data, color_mode) if grey is None else Image.fromarray(grey[..., 0])
-        if image_size is not None and max(picture.size) > keep_up_to and picture.size != image_size[::-1]:
-            picture = picture.resize(image_size[::-1], Image.Resampling.BILINEAR)
-        array = np.asarray(picture)
+        image = _opened(data, color_mode) if grey is None else Image.fromarray(grey[..., 0])
+        if image_size is not None and max(image.size) > keep_up_to and image.size != image_size[::-1]:
+            image = image.resize(image_size[::-1], Image.Resampling.BILINEAR)
+        array = np.asarray(image)
     except Unreadable:
         raise
     except UnidentifiedImageError as error:
@@ -116,14 +122,14 @@ def decode(
 
 
 def _opened(data: bytes, color_mode: ColorMode) -> Image.Image:
-    """Return a picture as Pillow decodes it, upright and with 8 bits a channel."""
-    picture: Image.Image = Image.open(io.BytesIO(data))
-    width, height = picture.size
+    """Return a image as Pillow decodes it, upright and with 8 bits a channel."""
+    image: Image.Image = Image.open(io.BytesIO(data))
+    width, height = image.size
     if width * height > MAX_PIXELS:
         raise Unreadable(f"too large: {width} x {height} pixels")
-    if picture.format != "JPEG" or "exif" in picture.info or "xmp" in picture.info:
-        picture = ImageOps.exif_transpose(picture)
-    return _eight_bits(picture, color_mode)
+    if image.format != "JPEG" or "exif" in image.info or "xmp" in image.info:
+        image = ImageOps.exif_transpose(image)
+    return _eight_bits(image, color_mode)
 
 
 def _plain_grey_jpeg(data: bytes) -> np.ndarray | None:
@@ -142,42 +148,42 @@ def _plain_grey_jpeg(data: bytes) -> np.ndarray | None:
         return None
 
 
-def _eight_bits(picture: Image.Image, color_mode: ColorMode) -> Image.Image:
-    """Return `picture` opaque in mode L or RGB."""
-    mode = picture.mode
-    if mode == "L" and "transparency" not in picture.info:
-        return picture if color_mode != "rgb" else picture.convert("RGB")
+def _eight_bits(image: Image.Image, color_mode: ColorMode) -> Image.Image:
+    """Return `image` opaque in mode L or RGB."""
+    mode = image.mode
+    if mode == "L" and "transparency" not in image.info:
+        return image if color_mode != "rgb" else image.convert("RGB")
     if mode == "F":
         raise Unreadable("floating-point pixels, whose range is unknown")
     if mode.startswith("I"):
         # 16-bit files: the upper byte. Pillow's own convert("L") would cut off at 255.
-        values = np.asarray(picture).astype(np.int64)
+        values = np.asarray(image).astype(np.int64)
         values = values >> 8 if mode != "I" or values.max(initial=0) > 255 else values
-        picture = Image.fromarray(values.clip(0, 255).astype(np.uint8))
-    elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, _ground_of(layer)), layer).convert(
+        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, _ground_of(layer)), layer).convert(
             "RGB"
         )
     elif mode not in ("1", "L", "RGB"):
-        picture = picture.convert("RGB")
+        image = image.convert("RGB")
     if color_mode == "rgb":
-        return picture.convert("RGB")
-    if color_mode == "grayscale" or mode == "1" or _is_grey(picture):
-        return picture.convert("L")
-    return picture
+        return image.convert("RGB")
+    if color_mode == "grayscale" or mode == "1" or _is_grey(image):
+        return image.convert("L")
+    return image
 
 
 def _ground_of(layer: Image.Image) -> str:
-    """Return what stands behind a transparent picture: white, but black where all ink is light and would not be seen."""
+    """Return the background of a transparent image: white, or black where all ink is light and would not be seen."""
     pixels = np.asarray(layer)
     ink = pixels[pixels[..., 3] > 127][:, :3]
     return "black" if len(ink) and len(ink) < pixels[..., 3].size and ink.min() > 200 else "white"
 
 
-def _is_grey(picture: Image.Image) -> bool:
+def _is_grey(image: Image.Image) -> bool:
     """Tell whether all channels are equal in every pixel."""
-    pixels = np.asarray(picture)
+    pixels = np.asarray(image)
     return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
 
 
@@ -214,7 +220,7 @@ def read_file(
 
 
 def unread(error: OSError) -> Decoded:
-    """Return what comes of a file that can't be read."""
+    """Return the result for a file that can't be read."""
     return Decoded(None, "", 0, f"can't be read: {error.strerror or type(error).__name__}")
 
 
@@ -248,9 +254,8 @@ def read_files(
 ) -> Iterator[Decoded]:
     """Read files one after another, on all cores when there are many.
 
-    Pillow holds Python's lock while it decodes small files, so threads gain
-    nothing; processes (loky's, which joblib brings) do. joblib.Parallel would
-    read on however late its results are taken.
+    Pillow holds Python's lock while it decodes small files, so that only processes help; joblib.Parallel would read on
+    however late its results are taken.
 
     Parameters
     ----------
@@ -259,7 +264,7 @@ def read_files(
     color_mode, image_size, keep_up_to
         See `decode`.
     largest : tuple of int, optional
-        (height, width) of the largest pictures wanted; of a larger one that can be read, an array of size 0 is left, so
+        (height, width) of the largest images wanted; of a larger one that can be read, an array of size 0 is left, so
         that memory holds no more of it than one at a time.
 
     Yields
@@ -285,8 +290,8 @@ def read_files(
             yield from pending.popleft().result()
     except BrokenProcessPool as error:
         raise DigitError(
-            "a process that decodes images was ended from outside, most likely for want of memory: close other programs, "
-            "and give the same command again."
+            "a process that decodes images was ended from outside, most likely for lack of memory: close other programs and "
+            "run the same command again."
         ) from error
     finally:
         for future in pending:
@@ -305,7 +310,7 @@ def hash_files(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 def rim_of(image: np.ndarray) -> np.ndarray:
-    """Return the outermost pixels of an image, shape (n, channels) or (n,): the ground that a digit stands on."""
+    """Return the outermost pixels of an image, shape (n, channels) or (n,): the background of a digit."""
     return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 

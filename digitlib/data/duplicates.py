@@ -1,58 +1,55 @@
-"""Images that stand in a split more than once: byte for byte, or nearly."""
+"""Images that are in a split more than once: byte for byte, or nearly."""
 
 from __future__ import annotations
+
+import os
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import pairwise_distances_argmin_min
-from digitlib.progress import progress
-from digitlib.run import Run
-from digitlib.data.split import PARTS, pixels_of, read_split
 
+from digitlib.data.split import PARTS, pixels_of
+from digitlib.progress import progress
+from digitlib.run import Run, open_run
 
 SIDE = 28
-"""Larger pictures are compared at this many pixels a side."""
+"""Larger images are compared at this many pixels a side."""
 
 NEAR = 0.985
-"""Correlation from which two pictures count as nearly the same; see `near_duplicates`."""
+"""Correlation from which two images count as near duplicates; see `near_duplicates`."""
 
 CHUNK = 1000
 
 
-def exact_duplicates(run: Run) -> pd.DataFrame:
-    """Return images of a run whose files are the same byte for byte.
+def exact_duplicates(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
+    """Return images of a run whose files are the same byte for byte, within a set or with two labels.
 
-    Notebook 01 has already taken those out of training that stand in a later
-    part as well (see ``rejected.csv``); what is found here is in one part, or has two labels.
-
-    Parameters
-    ----------
-    run : Run
-        A run that notebook 01 has prepared.
+    Notebook 01 has already taken copies of validation and test images out of training (see ``rejected.csv``).
 
     Returns
     -------
     pandas.DataFrame
-        As from `near_duplicates`, with a ``correlation`` of 1: each file but
-        the first of its kind, and that first one as its twin.
+        As from `near_duplicates`, with a ``correlation`` of 1: each file but the first of its kind, and that first one as
+        its twin.
+
+    Examples
+    --------
+    >>> exact_duplicates("runs/default")  # doctest: +SKIP
     """
-    manifest = read_split(run)
+    manifest = open_run(run).split
     first = manifest.drop_duplicates("sha256").set_index("sha256")
     more = manifest[manifest.duplicated("sha256")]
     twins = first.loc[more["sha256"]].reset_index(drop=True)
     return _pairs(more.reset_index(drop=True), twins, np.ones(len(more)))
 
 
-def near_duplicates(run: Run, least: float = NEAR) -> pd.DataFrame:
-    """Return images that nearly stand in an earlier part of the split as well.
+def near_duplicates(run: str | os.PathLike[str] | Run, least: float = NEAR) -> pd.DataFrame:
+    """Return images that are nearly the same as one in an earlier set (training before validation before test).
 
-    Pictures are compared by the correlation (Pearson's) of their pixels, which
-    is 1 for the same picture, also when it is lighter or darker. Measured on
-    500 digits of the sample: saved anew as JPEG of quality 50 each keeps at
-    least 0.988 with itself, at quality 75 0.995, while the most similar two of
-    its 4,500 different digits reach 0.980. The more images there are, the more
-    alike the plainest of them are, so look at the pairs. Moved or turned
-    pictures are not found. Time grows with the square of the number of images.
+    Images are compared by Pearson's correlation of their pixels, which is 1 for the same image, also when it is lighter or
+    darker. Measured on 500 digits of the sample: saved as JPEG of quality 50 each keeps at least 0.988 with itself, while
+    the most similar two of its 4,500 different digits reach 0.980. Shifted or rotated images are not found. Time grows with
+    the square of the number of images.
 
     Parameters
     ----------
@@ -64,11 +61,15 @@ def near_duplicates(run: Run, least: float = NEAR) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``filename``, ``class``, ``part`` of an image of a later part; ``twin``,
-        ``twin_class``, ``twin_part`` of the most similar one in the parts
-        before; ``correlation``, highest first.
+        ``filename``, ``class``, ``part`` of an image of a later set; ``twin``, ``twin_class``, ``twin_part`` of the most
+        similar one in the sets before; ``correlation``, highest first.
+
+    Examples
+    --------
+    >>> near_duplicates("runs/default")  # doctest: +SKIP
     """
-    manifest = read_split(run)
+    run = open_run(run)
+    manifest = run.split
     pixels = _normalised(run, manifest)
     rank = manifest["part"].map({part: number for number, part in enumerate(PARTS)}).to_numpy()
     found = [pd.DataFrame(columns=["late", "early", "correlation"])]

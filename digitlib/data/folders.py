@@ -198,7 +198,9 @@ def _files_in(run: Run) -> Iterator[Path]:
 
 
 def _tidy(run: Run) -> None:
-    """Remove the folders in TRAIN/ and TEST/ that are empty."""
+    """Remove what a killed process was writing, and the folders in TRAIN/ and TEST/ that are empty."""
+    for path in run.folder.glob(".tmp-*"):
+        path.unlink(missing_ok=True)
     for top in ("TRAIN", "TEST"):
         for folder, _, _ in os.walk(run / top, topdown=False):
             with suppress(OSError):  # not empty

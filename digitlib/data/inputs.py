@@ -1,4 +1,4 @@
-"""Which files to name: those of a folder, a zip archive, a list, a pattern, or one image."""
+"""Which files to predict: those of a folder, a zip archive, a list, a pattern, or one image."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 from natsort import natsorted
 
+from digitlib.data.datasets import unzipped
+from digitlib.data.sources import is_litter, list_images, walk
 from digitlib.errors import DigitError
 from digitlib.files import display_path, read_table, resolve
-from digitlib.data.datasets import unzipped
-from digitlib.data.sources import is_litter, list_images
 
 LISTS = {".txt", ".csv"}
 """Files that are lists of files; ``@`` before the name says so of any other."""
@@ -41,19 +41,23 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
         In natural order (img_2 before img_10), those of a list in its own.
         Whether a file is an image shows when it is decoded.
 
-    Raises
-    ------
-    DigitError
-        If there is nothing by that name or nothing in it, or an archive is damaged or hostile.
+    Examples
+    --------
+    >>> folder, names = find_inputs("scans/*.png")  # doctest: +SKIP
     """
     text = os.fspath(source)
     path = resolve(text)
     if path.is_dir():
         return path, list_images(path)
-    if listing := list_of(text):
-        return _of_list(listing)
+    if (path.is_file() and path.suffix.lower() in LISTS) or (text.startswith("@") and not path.is_file()):
+        return _of_list(path if path.is_file() else resolve(text[1:]))
+    if path.is_file() and path.suffix.lower() == ".zip":
+        folder = unzipped(path)
+        if next(walk(folder, folder.resolve()), None) is None:
+            raise DigitError(f"{display_path(path)} holds no files: give an archive of images.")
+        return folder, list_images(folder)
     if path.is_file():
-        return _of_file(path)
+        return path.parent, [path.name]
     if glob.has_magic(text):
         return _of_pattern(text)
     raise DigitError(
@@ -62,43 +66,25 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
     )
 
 
-def list_of(source: str) -> Path | None:
-    """Return the list of files that a source is, which need not be there after ``@``; None if it is anything else."""
-    path = resolve(source)
-    if path.is_file():
-        return path if path.suffix.lower() in LISTS else None
-    return resolve(source[1:]) if source.startswith("@") and not path.is_dir() else None
-
-
-def _of_file(path: Path) -> tuple[Path, list[str]]:
-    """Return an archive's files, or the one image itself."""
-    if path.suffix.lower() == ".zip":
-        folder = unzipped(path)
-        try:
-            return folder, list_images(folder)
-        except DigitError as error:
-            raise DigitError(f"{display_path(path)} holds no files: give an archive of images.") from error
-    return path.parent, [path.name]
-
-
 def _of_list(path: Path) -> tuple[Path, list[str]]:
     """Return the files that a list names; relative names start from the list's own folder."""
+    where = f"the list {display_path(path)}"
     if not path.is_file():
-        raise DigitError(f"the list {display_path(path)!r} doesn't exist: give a text file with a file name a line.")
+        raise DigitError(f"{where} doesn't exist: give a text file with a file name a line.")
     try:
         names = _names_in_csv(path) if path.suffix.lower() == ".csv" else _names_in_text(path)
     except OSError as error:
-        raise DigitError(f"the list {display_path(path)} can't be read: {error.strerror}.") from error
+        raise DigitError(f"{where} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise DigitError(
-            f"the list {display_path(path)} is no whole text ({error.reason}): save it again."
-        ) from error
+        raise DigitError(f"{where} isn't text ({error.reason}): save it again.") from error
     if not names:
-        raise DigitError(f"the list {display_path(path)} is empty: write a file name on each line.")
+        raise DigitError(f"{where} is empty: write a file name on each line.")
+    if "\0" in "".join(names):
+        raise DigitError(f"{where} holds a null character: give a text file with a file name a line.")
     if not any(os.path.lexists(path.parent / name) for name in names):
         raise DigitError(
-            f"none of the {len(names):,} files in the list {display_path(path)} exists, such as {names[0][:200]!r}: relative "
-            "names start from the folder of the list."
+            f"none of the {len(names):,} files in {where} exists, for example {names[0][:200]!r}: relative names start from the "
+            "folder of the list."
         )
     return path.parent, names
 
@@ -107,7 +93,7 @@ def _names_in_text(path: Path) -> list[str]:
     """Return the lines of a text file that are not empty; names that are not UTF-8 are kept as they are."""
     text = path.read_text(encoding=_encoding(path), errors="surrogateescape")
     lines = (line.removesuffix("\r") for line in text.split("\n"))
-    return [_without_null(path, line) for line in lines if line]
+    return [line for line in lines if line]
 
 
 def _encoding(path: Path) -> str:
@@ -120,19 +106,13 @@ def _names_in_csv(path: Path) -> list[str]:
     try:
         table = read_table(path, _encoding(path))
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DigitError(f"{display_path(path)} is no table ({str(error).strip()[:100]}).") from error
+        raise DigitError(f"{display_path(path)} isn't a table ({str(error).strip()[:100]}).") from error
     if "filename" not in table:
         raise DigitError(
             f"{display_path(path)} has no column 'filename', only {', '.join(map(str, table.columns))[:200]}: rename the "
             "column that holds the files."
         )
-    return [_without_null(path, name) for name in table["filename"] if name]
-
-
-def _without_null(path: Path, name: str) -> str:
-    if "\0" in name:
-        raise DigitError(f"{display_path(path)} holds a null character: give a text file with a file name a line.")
-    return name
+    return [name for name in table["filename"] if name]
 
 
 def _of_pattern(pattern: str) -> tuple[Path, list[str]]:

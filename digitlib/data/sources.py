@@ -6,20 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-import pandas as pd
-from natsort import natsorted
-from digitlib.errors import DigitError
-from digitlib.files import FORMULA, resolve, display_path, reraise_os_error
-import codecs
-import glob
-import os
-from functools import lru_cache
-from pathlib import Path
-import pandas as pd
-from natsort import natsorted
-from digitlib.errors import DigitError
-from digitlib.files import read_table, resolve, display_path
 
+import pandas as pd
+from natsort import natsorted
+
+from digitlib.errors import DigitError
+from digitlib.files import FORMULA, display_path, reraise_os_error, resolve
 
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 """Files and folders that systems leave behind; hidden ones are passed over as well."""
@@ -60,107 +52,76 @@ class Source:
 def find_images(data: str | os.PathLike[str]) -> Source:
     """Find the images of a folder whose sub-folders are the classes.
 
-    Three shapes are understood, each also when wrapped in further folders:
-    class folders directly, with or without a ``testSet/`` of unlabelled images
-    beside them; Kaggle's, with ``trainingSet/`` (class folders) beside
-    ``testSet/``; and ``train/``, ``test/`` and ``validation/``, or the first
-    and one other, all with class folders.
+    Three shapes are understood, each also when wrapped in further folders: class folders directly, with or without a
+    ``testSet/`` of unlabelled images beside them; Kaggle's, with ``trainingSet/`` (class folders) beside ``testSet/``; and
+    ``train/``, ``test/`` and ``validation/``, or the first and one other, all with class folders.
 
     Parameters
     ----------
     data : str or path-like
         The folder; a relative path starts from `digitlib.files.project_root`.
 
-    Returns
-    -------
-    Source
-        The files with their classes, and what was passed over and why.
-
-    Raises
-    ------
-    DigitError
-        If there is no such folder, or it has fewer than two class folders
-        with files in them, or one named like a formula.
+    Examples
+    --------
+    >>> find_images("scans").class_names  # doctest: +SKIP
+    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']
     """
     root = resolve(data)
+    where = f"data {display_path(root)!r}"
     if not root.is_dir():
-        what = "is no folder" if root.exists() else "doesn't exist"
-        raise DigitError(
-            f"data {display_path(root)!r} {what}: give a folder with one sub-folder of images per class, or 'sample'."
-        )
-    with reraise_os_error(f"data {display_path(root)!r} can't be listed", "Try again, or give another folder."):
+        what = "isn't a folder" if root.exists() else "doesn't exist"
+        raise DigitError(f"{where} {what}: give a folder with one sub-folder of images per class, or 'sample'.")
+    with reraise_os_error(f"{where} can't be listed", "Try again, or give another folder."):
         labelled, others, unlabelled = _shape(root)
-        rows, rejected = _class_files(
-            root, labelled, "train" if others else "", [*others.values(), unlabelled]
-        )
+        rows, rejected = _class_files(root, labelled, "train" if others else "", [*others.values(), unlabelled])
         for part, folder in others.items():
             more, bad = _class_files(root, folder, part)
             rows, rejected = rows + more, rejected + bad
         rejected += _passed_over(root, [labelled, *others.values(), unlabelled])
     class_names = natsorted({row[1] for row in rows})
     if len(class_names) < 2:
-        have = (
-            f"only one class folder with images, {class_names[0]!r}"
-            if class_names
-            else "no class folders with images"
-        )
-        raise DigitError(
-            f"data {display_path(root)!r} has {have}: it takes one sub-folder of images for each of two or more classes."
-            f"{_such_as(rejected)}"
-        )
+        have = f"only one class folder with images, {class_names[0]!r}" if class_names else "no class folders with images"
+        why = f" Passed over: {rejected[0][0]!r} ({rejected[0][1]})." if rejected else ""
+        raise DigitError(f"{where} has {have}: it takes one sub-folder of images for each of two or more classes.{why}")
     _refuse_formulas(class_names)
     if unlabelled and next(walk(unlabelled, root.resolve()), None) is None:
-        unlabelled = None  # an empty folder: there is nothing to name
+        unlabelled = None  # an empty folder
     files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
     return Source(
-        root,
-        class_names,
-        files,
-        unlabelled,
-        pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str),
+        root, class_names, files, unlabelled, pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str)
     )
 
 
 def _refuse_formulas(class_names: list[str]) -> None:
     """Refuse class names that a spreadsheet would execute as labels; ``=``, ``-`` and ``-1`` are harmless."""
     for name in class_names:
-        number = name[1:].replace(".", "", 1).isdecimal()
-        if name.startswith(FORMULA) and len(name) > 1 and (name[0] not in "+-" or not number):
+        number = name[0] in "+-" and name[1:].replace(".", "", 1).isdecimal()
+        if name.startswith(FORMULA) and len(name) > 1 and not number:
             raise DigitError(
-                f"class folder {name!r} begins like a formula, which a spreadsheet would execute from the table of "
-                "predictions: rename the folder."
+                f"class folder {name!r} begins like a formula, which a spreadsheet would execute from the table of predictions: "
+                "rename the folder."
             )
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the files below `folder` in natural order (img_2 before img_10), relative to it.
+    """Return the files below `folder` in natural order (img_2 before img_10), relative to it, with ``/`` on every system.
 
-    Hidden files and systems' litter are passed over; whether a file really is
-    an image, and can be read, shows when it is decoded.
+    Hidden files and systems' litter are passed over; whether a file is an image shows when it is decoded.
 
-    Parameters
-    ----------
-    folder : str or path-like
-        The folder; a relative path starts from `digitlib.files.project_root`.
-
-    Returns
-    -------
-    list of str
-        Paths with ``/`` on every system.
-
-    Raises
-    ------
-    DigitError
-        If there is no such folder or nothing is in it.
+    Examples
+    --------
+    >>> list_images("scans/testSet")[:2]  # doctest: +SKIP
+    ['img_1.png', 'img_2.png']
     """
     root = resolve(folder)
+    where = f"folder {display_path(root)!r}"
     if not root.is_dir():
-        raise DigitError(f"folder {display_path(root)!r} doesn't exist: give a folder of images.")
+        raise DigitError(f"{where} doesn't exist: give a folder of images.")
     names = dict(walk(root, root.resolve()))
     if list(names) == [""]:
-        raise DigitError(f"folder {display_path(root)!r} {names['']}. Allow it, or give another.")
+        raise DigitError(f"{where} {names['']}. Allow it, or give another.")
     if not names:
-        raise DigitError(f"folder {display_path(root)!r} holds no files: give a folder of images.")
+        raise DigitError(f"{where} holds no files: give a folder of images.")
     return natsorted(names)
 
 
@@ -208,10 +169,6 @@ def _passed_over(root: Path, used: list[Path | None]) -> list[tuple[str, str]]:
     return [(child.relative_to(root).as_posix(), "beside the folder of class folders") for child in unused]
 
 
-def _such_as(rejected: list[tuple[str, str]]) -> str:
-    return f" Passed over: {rejected[0][0]!r} ({rejected[0][1]})." if rejected else ""
-
-
 def _unwrapped(folder: Path) -> Path:
     """Go down while a folder holds nothing but one other folder."""
     only = _only_folder(folder)
@@ -230,13 +187,7 @@ def _only_folder(folder: Path) -> Path | None:
 
 
 def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
-    """Return what a folder holds, without hidden files and litter, in an order of our own; nothing if that is forbidden.
-
-    Raises
-    ------
-    OSError
-        If it can't be listed for another reason, such as a disk on a network that does not answer.
-    """
+    """Return what a folder holds, sorted, without hidden files and litter; nothing if listing it is forbidden."""
     try:
         with os.scandir(folder) as found:
             entries = [entry for entry in found if not is_litter(entry.name)]
