@@ -19,7 +19,15 @@ from PIL import Image
 
 from digitlib.data.sources import is_litter, walk
 from digitlib.errors import DigitError
-from digitlib.files import atomic, display_path, file_hash, project_root, remove_stale, reraise_os_error, resolve
+from digitlib.files import (
+    atomic,
+    display_path,
+    file_hash,
+    project_root,
+    remove_stale,
+    reraise_os_error,
+    resolve,
+)
 from digitlib.progress import bar, progress
 from digitlib.run import run_lock
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from digitlib.data.sources import VALIDATION_NAMES, Source, is_litter
 from digitlib.errors import DigitError
-from digitlib.files import display_path, file_hash, read_table, reraise_os_error, write_json, write_table
+from digitlib.files import display_path, file_hash, reraise_os_error, write_json, write_table
 from digitlib.progress import progress
 from digitlib.run import Run, open_run
 
