@@ -107,10 +107,8 @@ def plot_augmented(originals: Images, augmented: Sequence[Images], how: str = "a
     count, more = len(originals), len(originals) * len(augmented)
     images = [pixels for batch in (originals, *augmented) for pixels in as_pixels(batch)]
     titles, colors = ["original"] * count + [how] * more, [BLUE] * count + [RED] * more
-    figure = plot_images(images, titles, count, colors)
-    return describe(
-        figure, f"{count} original images in a row; below each, the same {how} ({len(augmented)}×)."
-    )
+    alt = f"{count} original images in a row; below each, the same {how} ({len(augmented)}×)."
+    return describe(plot_images(images, titles, count, colors), alt)
 
 
 def plot_label_issues(issues: pd.DataFrame, images: Images, columns: int = 6) -> Figure:
