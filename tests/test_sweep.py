@@ -86,8 +86,6 @@ def test_a_sweep_is_a_table_of_runs_and_does_nothing_twice(
     assert len(read_sweep("runs/sweep")) == 6
     with pytest.raises(DigitError, match="choose another"):
         run_sweep(check_space(tiny(digits, data="sample")), "runs/sweep")
-    with pytest.raises(DigitError, match="is itself a run"):
-        run_sweep(space, best.folder)
 
 
 @pytest.mark.slow

@@ -24,16 +24,11 @@ from digitlib.errors import DigitError
 from digitlib.evaluation.classifier import Classifier
 from digitlib.files import display_path, resolve
 from digitlib.progress import progress
-from digitlib.scale.cluster import each, needs
-from digitlib.scale.cluster import workers as on_workers
+from digitlib.scale import cluster
 from digitlib.scale.sweep import StrPath
 
-# Images a partition: some seconds of work, so that what a scheduler does for it costs nothing.
-PARTITION_SIZE = 20_000
-# Images that a worker predicts at a time, and about the bytes of Parquet that it holds.
-BATCH, BATCH_BYTES = 1024, 32_000_000
-# Files that a worker fetches at a time from an address.
-FETCHED = 64
+# Images that a worker predicts at a time, and files or rows that it holds.
+BATCH, HELD = 1024, 64
 MODEL_FILES = ("best_model.keras", "training.json", "calibration.json", "calibration.npz")
 # The classifier that this process has loaded.
 _LOADED: dict[str, Classifier] = {}
@@ -55,7 +50,7 @@ def is_bulk(source: StrPath, out: StrPath | None) -> bool:
 
 def predict_bulk(
     run_or_model: StrPath, source: StrPath, out: StrPath | None = None, *, scheduler: str | None = None, workers: int = 0,
-    partition_size: int = PARTITION_SIZE,
+    partition_size: int = 20_000,
 ) -> dict[str, Any]:  # fmt: skip
     """Predict the classes of images in partitions; a partition whose file is there and whole is not done again.
 
@@ -90,31 +85,25 @@ def predict_bulk(
     >>> predict_bulk("runs/default", "s3://bucket/scans", "s3://bucket/predictions", workers=2)  # doctest: +SKIP
     """
     path = resolve(run_or_model)
-    folder, file = (path, path / "best_model.keras") if path.is_dir() else (path.parent, path)
+    file = path / "best_model.keras" if path.is_dir() else path
     if not file.exists():
         raise DigitError(f"{display_path(file)} doesn't exist: give a run's folder or a .keras file.")
-    files = {name: folder / name for name in MODEL_FILES} | {"best_model.keras": file}
+    files = {name: file.parent / name for name in MODEL_FILES} | {"best_model.keras": file}
     model = {name: one.read_bytes() for name, one in files.items() if one.exists()}
     columns, partitions = _partitions(os.fspath(source), partition_size)
-    target = os.fspath(out or "predictions.parquet").rstrip("/" + os.sep)
-    target = target if is_address(target) else str(resolve(target))
+    target = str(out).rstrip("/") if is_address(str(out)) else str(resolve(out or "predictions.parquet"))
     text = json.dumps([columns, partitions]).encode(errors="surrogateescape")
     key = hashlib.sha256(b"".join([text, *model.values()])).hexdigest()
-    done, failed = _done(target, key), []
+    done, failed = _done(target, key), list[str]()
     found = len(done)
     given = {f"part-{number:05d}.parquet": partition for number, partition in enumerate(partitions)}
     tasks = {name: (model, key, columns, given[name], target, name) for name in given if name not in done}
-    with on_workers(workers, scheduler):
-        for name, counts, error in progress(
-            each(_predict_partition, tasks), len(tasks), "Predicting", "part"
-        ):
+    with cluster.workers(workers, scheduler):
+        for name, counts, error in progress(cluster.each(_predict, tasks), len(tasks), "Predicting", "part"):
             done |= {name: counts} if counts else {}
             failed += [error] if error else []
     if failed:
         raise DigitError(f"{len(failed)} of {len(given)} partitions failed; try them again. {failed[0]}")
-    fs, _, paths = _find(target)
-    for path in (one for one in paths if "/.tmp-" in one):  # of workers that were killed
-        fs.rm(path)
     sums = pd.DataFrame(list(done.values())).sum().astype(int).to_dict()
     return sums | {"partitions": len(partitions), "found": found, "out": target}
 
@@ -132,10 +121,10 @@ def is_address(text: str) -> bool:
 
 def _place(address: str) -> tuple[Any, str]:
     """Return the file system of an address or path, and the path in it."""
-    with needs("fsspec"):
-        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+    with cluster.needs("fsspec"):
+        from fsspec.core import url_to_fs
 
-        return url_to_fs(address)  # type: ignore[no-any-return]
+        return url_to_fs(address)
 
 
 def _find(address: str) -> tuple[Any, str, list[str]]:
@@ -145,8 +134,7 @@ def _find(address: str) -> tuple[Any, str, list[str]]:
         fs.invalidate_cache()
         return fs, top, natsorted(fs.find(top))
     except Exception as error:  # each driver has errors of its own
-        said = " ".join(str(error).split())[:150] or type(error).__name__
-        raise DigitError(f"{address} can't be reached ({said}): check your credentials.") from error
+        raise DigitError(f"{address} can't be reached: {str(error)[:150] or type(error).__name__}") from error
 
 
 def _partitions(source: str, size: int) -> tuple[list[str], list[Any]]:
@@ -160,7 +148,7 @@ def _partitions(source: str, size: int) -> tuple[list[str], list[Any]]:
         folder = str(place)
     if not names:
         raise DigitError(f"{source} holds no files: give a folder of images.")
-    with needs("pyarrow"):
+    with cluster.needs("pyarrow"):
         import pyarrow as pa
         from pyarrow import dataset
     if not all(name.lower().endswith(".parquet") for name in names):
@@ -173,7 +161,7 @@ def _partitions(source: str, size: int) -> tuple[list[str], list[Any]]:
         raise DigitError(f"{source} holds a file that is not whole: fetch it again. ({error})") from error
     if "image" not in tables.schema.names:
         raise DigitError(f"{source} has no column 'image' of encoded images (JPEG or PNG bytes).")
-    partitions, held, starts = [[folder]], 0, Counter()
+    partitions, held, starts = list[list[Any]]([[folder]]), 0, Counter[str]()
     for path, group in groups:
         if held >= size:
             partitions, held = [*partitions, [folder]], 0
@@ -201,7 +189,7 @@ def _done(target: str, key: str) -> dict[str, dict[str, int]]:
     return done
 
 
-def _predict_partition(
+def _predict(
     model: dict[str, bytes], key: str, columns: list[str], partition: list[Any], target: str, part: str
 ) -> dict[str, int]:
     import pyarrow as pa
@@ -228,13 +216,13 @@ def _predict_partition(
     counts = {"images": len(table), "unreadable": int((table["reason"] != "").sum())}
     if "accepted" in table:
         counts["rejected"] = int((~table["accepted"]).sum()) - counts["unreadable"]
-    arrow, content = pa.Table.from_pandas(table, preserve_index=False), io.BytesIO()
+    arrow, target_file = pa.Table.from_pandas(table, preserve_index=False), io.BytesIO()
     about = {**(arrow.schema.metadata or {}), "made_from": key, "counts": json.dumps(counts)}
-    pq.write_table(arrow.replace_schema_metadata(about), content, compression="zstd")
+    pq.write_table(arrow.replace_schema_metadata(about), target_file, compression="zstd")
     fs, top = _place(target)
     fs.makedirs(top, exist_ok=True)
     temporary = f"{top}/.tmp-{uuid.uuid4().hex}"
-    fs.pipe_file(temporary, content.getvalue())
+    fs.pipe_file(temporary, target_file.getvalue())
     fs.mv(temporary, f"{top}/{part}")
     return counts
 
@@ -243,8 +231,8 @@ def _files(folder: str, *names: str) -> Iterator[tuple[str, bytes | OSError]]:
     """Yield the content of each file, or why it can't be read."""
     fs, top = _place(folder)
     failed = 0
-    for start in range(0, len(names), FETCHED):
-        paths = [f"{top}/{name}" for name in names[start : start + FETCHED]]
+    for start in range(0, len(names), HELD):
+        paths = [f"{top}/{name}" for name in names[start : start + HELD]]
         contents = fs.cat_ranges(paths, None, None, on_error="return")
         for name, content in zip(names[start:], contents, strict=False):
             if isinstance(content, Exception) and not isinstance(content, OSError):
@@ -264,9 +252,7 @@ def _rows(columns: list[str], folder: str, *groups: Any) -> Iterator[tuple[str, 
         with fs.open(f"{top}/{file}") as opened:
             # With a buffer, a column is read piece by piece; without, all of a row group at once.
             parquet = pq.ParquetFile(opened, buffer_size=1 << 20, pre_buffer=False)
-            about = parquet.metadata.row_group(group)
-            at_once = max(1, min(BATCH, BATCH_BYTES * about.num_rows // max(1, about.total_byte_size)))
-            for batch in parquet.iter_batches(at_once, [group], columns, use_threads=False):
+            for batch in parquet.iter_batches(HELD, [group], columns, use_threads=False):
                 for place, row in enumerate(batch.to_pylist(), number):
                     image = row["image"] if isinstance(row["image"], dict) else {"bytes": row["image"]}
                     name = row.get("filename", image.get("path"))

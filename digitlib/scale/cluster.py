@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
@@ -62,15 +62,16 @@ def workers(n: int = 0, scheduler: str | None = None) -> Iterator[None]:
     """
     if scheduler and n:
         raise DigitError("--scheduler has its own workers: leave out --workers.")
-    with ExitStack() as stack:
-        if scheduler:
-            stack.enter_context(parallel_config(stack.enter_context(_connect(scheduler))))
-        elif n:
-            stack.enter_context(patch.dict(os.environ, _alone(1)))
-            stack.enter_context(parallel_config("loky", n_jobs=n, inner_max_num_threads=1))
-        else:
-            stack.enter_context(parallel_config("sequential"))
-        yield
+    if scheduler:
+        with _connect(scheduler):
+            yield
+    elif n:
+        environment = patch.dict(os.environ, _alone(1))
+        with environment, parallel_config("loky", n_jobs=n, inner_max_num_threads=1):
+            yield
+    else:
+        with parallel_config("sequential"):
+            yield
 
 
 def each(
@@ -126,16 +127,12 @@ def _call(root: str, name: str, function: Callable[..., Any], given: tuple[Any, 
             from distributed import get_worker
 
             with suppress(ValueError):  # this is no worker
-                threads = get_worker().state.nthreads
-                os.environ.update(_alone(threads))
-                if "numba" not in sys.modules:  # it can't be told later
-                    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+                os.environ.update(_alone(get_worker().state.nthreads))
         try:
             return name, function(*given), ""
-        except DigitError as error:
-            return name, None, str(error)
         except Exception as error:  # one task's error must not end the others
-            return name, None, f"{type(error).__name__}: {error}"
+            kind = "" if isinstance(error, DigitError) else f"{type(error).__name__}: "
+            return name, None, f"{kind}{error}"
 
 
 def _alone(threads: int) -> dict[str, str]:
@@ -145,10 +142,11 @@ def _alone(threads: int) -> dict[str, str]:
 
 
 @contextmanager
-def _connect(scheduler: str) -> Iterator[Any]:
-    """Connect to a scheduler, and return joblib's backend for it."""
+def _connect(scheduler: str) -> Iterator[None]:
+    """Let joblib work on a scheduler's workers."""
     with needs("dask"):
         import distributed
+        from distributed.comm.core import connect
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
@@ -158,20 +156,15 @@ def _connect(scheduler: str) -> Iterator[Any]:
 
     try:
         with ThreadPoolExecutor(1) as aside:  # Jupyter has an event loop of its own in this thread
-            aside.submit(asyncio.run, _answer(scheduler)).result()
+            # A client would wait for ever for something else that listens there, such as a dashboard.
+            options = distributed.Security().get_connection_args("client")
+            answer = asyncio.wait_for(connect(scheduler, timeout=ANSWERS_WITHIN, **options), ANSWERS_WITHIN)
+            aside.submit(asyncio.run, answer).result()
         client = distributed.Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
     except Exception as error:
         said = str(error)[:150] or type(error).__name__
-        raise DigitError(f"No scheduler answers at {scheduler} ({said}): start one with `dask scheduler`.") from error
-    with client:
-        yield Backend(client=client, wait_for_workers_timeout=600)
-
-
-async def _answer(scheduler: str) -> None:
-    """Connect once: a client would wait for ever for something else that listens there, such as a dashboard."""
-    from distributed.comm.core import connect
-    from distributed.security import Security
-
-    options = Security().get_connection_args("client")
-    connection = await asyncio.wait_for(connect(scheduler, timeout=ANSWERS_WITHIN, **options), ANSWERS_WITHIN)
-    await connection.close()
+        raise DigitError(
+            f"No scheduler answers at {scheduler} ({said}): start one with `dask scheduler`."
+        ) from error
+    with client, parallel_config(Backend(client=client, wait_for_workers_timeout=600)):
+        yield

@@ -103,24 +103,15 @@ def make_ensemble(
 def find_members(places: Iterable[Run | StrPath]) -> list[Run]:
     """Return the trained runs that some folders are or hold, each once.
 
-    Raises
-    ------
-    DigitError
-        If there is none in a folder.
-
     Examples
     --------
     >>> find_members(["runs/sweep", "runs/default"])  # doctest: +SKIP
     """
-    found: dict[Path, Run] = {}
-    for place in places:
-        run = open_run(place)
-        files = natsorted(run.folder.glob("*/metrics.json"))
-        inside = [run] if (run / "metrics.json").exists() else [Run(file.parent) for file in files]
-        if not inside:
-            raise DigitError(f"{run} holds no evaluated run: give folders such as runs/default.")
-        found |= {one.folder: one for one in inside}
-    return list(found.values())
+    found: list[Path] = []
+    for run in map(open_run, places):
+        inside = natsorted(file.parent for file in run.folder.glob("*/metrics.json"))
+        found += [run.folder] if (run / "metrics.json").exists() else inside
+    return [Run(folder) for folder in dict.fromkeys(found)]
 
 
 def ensemble_lines(metrics: dict[str, Any]) -> list[str]:

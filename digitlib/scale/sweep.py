@@ -6,11 +6,8 @@ import hashlib
 import json
 import os
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from io import StringIO
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,17 +18,23 @@ from tqdm import tqdm
 
 from digitlib.data.split import pixels_of, share_split, split_once
 from digitlib.errors import DigitError, did_you_mean, is_whole
+from digitlib.evaluation.metrics import evaluate_run
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.files import display_path, read_table, resolve, write_table
 from digitlib.progress import progress
 from digitlib.run import Run, best_epoch, open_run, read_history, run_lock
-from digitlib.scale.cluster import each, needs
-from digitlib.scale.cluster import workers as on_workers
+from digitlib.scale import cluster
+from digitlib.training.backend import keras
 from digitlib.training.recipes import RECIPE_PARAMETERS, RECIPES, Recipe, get_recipe, load_recipe
+from digitlib.training.train import train_run
 
 FIXED = ("name", "augmentation", "train_on", "validate_on")
 # Fields of a recipe that a sweep can vary, with their types.
-FIELDS = {field.name: field.type for field in fields(Recipe) if field.name not in FIXED}
+FIELDS = {
+    field.name: field.type
+    for field in fields(Recipe)
+    if field.name not in ("name", "augmentation", "train_on", "validate_on")
+}
 # Settings of its augmentation that a sweep can vary.
 TRANSFORMS = {name for recipe in RECIPES.values() for name in recipe.augmentation} | {"vertical_flip", "cval"}
 SPLIT_OPTIONS = ("test_size", "validation_size", "assign")
@@ -42,12 +45,9 @@ RESULTS = (
     "validation_accuracy", "validation_low", "validation_high", "n_validation", "best_epoch", "epochs_done", "seconds",
     "parameters",
 )  # fmt: skip
-# Trials that are drawn at random, and that are never pruned: the median of fewer says little.
-STARTUP_TRIALS = 4
 
 StrPath = str | os.PathLike[str]
 Settings = Mapping[str, Any]
-Notebooks = Callable[[Run, dict[str, Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -101,20 +101,15 @@ def recipe_of(settings: Settings) -> Recipe:
 
 
 def run_name(recipe: Recipe) -> str:
-    """Return the name of a recipe's run: what differs from the recipe as it comes, and a hash of all its fields.
+    """Return the name of a recipe's run, with a hash of all its fields.
 
     Examples
     --------
-    >>> run_name(get_recipe("tiny", seed=1, epochs=3))[:18]
-    'tiny-seed1-epochs3'
+    >>> run_name(get_recipe("tiny", seed=1, epochs=3))[:11]
+    'tiny-seed1-'
     """
-    given, plain = recipe.as_dict(), get_recipe(recipe.name).as_dict()
-    hidden = ("seed", "augmentation", "min_steps")
-    differing = [name for name in plain if name not in hidden and given[name] != plain[name]]
-    words = [recipe.name, f"seed{recipe.seed}", *(f"{name}{given[name]}" for name in differing)]
-    text = re.sub(r"[^\w.+-]", "_", "-".join(words), flags=re.ASCII)
-    digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=list).encode()).hexdigest()[:8]
-    return f"{text[:60].rstrip('-._')}-{digest}"
+    text = json.dumps(recipe.as_dict(), sort_keys=True, default=list)
+    return f"{recipe.name}-seed{recipe.seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def read_space(path: StrPath, changes: Settings | None = None, notebooks: bool = False) -> Space:
@@ -133,7 +128,7 @@ def read_space(path: StrPath, changes: Settings | None = None, notebooks: bool =
     --------
     >>> read_space("space.yml", {"seed": [1, 2]})  # doctest: +SKIP
     """
-    with needs("pyyaml"):
+    with cluster.needs("pyyaml"):
         import yaml
     try:
         text = resolve(path).read_text(encoding="utf-8-sig")
@@ -187,8 +182,7 @@ def check_space(lines: Settings, what: str = "The space", notebooks: bool = Fals
         name: one if isinstance(one, list) else [one] for name, one in varied.items() if name not in ranges
     }
     choices = {name: [tuple(one) if isinstance(one, list) else one for one in lists[name]] for name in lists}
-    split = {name: lines[name] for name in SPLIT_OPTIONS if name in lines}
-    space = Space(data, choices, ranges, split, trials)
+    space = Space(data, choices, ranges, {n: lines[n] for n in SPLIT_OPTIONS if n in lines}, trials)
     try:
         for name, one in ranges.items():
             if not {"low", "high"} <= set(one) <= {"low", "high", "log", "step"} or one["low"] >= one["high"]:
@@ -207,7 +201,7 @@ def check_space(lines: Settings, what: str = "The space", notebooks: bool = Fals
 
 def run_sweep(
     space: Space, out: StrPath = "runs/sweep", *, scheduler: str | None = None, workers: int = 0,
-    notebooks: Notebooks | None = None,
+    notebooks: Callable[..., Any] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Do every run of a space that is not done yet, and write ``sweep.csv`` after each.
 
@@ -239,10 +233,8 @@ def run_sweep(
     >>> run_sweep(check_space({"recipe": "tiny", "seed": [1, 2]}), workers=2)  # doctest: +SKIP
     """
     folder = open_run(out)
-    if (folder / "split.csv").exists():
-        raise DigitError(f"{folder} is itself a run: choose another folder for the sweep with --out.")
     combinations, function = space.combinations(), _do_trial if space.trials else _do_run
-    with on_workers(workers, scheduler), run_lock(folder):
+    with cluster.workers(workers, scheduler), run_lock(folder):
         split = split_once(space.data, open_run(folder / "split"), **space.split)
         for size in {recipe_of(one).image_size for one in combinations.values()}:
             pixels_of(split, split.split, size)  # into the cache, where every worker finds them
@@ -251,12 +243,12 @@ def run_sweep(
             _open_study(folder, space)
             tasks = {f"trial-{number:03d}": (split, space, number) for number in range(space.trials)}
         rows = {name: _row(name, "waiting", combinations.get(name, {})) for name in tasks}
-        _write(folder, rows)
-        for name, row, error in progress(each(function, tasks), len(tasks), "Sweep", "run"):
+        write_table(folder / "sweep.csv", pd.DataFrame(rows.values()))
+        for name, row, error in progress(cluster.each(function, tasks), len(tasks), "Sweep", "run"):
             rows[name] = row or rows[name] | {"state": "failed", "reason": error.partition("\n")[0][:300]}
-            _write(folder, rows)
+            write_table(folder / "sweep.csv", pd.DataFrame(rows.values()))
             accuracy = f"{row['validation_accuracy']:.2%} of the validation set" if row else error
-            tqdm.write(f"{name}: {rows[name]['state']}, {accuracy}", file=sys.stdout)
+            tqdm.write(f"{name}: {rows[name]['state']}, {accuracy}")
     return read_sweep(folder)
 
 
@@ -264,44 +256,33 @@ def _is_finished(split: Run, run: Run) -> bool:
     return run.is_done("metrics.json") and run.hashes()["split"] == split.hashes()["split"]
 
 
-def _do_run(split: Run, name: str, settings: Settings, notebooks: Notebooks | None) -> dict[str, Any]:
+def _do_run(
+    split: Run, name: str, settings: Settings, notebooks: Callable[..., Any] | None
+) -> dict[str, Any]:
     run = Run(split.folder.parent / name)
     if not _is_finished(split, run):
         with run_lock(run, wait=True):
             share_split(split, run)
             if not (notebooks or _is_finished(split, run)):  # another process may have done it meanwhile
-                _train(run, recipe_of(settings))
+                train_run(run, recipe_of(settings))
+                evaluate_run(run)
         if notebooks:
-            with redirect_stdout(StringIO()):
-                notebooks(run, json.loads(json.dumps(settings)))
+            notebooks(run, json.loads(json.dumps(settings)))
     return _row(name, "done", settings) | _results(run)
-
-
-def _train(run: Run, recipe: Recipe, callbacks: Sequence[Any] = (), stopped: Sequence[int] = ()) -> None:
-    """Train, going on after the last whole epoch, and evaluate unless a callback stopped it for good."""
-    from digitlib.evaluation.metrics import evaluate_run
-    from digitlib.training.train import train_run
-
-    with redirect_stdout(StringIO()):
-        train_run(run, recipe, callbacks)
-        if not stopped:
-            evaluate_run(run)
 
 
 def _open_study(folder: Run, space: Space, number: int = 0) -> Any:
     """Return the Optuna study in a sweep's folder: a journal, to which several processes may write."""
-    with needs("optuna"):
+    with cluster.needs("optuna"):
         import optuna
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = str(folder / "optuna.log")
-    # On Windows, making a symbolic link, which is the usual lock, takes privileges.
-    lock = JournalFileOpenLock(path) if sys.platform == "win32" else None
     study = optuna.create_study(
-        study_name="sweep", storage=optuna.storages.JournalStorage(JournalFileBackend(path, lock_obj=lock)),
-        sampler=optuna.samplers.TPESampler(seed=number, n_startup_trials=STARTUP_TRIALS, constant_liar=True),
-        pruner=optuna.pruners.MedianPruner(STARTUP_TRIALS), direction="maximize", load_if_exists=True,
+        study_name="sweep", storage=optuna.storages.JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path))),
+        sampler=optuna.samplers.TPESampler(seed=number, n_startup_trials=4, constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(4), direction="maximize", load_if_exists=True,
     )  # fmt: skip
     text = json.dumps([space.choices, space.ranges, space.data, space.split], sort_keys=True)
     if study.user_attrs.setdefault("space", text) != text:
@@ -314,7 +295,7 @@ def _do_trial(split: Run, space: Space, number: int) -> dict[str, Any]:
     """Do one trial of Optuna. One whose process died is still running in the journal, and goes on."""
     import optuna
 
-    run, stopped = Run(split.folder.parent / f"trial-{number:03d}"), []
+    run, stopped = Run(split.folder.parent / f"trial-{number:03d}"), list[int]()
     with run_lock(run, wait=True):
         study = _open_study(Run(split.folder.parent), space, number)
         trials = study.get_trials(deepcopy=False)
@@ -324,25 +305,21 @@ def _do_trial(split: Run, space: Space, number: int) -> dict[str, Any]:
             return _row(
                 run.folder.name, "pruned" if pruned else "done", _draw(last, space, number)
             ) | _results(run)
-        going_on = last and not last.state.is_finished()
-        trial = optuna.Trial(study, last._trial_id) if going_on else study.ask()
+        trial = optuna.Trial(study, last._trial_id) if last and not last.state.is_finished() else study.ask()
         trial.set_user_attr("number", number)
         settings = _draw(trial, space, number)
         share_split(split, run)
 
-        from digitlib.training.backend import keras
-
         def report(epoch: int, logs: dict[str, float] | None) -> None:
-            told = study.trials[trial.number].intermediate_values
-            for row in read_history(run).itertuples():  # an earlier process may have done the first epochs
-                if row.epoch not in told:
-                    trial.report(row.val_accuracy, row.epoch)
+            trial.report((logs or {})["val_accuracy"], epoch + 1)
             if epoch + 1 < callback.params["epochs"] and trial.should_prune():
                 callback.model.stop_training = True
                 stopped.append(epoch)
 
         callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
-        _train(run, recipe_of(settings), [callback], stopped)
+        train_run(run, recipe_of(settings), [callback])
+        if not stopped:
+            evaluate_run(run)
         results = _row(run.folder.name, "pruned" if stopped else "done", settings) | _results(run)
         told = (
             {"state": optuna.trial.TrialState.PRUNED}
@@ -370,25 +347,20 @@ def _draw(trial: Any, space: Space, number: int) -> dict[str, Any]:
 def _row(name: str, state: str, settings: Settings) -> dict[str, Any]:
     seed = recipe_of(settings).seed if settings else ""
     words = {key: "x".join(map(str, one)) if isinstance(one, tuple) else one for key, one in settings.items()}
-    return {"run": name, "state": state, "recipe": "", "seed": seed, **words}
+    row = {"run": name, "state": state, "recipe": "", "seed": seed, **words}
+    return row | dict.fromkeys(RESULTS) | {"reason": ""}
 
 
 def _results(run: Run) -> dict[str, Any]:
     """Return what the table has of a trained run, which is nothing from the test set."""
-    history, recipe = read_history(run), load_recipe(run)
-    epoch, n = best_epoch(history, recipe.checkpoint), int((run.split["part"] == "validation").sum())
+    history, n = read_history(run), int((run.split["part"] == "validation").sum())
+    epoch = best_epoch(history, load_recipe(run).checkpoint)
     right = round(float(history.set_index("epoch")["val_accuracy"][epoch]) * n)
     values = (
         right / n, *wilson_interval(right, n), n, epoch, len(history), float(history["seconds"].iloc[-1]),
         run.read_json("training.json")["parameters"],
     )  # fmt: skip
     return dict(zip(RESULTS, values, strict=True))
-
-
-def _write(folder: Run, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    table = pd.DataFrame(list(rows.values()))
-    settings = [name for name in table if name not in (*RESULTS, "label", "reason")]
-    write_table(folder / "sweep.csv", table.reindex(columns=[*settings, *RESULTS, "reason"]))
 
 
 def read_sweep(out: Run | StrPath) -> pd.DataFrame:
@@ -418,12 +390,7 @@ def read_sweep(out: Run | StrPath) -> pd.DataFrame:
     for name in RESULTS:
         table[name] = pd.to_numeric(table[name])
     varied = varied_settings(table)
-    table["label"] = [
-        ", ".join(
-            str(row[name]) if name == "recipe" else f"{name.replace('_', ' ')} {row[name]}" for name in varied
-        )
-        for row in table.to_dict("records")
-    ]
+    table["label"] = [", ".join(f"{n} {row[n]}" for n in varied) for row in table.to_dict("records")]
     return table.sort_values("validation_accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -455,24 +422,14 @@ def histories_of(out: StrPath) -> pd.DataFrame:
         ``run``, ``label`` (the settings that differ) and the columns of `digitlib.run.read_history`; runs in the order
         of `read_sweep`.
 
-    Raises
-    ------
-    DigitError
-        If no run has been trained yet.
-
     Examples
     --------
     >>> histories_of("runs/sweep")  # doctest: +SKIP
     """
     table, folder = read_sweep(out), open_run(out)
-    histories = [
-        read_history(Run(folder / row.run)).assign(run=row.run, label=row.label)
-        for row in table.itertuples()
-        if (folder / row.run / "history.csv").exists()
-    ]
-    if not histories:
-        raise DigitError(f"No run of {folder} has been trained: run `digitlib sweep` first.")
-    return pd.concat(histories, ignore_index=True)
+    trained = [row for row in table.itertuples() if (folder / row.run / "history.csv").exists()]
+    histories = [read_history(folder / row.run).assign(run=row.run, label=row.label) for row in trained]
+    return pd.concat([pd.DataFrame(), *histories], ignore_index=True)
 
 
 def varied_settings(table: pd.DataFrame) -> list[str]:
@@ -496,9 +453,8 @@ def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
     >>> pareto_front(pd.DataFrame(front))["seconds"].tolist()
     [1, 3]
     """
-    done = table[table["state"] == "done"].sort_values(
-        ["seconds", "validation_accuracy"], ascending=[True, False], kind="stable"
-    )
+    done = table[table["state"] == "done"]
+    done = done.sort_values(["seconds", "validation_accuracy"], ascending=[True, False])
     best_before = done["validation_accuracy"].cummax().shift(fill_value=-np.inf)
     return done[done["validation_accuracy"] > best_before].reset_index(drop=True)
 
@@ -511,14 +467,14 @@ def summary(out: StrPath) -> str:
     >>> print(summary("runs/sweep"))  # doctest: +SKIP
     """
     table, percent = read_sweep(out), dict.fromkeys(RESULTS[:3], "{:.2%}".format)
-    columns = ["run", "state", *RESULTS[:3], "seconds", *["reason"] * ("failed" in set(table["state"]))]
-    lines = [table[columns].to_string(index=False, na_rep="", formatters=percent), ""]
+    lines = [
+        table[["run", "state", *RESULTS[:3], "seconds", "reason"]].to_string(
+            index=False, na_rep="", formatters=percent
+        ),
+        "",
+    ]
     if "done" in set(table["state"]):
         best = best_run(out)
-        metrics = best.read_json("metrics.json")
-        interval = f"{metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%}"
-        lines.append(
-            f"Best: {best}, test accuracy {metrics['test_accuracy']:.2%} ({interval}). That of the others is"
-        )
-        lines.append("not shown: choosing by it would make it too high.")
+        tested = "test accuracy {test_accuracy:.2%} ({test_accuracy_low:.2%} to {test_accuracy_high:.2%})"
+        lines.append(f"Best: {best}, {tested.format(**best.read_json('metrics.json'))}")
     return "\n".join([*lines, f"Table: {display_path(resolve(out) / 'sweep.csv')}"])
