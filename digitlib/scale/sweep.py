@@ -256,9 +256,7 @@ def _is_finished(split: Run, run: Run) -> bool:
     return run.is_done("metrics.json") and run.hashes()["split"] == split.hashes()["split"]
 
 
-def _do_run(
-    split: Run, name: str, settings: Settings, notebooks: Callable[..., Any] | None
-) -> dict[str, Any]:
+def _do_run(split: Run, name: str, settings: Settings, notebooks: Any) -> dict[str, Any]:
     run = Run(split.folder.parent / name)
     if not _is_finished(split, run):
         with run_lock(run, wait=True):
@@ -302,9 +300,8 @@ def _do_trial(split: Run, space: Space, number: int) -> dict[str, Any]:
         last = next((one for one in reversed(trials) if one.user_attrs.get("number") == number), None)
         pruned = last is not None and last.state.name == "PRUNED"
         if last and (pruned or _is_finished(split, run)):
-            return _row(
-                run.folder.name, "pruned" if pruned else "done", _draw(last, space, number)
-            ) | _results(run)
+            state = "pruned" if pruned else "done"
+            return _row(run.folder.name, state, _draw(last, space, number)) | _results(run)
         trial = optuna.Trial(study, last._trial_id) if last and not last.state.is_finished() else study.ask()
         trial.set_user_attr("number", number)
         settings = _draw(trial, space, number)
@@ -321,12 +318,8 @@ def _do_trial(split: Run, space: Space, number: int) -> dict[str, Any]:
         if not stopped:
             evaluate_run(run)
         results = _row(run.folder.name, "pruned" if stopped else "done", settings) | _results(run)
-        told = (
-            {"state": optuna.trial.TrialState.PRUNED}
-            if stopped
-            else {"values": results["validation_accuracy"]}
-        )
-        study.tell(trial, **told)
+        state = optuna.trial.TrialState.PRUNED if stopped else optuna.trial.TrialState.COMPLETE
+        study.tell(trial, None if stopped else results["validation_accuracy"], state)
     return results
 
 
@@ -467,12 +460,8 @@ def summary(out: StrPath) -> str:
     >>> print(summary("runs/sweep"))  # doctest: +SKIP
     """
     table, percent = read_sweep(out), dict.fromkeys(RESULTS[:3], "{:.2%}".format)
-    lines = [
-        table[["run", "state", *RESULTS[:3], "seconds", "reason"]].to_string(
-            index=False, na_rep="", formatters=percent
-        ),
-        "",
-    ]
+    columns = ["run", "state", *RESULTS[:3], "seconds", "reason"]
+    lines = [table[columns].to_string(index=False, na_rep="", formatters=percent), ""]
     if "done" in set(table["state"]):
         best = best_run(out)
         tested = "test accuracy {test_accuracy:.2%} ({test_accuracy_low:.2%} to {test_accuracy_high:.2%})"
