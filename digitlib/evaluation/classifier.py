@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from digitlib.data.class_counts import split_counts
-from digitlib.data.decoding import ColorMode, Decoded, Unreadable, decode, read_files, rims_are_light
+from digitlib.data.decoding import Decoded, Unreadable, decode, read_files, rims_are_light
 from digitlib.data.inputs import find_inputs
 from digitlib.data.split import dark_on_light
 from digitlib.errors import DigitError
@@ -113,7 +113,7 @@ class Classifier:
             )
         self.model = in_float32(model) if rescale == 1 else _rescaled(in_float32(model), rescale)
         self.image_size: tuple[int, int] = shape[1:3]
-        self.color_mode: ColorMode = "rgb" if shape[3] == 3 else "grayscale"
+        self.color_mode: Literal["grayscale", "rgb"] = "rgb" if shape[3] == 3 else "grayscale"
         self.run = None if run is None else open_run(run)
         blank = np.asarray(self.model(np.zeros((1, *shape[1:]), np.float32), training=False))
         if blank.shape != (1, len(self.class_names)):
@@ -124,7 +124,7 @@ class Classifier:
         if blank.min() < 0 or not np.isclose(blank.sum(), 1, atol=1e-2):
             raise DigitError("the model's outputs are not probabilities: end it with a softmax activation.")
         self.selective: SelectiveClassifier | None = None
-        self._extractor: keras.Model | None = None
+        self._extractor: Any = None
 
     @classmethod
     def load(cls, path: Run | str | os.PathLike[str], class_names: Sequence[str] | None = None) -> Self:
@@ -380,12 +380,12 @@ class Classifier:
             facts = page_facts(self.record, self._kept("metrics.json"), self.class_names)
             dark = self.run is not None and dark_on_light(self.run)
             return write_page(self.model, self.class_names, path, facts=facts, dark_on_light=dark)
-        images = (
-            np.random.default_rng(0).uniform(0, 255, (100, *self.model.input_shape[1:])).astype(np.float32)
-        )
         if source:
             test = self._generated(self._set("test", shuffle=True))
             images = np.concatenate([pixels for pixels, _ in islice(test, 8)])
+        else:
+            shape = (100, *self.model.input_shape[1:])
+            images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
         export_network(self.model, format, path, images)
         return path
 
@@ -518,10 +518,12 @@ class Classifier:
             yield self._pixels(batch), labels[done : done + len(batch)]
             done += len(batch)
 
-    def _answers(self, data: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    def _answers(
+        self, data: Any, limit: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Return probabilities, features and labels (int) of labelled images."""
         batches = self._labelled(self._set(data) if isinstance(data, str) else data)
-        rows = [(*self._outputs(pixels), labels) for pixels, labels in batches]
+        rows = [(*self._outputs(pixels), labels) for pixels, labels in islice(batches, limit)]
         if not sum(len(labels) for _, _, labels in rows):
             raise DigitError("there are no labelled images: give at least one.")
         probabilities, features, labels = zip(*rows, strict=True)
@@ -533,7 +535,7 @@ class Classifier:
         found = np.asarray(labels)
         if found.ndim == 2:
             found = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0]
-        if found.dtype.kind in "UO":
+        if found.ndim and found.dtype.kind in "UO":
             found = pd.Index(self.class_names).get_indexer(found)
         if found.ndim != 1 or (len(found) and not (found.min() >= 0 and found.max() < len(self.class_names))):
             raise DigitError(
@@ -550,31 +552,21 @@ class Classifier:
 
     def _fit_outliers(self, train: Any, seed: int) -> OutlierDetector:
         """Learn from training images, characters of the classes, and others drawn by the same pen."""
-        assert self._extractor is not None
-        random = np.random.default_rng(seed)
-        named = isinstance(train, str)
-        batches = self._labelled(self._set(train, shuffle=True, seed=seed) if named else train)
-        found: list[list[Any]] = [[], [], []]
-        for pixels, labels in islice(batches, KNOWN // 128 if named else None):
-            for column, value in zip(
-                found, (self._outputs(pixels)[1], labels, rims_are_light(pixels)), strict=True
-            ):
-                column.append(value)
+        random, limit = np.random.default_rng(seed), None
+        if isinstance(train, str):
+            train, limit = self._set(train, shuffle=True, seed=seed), KNOWN // 128
+        _, known, labels = self._answers(train, limit)
         own = "".join(name for name in self.class_names if len(name) == 1)
+        foreign = "".join(sorted(set(OTHER_SCRIPTS) - set(own)))
         fonts = [font(name) for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono")]
         written = [draw_characters(own or " ", fonts, DRAWN if own else 1, random)]
-        written.append(
-            draw_characters("".join(sorted(set(OTHER_SCRIPTS) - set(own))), fonts[:1], OTHER, random)
-        )
-        drawn, other = (
-            self._outputs(
-                self._pixels([Decoded(255 - one if found[2][0] else one, "", 0, "") for one in some])
-            )[1]
-            for some in written
-        )
-        known, members = np.concatenate(found[0]), np.eye(len(self.class_names))[np.concatenate(found[1])]
-        near = self._extractor.outputs[1].shape[1]
-        return OutlierDetector.fit(known, members, drawn[: DRAWN * bool(own)], other, near, seed)
+        written.append(draw_characters(foreign, fonts[:1], OTHER, random))
+        if rims_are_light(next(self._labelled(train))[0]):
+            written = [255 - one for one in written]
+        decoded = [[Decoded(image, "", 0, "") for image in one] for one in written]
+        drawn, other = (np.asarray(self._outputs(self._pixels(one))[1]) for one in decoded)
+        members, near = np.eye(len(self.class_names))[labels], self._extractor.outputs[1].shape[1]
+        return OutlierDetector.fit(np.asarray(known), members, drawn[: DRAWN * bool(own)], other, near, seed)
 
 
 def _share(name: str, right: pd.Series) -> dict[str, float]:

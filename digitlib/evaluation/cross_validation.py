@@ -132,7 +132,7 @@ def predict_fold(folder: Path, manifest: pd.DataFrame, held: np.ndarray, recipe:
     run = Run(folder)
     images, rows = pixels_of(run, manifest, recipe.image_size)
     shared: dict[str, Any] = {"image_size": recipe.image_size, "color_mode": recipe.color_mode}
-    augmented = {"batch_size": recipe.batch_size, "seed": recipe.seed, **recipe.augmentation}
+    augmented: dict[str, Any] = {"batch_size": recipe.batch_size, "seed": recipe.seed, **recipe.augmentation}
     train = ImageBatches(images, rows[~held], manifest[~held], run.class_names, **shared, **augmented)
     test = ImageBatches(
         images, rows[held], manifest[held], run.class_names, **shared, batch_size=256, shuffle=False

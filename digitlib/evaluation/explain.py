@@ -20,7 +20,7 @@ def tap(model: keras.Model, pick: Pick, before: bool = False) -> keras.Model:
     Parameters
     ----------
     model : keras.Model
-        A `Sequential` or functional model; a subclassed one has no layers that can be seen from outside.
+        A `Sequential` or functional model; a subclassed one inside it counts as one layer.
     pick : callable
         Called with a layer, its input and its output; says whether to add the tensor.
     before : bool
@@ -38,7 +38,7 @@ def tap(model: keras.Model, pick: Pick, before: bool = False) -> keras.Model:
     def call(
         layer: keras.Operation, taken: keras.KerasTensor, *args: object, **kwargs: object
     ) -> keras.KerasTensor:
-        if isinstance(layer, keras.Model):
+        if hasattr(layer, "operations") or isinstance(layer, keras.Sequential):
             given, *inner = tap(layer, pick, before)(taken)
             seen.extend(inner)
             return given
@@ -52,11 +52,8 @@ def tap(model: keras.Model, pick: Pick, before: bool = False) -> keras.Model:
         for layer in model.layers:
             given = call(layer, given)
         return keras.Model(image, [given, *seen])
-    if hasattr(model, "operations"):
-        copy = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
-        return keras.Model(copy.inputs, [*copy.outputs, *seen])
-    image = keras.Input(model.input_shape[1:])
-    return keras.Model(image, [model(image)])
+    copy = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    return keras.Model(copy.inputs, [*copy.outputs, *seen])
 
 
 def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -44,9 +43,7 @@ def check_formats(formats: Iterable[str]) -> None:
             )
 
 
-def export_network(
-    model: keras.Model, format: Literal["onnx", "litert"], path: Path, images: np.ndarray
-) -> float:
+def export_network(model: keras.Model, format: str, path: Path, images: np.ndarray) -> float:
     """Write a network as ONNX or LiteRT and return the largest difference between its probabilities and Keras's.
 
     The file computes in float32 and takes what the model takes.
