@@ -318,8 +318,8 @@ def _do_trial(split: Run, space: Space, number: int) -> dict[str, Any]:
         if not stopped:
             evaluate_run(run)
         results = _row(run.folder.name, "pruned" if stopped else "done", settings) | _results(run)
-        state = optuna.trial.TrialState.PRUNED if stopped else optuna.trial.TrialState.COMPLETE
-        study.tell(trial, None if stopped else results["validation_accuracy"], state)
+        ended = optuna.trial.TrialState.PRUNED if stopped else optuna.trial.TrialState.COMPLETE
+        study.tell(trial, None if stopped else results["validation_accuracy"], ended)
     return results
 
 
