@@ -115,22 +115,17 @@ def of_ones_own(run: d.Run, trial: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def train(trial: dict[str, Any]) -> None:
-    run = prepare(trial["data"], trial["run"], mode="none")
-    recipe = get_recipe("tiny", **trial["recipe"])
-    training, validation = train_val_generators(run, recipe)
-    recipe = recipe.scaled_to(training.samples)
-    model = build_model(recipe, training.class_names, deterministic=True)
-    optimizer = make_optimizer(recipe, len(training))
-    model.compile(optimizer, make_loss(recipe), metrics=["accuracy"], jit_compile=False)
-    callbacks = callbacks_for(run, training, recipe)
+    run = d.prepare(trial["data"], trial["run"], mode="none")
+    made = of_ones_own(run, trial) if "network" in trial else of_recipe(run, trial)
+    model, training, validation, epochs, callbacks = made
     if "kill_step" in trial:
         callbacks.append(Stop(trial["kill_step"], signal.SIGKILL))
     if "interrupt_step" in trial:
         callbacks.append(Stop(trial["interrupt_step"], signal.SIGINT))
     if "kill_change" in trial:
         _kill_before(trial["kill_change"], sys.argv[1])
-    model.fit(training, validation_data=validation, epochs=recipe.epochs, callbacks=callbacks, verbose=0)
-    print("steps", int(optimizer.iterations), "rate", float(optimizer.learning_rate))
+    model.fit(training, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
+    print("steps", int(model.optimizer.iterations), "rate", float(model.optimizer.learning_rate))
 
 
 def main() -> None:
