@@ -122,14 +122,14 @@ class Resume(keras.callbacks.Callback):
 def _record(resume: Resume) -> dict[str, Any]:
     """Return what is about to train, as JSON can hold it, taken from the objects themselves."""
     model, train, fit = resume.model, resume.train, resume.params
-    height, width, channels = model.input_shape[1:]
     batches = isinstance(train, ImageBatches)
+    height, width, channels = train.image_shape if batches else model.input_shape[1:]
     split = resume.run / "split.csv"
     record = {
         "network": model.name,
         "parameters": model.count_params(),
         "class_names": train.class_names if batches else resume.run.read_json("source.json")["class_names"],
-        "image_size": [*(train.image_size if batches else (height, width))],
+        "image_size": [height, width],
         "color_mode": "grayscale" if channels == 1 else "rgb",
         "optimizer": keras.saving.serialize_keras_object(model.optimizer),
         "loss": keras.saving.serialize_keras_object(model.loss),
@@ -157,14 +157,11 @@ def _record(resume: Resume) -> dict[str, Any]:
 def _trains(recipe: Recipe, model: keras.Model, record: dict[str, Any]) -> bool:
     """Tell whether network, optimizer and loss are those of a recipe."""
     recipe = replace(recipe, epochs=record["fit"]["epochs"])
-    own = make_optimizer(recipe, record["fit"]["steps_per_epoch"]), make_loss(recipe)
-    given = record["optimizer"], record["loss"]
-    return all(
-        _plain(keras.saving.serialize_keras_object(one)) == _plain(other)
-        for one, other in zip(own, given, strict=True)
-    ) and _plain(_architecture(new_network(recipe, len(record["class_names"])))) == _plain(
-        _architecture(model)
-    )
+    serialize = keras.saving.serialize_keras_object
+    optimizer, loss = make_optimizer(recipe, record["fit"]["steps_per_epoch"]), make_loss(recipe)
+    network = new_network(recipe, len(record["class_names"]))
+    own = [serialize(optimizer), serialize(loss), _architecture(network)]
+    return _plain(own) == _plain([record["optimizer"], record["loss"], _architecture(model)])
 
 
 def _architecture(model: keras.Model) -> Any:
@@ -180,7 +177,7 @@ def _key(model: keras.Model, record: dict[str, Any], train: Any) -> str:
     """Return the name of the folder in which a training's state is kept: the same for the same training alone."""
     settings = {**record, "versions": None, "network": None, "recipe": None}
     if isinstance(train, ImageBatches):
-        options = ("image_size", "color_mode", "class_mode", "shuffle", "interpolation", "samples")
+        options = ("class_mode", "shuffle", "interpolation", "samples")
         settings["generator"] = {name: getattr(train, name) for name in options}
     text = _plain([settings, _architecture(model)])
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -143,6 +143,7 @@ class ImageBatches(keras.utils.PyDataset):
         image_bytes = 4 * int(np.prod(self.image_shape))
         self._batches_a_block = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // image_bytes) // batch_size)
         self._keeps_blocks = self.samples * image_bytes <= KEPT_BYTES
+        self._next = 0
         self.start_at(0)
 
     @classmethod
@@ -245,7 +246,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def _go_to(self, epoch: int) -> None:
         self.epoch, self._begun = epoch, False
-        self._next: int = 0
+        self._next = 0
         self._made: dict[int, tuple[np.ndarray, ...]] = {}
         self._order = np.arange(self.samples)
         if self.shuffle:
