@@ -86,7 +86,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with atomic(Path("/tmp/greeting.txt")) as temporary:
+    >>> import tempfile
+    >>> with atomic(Path(tempfile.mkdtemp()) / "greeting.txt") as temporary:
     ...     _ = temporary.write_text("hello")
     """
     temporary = None
