@@ -1,10 +1,8 @@
-"""A million images named by one worker and by two, with a worker killed, and with the job killed and resumed."""
+"""A million images predicted by one worker and by two, with a worker killed, and with the client killed and started again."""
 
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 import threading
 import time
@@ -15,180 +13,119 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
+import psutil
 
-import digitlib as d
-from benchmarks.common import comparison, timed
-from benchmarks.many import A_FOLDER, Cluster, cluster, make
-from benchmarks.training import train
+from benchmarks.common import comparison
+from benchmarks.many import make
+from digitlib.data.split import prepare
+from digitlib.files import project_root
+from digitlib.run import Run, open_run
+from digitlib.scale import predict_bulk
+from digitlib.training.recipes import get_recipe
+from digitlib.training.train import train_run
 
-SIZES = (10_000, 100_000, 500_000)
-"""Images in each of both forms, files and rows; the last form is the million."""
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from loopback import Loopback, loopback, until
 
-QUICK = (5_000, 10_000, 20_000)
-ROUNDS = 3
-"""One worker and two in turn: the machine's speed is not constant."""
-
-PARTITION = {True: 20_000, False: 2_000}
-"""Images a partition, in the full and in the quick form."""
+ROUNDS = 3  # one worker and two in turn: the machine's speed is not constant
+CLIENT = "import sys; from digitlib.scale import predict_bulk; predict_bulk(*sys.argv[1:4], scheduler=sys.argv[4], "
 
 
-def trained(data: str, seed: int) -> d.Run:
-    """Return the run in the folder $RUN, which is only read, or a new one of `fast`."""
+def trained(split: Run, seed: int) -> Run:
+    """Return the run in the folder $RUN, which is only read, or one of `fast` that is trained now."""
     if given := os.environ.get("RUN"):
-        return d.open_run(Path(given).absolute())
-    train(data, "fast", seed)
-    return d.open_run(f"runs/fast{seed}")
+        return open_run(Path(given).absolute())
+    train_run(split, get_recipe("fast", seed=seed))
+    return split
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def watch(cluster: Loopback, peak: list[int]) -> None:
+    """Keep the largest resident memory that a worker of a cluster had, in bytes."""
+    while True:
+        for worker in cluster.workers:
+            if psutil.pid_exists(worker.pid) and worker.poll() is None:
+                peak[0] = max(peak[0], psutil.Process(worker.pid).memory_info().rss)
+        time.sleep(0.2)
 
 
-def sources(top: Path, sizes: tuple[int, ...]) -> dict[tuple[str, int], str]:
-    """Return what is named, by kind and size: all images as files and as rows, and the first of them linked elsewhere."""
-    found = {}
-    for kind in ("files", "rows"):
-        entries = sorted((top / kind).iterdir())
-        for n in sizes[:-1]:
-            for entry in entries[: n // A_FOLDER]:
-                for path in entry.iterdir() if entry.is_dir() else [entry]:
-                    target = top / f"{kind}{n}" / path.relative_to(top / kind)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    os.link(path, target)
-            found[kind, n] = str(top / f"{kind}{n}")
-        found[kind, sizes[-1]] = str(top / kind)
-    return found
+def half_done(out: Path, partitions: int, act: Callable[[], Any]) -> None:
+    """Act once half of the partitions are there."""
+    until(lambda: len(list(out.glob("part-*"))) >= partitions // 2, "half of the partitions")
+    act()
 
 
-def measured(run: d.Run, source: str, out: Path, workers: Cluster, partition: int) -> dict[str, Any]:
-    """Name all images of a source and return how long it took; the parts stay."""
-    begin = time.perf_counter()
-    done = d.predict_in_parts(run.folder, source, out, scheduler=workers.address, partition_size=partition)
-    steps = pd.DataFrame(done["tasks"])[["read", "decode", "network", "write", "task", "cpu"]].sum()
-    figures = {name: done[name] for name in ("images", "partitions", "unreadable", "settling", "naming")}
-    return {"seconds": time.perf_counter() - begin, **figures, **steps.to_dict()}
-
-
-def grown(
-    run: d.Run, found: dict[tuple[str, int], str], clusters: dict[int, Cluster], top: Path, partition: int
-) -> list[dict[str, Any]]:
-    """Return a row for each kind, size, number of workers and round; the first out of each is kept."""
-    rows = []
-    for one in range(ROUNDS):
-        for (kind, n), source in found.items():
-            for workers, running in clusters.items():
-                out = top / f"out-{kind}-{n}-{workers}-{one}"
-                row = {"kind": kind, "size": n, "workers": workers, "round": one}
-                rows.append(row | measured(run, source, out, running, partition))
-                click.echo(f"  {rows[-1]}", err=True)
-    return rows
-
-
-def compared(out: Path, single: pd.DataFrame) -> dict[str, Any]:
-    """Return how the parts differ from what one process says."""
-    table = pd.read_parquet(out)
+def compared(out: Path, single: Path) -> dict[str, Any]:
+    """Return how the predictions differ from those of one process."""
+    table, other = pd.read_parquet(out), pd.read_parquet(single)
     return {
         "rows": len(table),
         "rows more than once": int(table["filename"].duplicated().sum()),
-        "same names in the same order": bool((table["filename"] == single["filename"]).all()),
-        "other labels": int((table["label"] != single["label"]).sum()),
-        "largest difference of a confidence": float((table["confidence"] - single["confidence"]).abs().max()),
+        "same names in the same order": bool((table["filename"] == other["filename"]).all()),
+        "other labels": int((table["label"] != other["label"]).sum()),
+        "largest difference of a confidence": float((table["confidence"] - other["confidence"]).abs().max()),
     }
-
-
-def when_half_done(out: Path, partitions: int, act: Callable[[], Any]) -> threading.Thread:
-    """Start a thread that acts once half of the parts are there."""
-
-    def wait() -> None:
-        while len(list(out.glob("part-*.parquet"))) < partitions // 2:
-            time.sleep(0.05)
-        act()
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
-
-
-def with_a_worker_killed(run: d.Run, source: str, out: Path, partition: int, n: int) -> None:
-    """Name a source on two workers, of which one is killed in the middle."""
-    with cluster(2, free_port()) as two:
-        killer = when_half_done(out, n // partition, two.workers[0].kill)
-        with timed("a worker killed in the middle"):
-            measured(run, source, out, two, partition)
-        killer.join()
-
-
-def with_the_job_killed(
-    run: d.Run, source: str, out: Path, two: Cluster, partition: int, n: int
-) -> dict[str, int]:
-    """Start ``digitlib predict``, kill it in the middle, and give the same command again."""
-    command = [sys.executable, "-m", "digitlib", "predict", str(run.folder), source, "--out", f"{out}/"]
-    command += ["--scheduler", two.address, "--partition-size", str(partition)]
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    when_half_done(out, n // partition, job.kill).join()
-    status = job.wait()
-    left = len(list(out.glob("part-*.parquet")))
-    with timed("the same command again"):
-        subprocess.run(command, check=True)
-    return {"status of the killed job": status, "parts when it was killed": left, "parts": n // partition}
 
 
 @comparison
 def main(data: str, full: bool, seed: int) -> dict[str, Any]:
-    """Throughput of one and of two single-thread workers on files and on Parquet, memory, and the same rows after kills."""
-    sizes, partition, top = SIZES if full else QUICK, PARTITION[full], Path(os.environ["DIGITLIB_ROOT"])
-    run = trained(data, seed)
-    split = run if not os.environ.get("RUN") else d.prepare(data, "runs/images", mode="none")
-    with timed(f"making {sizes[-1]:,} files and {sizes[-1]:,} rows"):
-        make(split, top / "images", 0, sizes[-1])
-    found = sources(top / "images", sizes)
-    os.sync()  # writing them to the disk is not what is measured
-    files, rows = found["files", sizes[-1]], found["rows", sizes[-1]]
-    with cluster(1, free_port()) as one, cluster(2, free_port()) as two:
-        clusters = {1: one, 2: two}
-        for (
-            workers,
-            running,
-        ) in clusters.items():  # TensorFlow is loaded once a process, whatever is named later
-            for again in range(2):
-                measured(run, found["files", sizes[0]], top / f"warm{workers}{again}", running, sizes[0] // 4)
-        table = grown(run, found, clusters, top, partition)
-        killed = with_the_job_killed(run, rows, top / "out-job-killed", two, partition, sizes[-1])
-        peak = max(one.peak, two.peak)
-    with_a_worker_killed(run, files, top / "out-worker-killed", partition, sizes[-1])
-    figures: dict[str, Any] = {
-        "partition": partition,
-        "measurements": table,
-        "peak bytes of a worker": peak,
-    } | killed
-    for kind, source in (("files", files), ("rows", rows)):
-        with timed(f"{kind} by one process"):
-            d.predict_in_parts(run.folder, source, top / f"single-{kind}")
-        single = pd.read_parquet(top / f"single-{kind}")
-        figures[f"{kind} against one process"] = compared(top / f"out-{kind}-{sizes[-1]}-2-0", single)
-        after = "out-worker-killed" if kind == "files" else "out-job-killed"
-        figures[f"{kind} against one process, after the kill"] = compared(top / after, single)
-    return figures | summary(table, sizes[-1])
+    """Throughput of one and of two single-thread workers on files and on Parquet, memory, and the same rows after kills.
 
-
-def summary(rows: list[dict[str, Any]], n: int) -> dict[str, Any]:
-    """Return images a second at the largest size, files and rows together, and what the second worker gains."""
-    table = pd.DataFrame(rows)
-    large = table[table["size"] == n].pivot_table(
-        index="round", columns="workers", values=["images", "seconds", "naming"], aggfunc="sum"
+    $IMAGES is how many images each of the two forms has: 500,000 in the full form, 20,000 in the quick one.
+    """
+    n, size, top = (
+        int(os.environ.get("IMAGES", 500_000 if full else 20_000)),
+        20_000 if full else 2_000,
+        project_root(),
     )
-    speed, naming = large["images"] / large["seconds"], large["images"] / large["naming"]
+    split = prepare(data, "runs/images", mode="none")
+    run = trained(split, seed)
+    make(split, top / "images", n)
+    os.sync()  # writing them to the disk is not what is measured
+    sources, rows, peak = [top / "images" / kind for kind in ("files", "rows")], [], [0]
+    for folder in ("one", "two"):
+        (top / folder).mkdir()
+    with loopback(top / "one", 1) as one, loopback(top / "two", 2) as two:
+        for cluster in (one, two):
+            threading.Thread(target=watch, args=(cluster, peak), daemon=True).start()
+            for again in range(2):  # TensorFlow is loaded once a process, whatever is predicted later
+                out = top / f"warm-{len(cluster.workers)}-{again}"
+                predict_bulk(run.folder, sources[1], out, scheduler=cluster.address, partition_size=n // 8)
+        for number in range(ROUNDS):
+            for source, cluster in ((source, cluster) for source in sources for cluster in (one, two)):
+                out, begin = top / f"{source.name}-{len(cluster.workers)}-{number}", time.perf_counter()
+                predict_bulk(run.folder, source, out, scheduler=cluster.address, partition_size=size)
+                row = {"kind": source.name, "workers": len(cluster.workers), "round": number}
+                rows.append(row | {"seconds": time.perf_counter() - begin})
+                click.echo(f"  {rows[-1]}", err=True)
+        out = top / "killed"
+        command = (
+            "-c",
+            CLIENT + f"partition_size={size})",
+            str(run.folder),
+            str(sources[1]),
+            str(out),
+            two.address,
+        )
+        client = two.start(*command)
+        half_done(out, n // size, client.kill)
+        client.wait()
+        left = len(list(out.glob("part-*")))
+        second = two.start(*command)
+        half_done(out, (n // size + left), two.workers[0].kill)
+        code = second.wait()
+    predict_bulk(run.folder, sources[1], top / "single", partition_size=size)
+    seconds = pd.DataFrame(rows).pivot_table(
+        index="round", columns="workers", values="seconds", aggfunc="sum"
+    )
     return {
-        "images": int(large["images"][1].iloc[0]),
-        "one worker images a second": float(speed[1].median()),
-        "two workers images a second": float(speed[2].median()),
-        "two workers times one": float(np.median(speed[2] / speed[1])),
-        "two workers times one, by round": (speed[2] / speed[1]).tolist(),
-        "two workers times one, without listing": float(np.median(naming[2] / naming[1])),
-    }
+        "images": 2 * n, "partition": size, "measurements": rows, "peak bytes of a worker": peak[0],
+        "one worker images a second": float((2 * n / seconds[1]).median()),
+        "two workers images a second": float((2 * n / seconds[2]).median()),
+        "two workers times one": float(np.median(seconds[1] / seconds[2])),
+        "partitions when the client was killed": left, "exit code of the second client": code,
+        "two workers against one process": compared(top / "rows-2-0", top / "single"),
+        "after a client and a worker were killed": compared(out, top / "single"),
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
