@@ -88,7 +88,7 @@ def _tell(
         connection.send(str(error))
 
 
-def reraise_os_error(root: Path, before: Callable[[], Any], call: Callable[..., Any], *arguments: Any) -> str:
+def sentence_of(root: Path, before: Callable[[], Any], call: Callable[..., Any], *arguments: Any) -> str:
     """Run `call` in a process of its own, after `before`; return the sentence it ends with, empty if it went well."""
     here, there = _processes.Pipe(duplex=False)
     process = _processes.Process(target=_tell, args=(there, str(root), before, call, arguments))

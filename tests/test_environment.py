@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults import as_nobody, fingerprint
+from faults import as_nobody, fingerprint, sentence_of
 from PIL import Image
 
 import digitlib as d
@@ -57,7 +57,7 @@ def prepare(run_dir: str, mode: str) -> None:
 
 def split(place: Path, run_dir: str = "runs/a", mode: str = "copy", before: Callable[[], Any] = int) -> str:
     """Prepare in a process of its own; return the sentence that it ends with, empty if it went well."""
-    return reraise_os_error(place, before, prepare, run_dir, mode)
+    return sentence_of(place, before, prepare, run_dir, mode)
 
 
 def test_a_source_that_may_only_be_read_is_enough(place: Path) -> None:

@@ -238,8 +238,8 @@ def _check_case(archive: Path, names: list[str], folder: Path) -> None:
         for path in (PurePosixPath(name), *PurePosixPath(name).parents):
             if (first := known.setdefault(str(path).casefold(), str(path))) != str(path):
                 raise DigitError(
-                    f"{display_path(archive)} holds {first!r} and {str(path)!r}, which are one on this disk: unpack it on one that tells "
-                    "upper from lower case, or rename one of them."
+                    f"{display_path(archive)} holds {first!r} and {str(path)!r}, which are one on this disk: unpack it "
+                    "on one that tells upper from lower case, or rename one of them."
                 )
 
 
