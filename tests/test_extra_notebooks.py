@@ -16,19 +16,7 @@ TOP = Path(__file__).parents[1]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project's top with a run of the recipe `tiny` on the sample."""
     root = tmp_path_factory.mktemp("extra")
-    arguments = (
-        "--data",
-        "sample",
-        "--recipe",
-        "tiny",
-        "--out",
-        "runs/small",
-        "--only",
-        "01,05,06",
-        "-p",
-        "epochs",
-        "4",
-    )
+    arguments = ["--data", "sample", "--recipe", "tiny", "--out", "runs/small", "--only", "01,05,06", "-p", "epochs", "4"]
     done = run_command("digitlib", "run", *arguments, root=root)
     assert done.returncode == 0, done.stderr[-2000:]
     return root

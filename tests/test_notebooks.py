@@ -25,13 +25,13 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = root / "letters" / letter
         folder.mkdir(parents=True)
         for number in range(24):
-            picture = Image.new("L", (28, 28), 0)
+            image = Image.new("L", (28, 28), 0)
             size = 16 + number % 4
             place = (6 + number % 3, 3 + number // 3 % 4)
-            ImageDraw.Draw(picture).text(
+            ImageDraw.Draw(image).text(
                 place, letter, fill=190 + 2 * number, font=ImageFont.load_default(size)
             )
-            picture.save(folder / f"{letter}_{number}.png")
+            image.save(folder / f"{letter}_{number}.png")
     return root
 
 
@@ -77,27 +77,13 @@ def test_a_given_test_part_folders_in_classes_and_uneven_classes_pass_the_checks
     split = pd.read_csv(letters / "runs/uneven/split.csv")
     assert (split["part"] == "test").sum() == 50
     named = pd.read_csv(letters / "runs/uneven/predictions.csv")
-    assert named["answered"].dtype == bool
+    assert named["accepted"].dtype == bool
 
 
-def test_labels_are_checked_and_the_least_sure_shown(letters: Path) -> None:
+def test_labels_are_checked_and_the_least_confident_shown(letters: Path) -> None:
     run = letters / "runs" / "letters"
     for name, *parameters in (
-        (
-            "10_label_check",
-            "-p",
-            "epochs",
-            "30",
-            "-p",
-            "folds",
-            "3",
-            "-p",
-            "repeats",
-            "1",
-            "-p",
-            "planted",
-            "0.03",
-        ),
+        ("10_label_check", *["-p", "epochs", "30", "-p", "folds", "3", "-p", "repeats", "1", "-p", "planted", "0.03"]),
         ("07_sample_predictions", "-p", "gallery", "5"),
     ):
         done = run_command(
@@ -113,18 +99,7 @@ def test_labels_are_checked_and_the_least_sure_shown(letters: Path) -> None:
 
 def test_single_notebooks_with_plain_papermill(letters: Path) -> None:
     for name, *parameters in (
-        (
-            "01_data_preparation",
-            "-p",
-            "data",
-            "letters",
-            "-p",
-            "validation_size",
-            "0.2",
-            "-p",
-            "mode",
-            "link",
-        ),
+        ("01_data_preparation", *["-p", "data", "letters", "-p", "validation_size", "0.2", "-p", "mode", "link"]),
         ("02_class_counts",),
         ("03_image_generators", "-p", "recipe", "tiny", "-p", "image_size", "32"),
         ("05_training_history", "-p", "recipe", "tiny", "-p", "epochs", "1", "-p", "image_size", "32"),

@@ -87,7 +87,7 @@ def run_series(
         make_folder(run / "notebooks")
         ahead: list[_Kernel] = []
         with bar(len(tasks), "Series", "notebook", delay=0) as shown, _environment(), ExitStack() as ended:
-            ended.callback(lambda: [kernel.end() for kernel in ahead])
+            ended.callback(_end_all, ahead)
             for number, (path, output, values) in enumerate(tasks, 1):
                 start, resume = time.perf_counter(), resume and _is_done(run, output, values)
                 if not resume:
@@ -231,6 +231,11 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], kernel: _
         finally:
             kernel.end()
         kernel = _Kernel.started()
+
+
+def _end_all(kernels: Iterable[_Kernel]) -> None:
+    for kernel in kernels:
+        kernel.end()
 
 
 class _LastLine(io.StringIO):
