@@ -42,10 +42,20 @@ _HOME = {
 }
 _CHAPTER_OF = {name: chapter for chapter, names in _HOME.items() for name in names}
 
-_RENAMED = {
-    "seed_cnn": "classic_cnn",
-}
-"""Names of version 1 and what they are called now; they go with version 3."""
+_RENAMED = dict(
+    pair.split("=")
+    for pair in """
+        calibration_error=expected_calibration_error confused_pairs=most_confused
+        confusion_table=confusion_matrix coverage_table=risk_coverage dark_ink=dark_on_light
+        declined_table=rejection_table digit_pictures=crop_digits found_of_planted=label_noise_scores
+        frontier=pareto_front generators_for=train_val_generators ink_of=rasterize make_unknowns=make_ood_images
+        mnist_form=to_mnist_format part_counts=split_counts per_class_table=classification_report
+        plain_generator=eval_generator plant_wrong_labels=inject_label_noise plot_calibration=plot_reliability
+        plot_coverage=plot_risk_coverage plot_frontier=plot_pareto seed_cnn=classic_cnn
+        with_temperature=apply_temperature worst_mistakes=top_losses
+    """.split()
+)
+"""Names of version 1 that only changed, and what they are called now; they go with version 3."""
 
 __all__ = sorted(_CHAPTER_OF)
 
