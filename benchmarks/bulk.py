@@ -114,9 +114,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         half_done(out, (n // size + left), two.workers[0].kill)
         code = second.wait()
     predict_bulk(run.folder, sources[1], top / "single", partition_size=size)
-    seconds = pd.DataFrame(rows).pivot_table(
-        index="round", columns="workers", values="seconds", aggfunc="sum"
-    )
+    seconds = pd.DataFrame(rows).pivot_table(index="round", columns="workers", values="seconds", aggfunc="sum")
     return {
         "images": 2 * n, "partition": size, "measurements": rows, "peak bytes of a worker": peak[0],
         "one worker images a second": float((2 * n / seconds[1]).median()),

@@ -40,9 +40,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         "accuracy of accepted": metrics["accepted_accuracy"],
         "accuracy of accepted low": metrics["accepted_accuracy_low"],
         "accuracy of accepted high": metrics["accepted_accuracy_high"],
-        "largest coverage with it on the test set": float(
-            curve.loc[curve["accuracy"] >= TARGET, "coverage"].max()
-        ),
+        "largest coverage with it on the test set": float(curve.loc[curve["accuracy"] >= TARGET, "coverage"].max()),
         "rejected as out-of-distribution": float(1 - table["in_distribution"].mean()),
     }
     for kind in KINDS:

@@ -49,9 +49,7 @@ class TenEpochs:
     """The classic pipeline's ten epochs on a run's TRAIN/ and TEST/, extrapolated from some of their steps."""
 
     def __init__(self, run: Run) -> None:
-        self._train, self._test = (
-            generator(run / name, augment=name == "TRAIN") for name in ("TRAIN", "TEST")
-        )
+        self._train, self._test = (generator(run / name, augment=name == "TRAIN") for name in ("TRAIN", "TEST"))
         self._model = network()
         self.measured = 0
 
@@ -70,9 +68,7 @@ class TenEpochs:
 def fit_seconds_a_step(model: keras.Model, batches: Any, steps: int) -> float:
     """Return the time of one step of `model.fit`, from the end of the tenth to the end of the last."""
     ends: list[float] = []
-    note = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
-    )
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter()))
     model.fit(batches, steps_per_epoch=steps + 10, epochs=1, verbose=0, callbacks=[note])
     return (ends[-1] - ends[9]) / (len(ends) - 10)
 

@@ -78,9 +78,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     theirs_seconds, goal = np.mean([example(mnist, one) for one in seeds], axis=0)
     tries = {}
     for epochs in (1, 2, 3, 4, 6):
-        seconds, accuracy = tries[epochs] = np.mean(
-            [ours(mnist, one, epochs) for one in seeds], axis=0
-        ).tolist()
+        seconds, accuracy = tries[epochs] = np.mean([ours(mnist, one, epochs) for one in seeds], axis=0).tolist()
         click.echo(f"  {epochs} epochs: {accuracy:.4f} in {seconds:.1f} s; the example: {goal:.4f}", err=True)
         if accuracy >= goal:
             break

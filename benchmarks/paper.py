@@ -179,9 +179,7 @@ def _smooth_noise(shape: tuple[int, int], cell: float, rng: Random) -> np.ndarra
     return (large / (large.std() + 1e-9)).astype(np.float32)
 
 
-def _photographed(
-    ink: np.ndarray, places: np.ndarray, size: float, traits: Traits, rng: Random
-) -> np.ndarray:
+def _photographed(ink: np.ndarray, places: np.ndarray, size: float, traits: Traits, rng: Random) -> np.ndarray:
     """Return the photo (uint8) of a page with `ink` on it; `places` are the pixels' places (across, down) on the page."""
     shape = ink.shape
     light = bool(traits["light_on_dark"])

@@ -39,9 +39,7 @@ def kept_row(run: Run) -> dict[str, object]:
 
 def epoch_table(ours: pd.DataFrame, augmented: pd.DataFrame) -> pd.DataFrame:
     """Return the original's accuracy beside ours, a row an epoch; both have a column a run."""
-    table = pd.DataFrame(
-        {"Original": ORIGINAL[: len(ours)], "Ours": ours.mean(axis=1), "Lowest": ours.min(axis=1)}
-    )
+    table = pd.DataFrame({"Original": ORIGINAL[: len(ours)], "Ours": ours.mean(axis=1), "Lowest": ours.min(axis=1)})
     table["Highest"], table["Ours, training (augmented, with dropout)"] = (
         ours.max(axis=1),
         augmented.mean(axis=1),
@@ -53,9 +51,7 @@ def plot(ours: pd.DataFrame) -> None:
     """Plot accuracy by epoch: the original's, and each of our runs."""
     use_style()
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    axes.plot(
-        range(1, len(ORIGINAL) + 1), ORIGINAL, "s--", color=ORANGE, label="classic notebook, as printed"
-    )
+    axes.plot(range(1, len(ORIGINAL) + 1), ORIGINAL, "s--", color=ORANGE, label="classic notebook, as printed")
     for alpha, (seed, values) in zip((1, 0.6, 0.35), ours.items(), strict=False):
         axes.plot(values, "o-", color=BLUE, markersize=3, alpha=alpha, label=f"recipe classic, seed {seed}")
     axes.set(xlabel="epoch", ylabel="accuracy on the test set", title="The classic result, repeated")
@@ -78,9 +74,7 @@ def main(run_dirs: tuple[str, ...]) -> None:
     seconds = ", ".join(f"{run.read_json('metrics.json')['fit_seconds']:,.0f}" for run in runs)
     precision = policy_of(load_recipe(runs[0]).precision)
     said = f"Fit took {seconds} s, in {precision}, on {joblib.cpu_count()} cores."
-    content = "\n\n".join(
-        [as_lines(epoch_table(ours, augmented)), as_lines(pd.DataFrame(map(kept_row, runs))), said]
-    )
+    content = "\n\n".join([as_lines(epoch_table(ours, augmented)), as_lines(pd.DataFrame(map(kept_row, runs))), said])
     page = (DOCS / "reproduction.md").read_text(encoding="utf-8")
     (DOCS / "reproduction.md").write_text(filled(page, "comparison", content), encoding="utf-8")
     plot(ours)

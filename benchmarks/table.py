@@ -58,9 +58,7 @@ PERCENT = re.compile("accuracy|right|rejected|coverage|recall|precision|calibrat
 
 def load() -> dict[str, Figures]:
     """Return the figures of every program that has been run, by its name."""
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))
-    }
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
 
 
 def text(figure: str, value: float) -> str:
@@ -146,9 +144,7 @@ def ensemble_table(about: Figures) -> str:
     """Return what each member, and all together, got wrong of the development images, and right of the test set."""
     lines = ["| | Errors on the development images | Test accuracy |", "|:---|---:|---:|"]
     wrong = about.get("development wrong, members", [""] * len(about["members"]))
-    for name, errors, accuracy in zip(
-        about["members"], wrong, about["test_accuracy of members"], strict=True
-    ):
+    for name, errors, accuracy in zip(about["members"], wrong, about["test_accuracy of members"], strict=True):
         lines.append(f"| {name} | {errors} | {accuracy:.2%} |")
     low, high = about["test_accuracy_low"], about["test_accuracy_high"]
     lines.append(

@@ -77,9 +77,7 @@ def trial(run: d.Run, name: str, seed: int, development: d.ImageBatches | None) 
     train, validation = d.train_val_generators(run, recipe)
     model = d.build_model(recipe, run.class_names)
     model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"])
-    best = keras.callbacks.ModelCheckpoint(
-        str(run / "best.keras"), "val_accuracy", save_best_only=True, mode="max"
-    )
+    best = keras.callbacks.ModelCheckpoint(str(run / "best.keras"), "val_accuracy", save_best_only=True, mode="max")
     model.fit(train, validation_data=validation, epochs=recipe.epochs, callbacks=[best], verbose=0)
     row = {"trial": name, "seed": seed, "epochs": recipe.epochs, "parameters": model.count_params()}
     row |= judged(model, validation, "val")
@@ -91,9 +89,7 @@ def trial(run: d.Run, name: str, seed: int, development: d.ImageBatches | None) 
 
 @click.command()
 @click.option("--data", default="sample", show_default=True, help="Folder of class folders.")
-@click.option(
-    "--only", default=",".join(TRIALS), help="Names of trials, with commas between; all by default."
-)
+@click.option("--only", default=",".join(TRIALS), help="Names of trials, with commas between; all by default.")
 @click.option("--seeds", default=3, show_default=True, help="How often each, with seeds 1, 2, 3 ...")
 def main(data: str, only: str, seeds: int) -> None:
     """Run the trials that results/trials.csv does not hold yet.

@@ -87,7 +87,9 @@ def run(data: str | None, recipe: str | None, run_dir: str, only: str, resume: b
     data, recipe = data or before.get("data", "sample"), recipe or before.get("recipe", "fast")
     click.echo(f"digitlib run: {data}, recipe {recipe}, into {run_dir}")
     if parameters.get("mode") == "move":
-        click.echo(f"The images of {data} will be moved into {run_dir}/TRAIN and TEST; `digitlib undo {run_dir}` moves them back.")
+        click.echo(
+            f"The images of {data} will be moved into {run_dir}/TRAIN and TEST; `digitlib undo {run_dir}` moves them back."
+        )
     from digitlib.pipeline.notebooks import run_series
     from digitlib.pipeline.report import results_table
     from digitlib.run import open_run
@@ -156,9 +158,7 @@ def sweep(space_file: str, scheduler: str | None, workers: int, out: str, no_not
 @click.option("--submission", help="Also write Kaggle's ImageId,Label here.")
 @click.option("--gallery", help="Also write a page of the 200 least confident images here, for example page.html.")
 @on_workers
-@click.option(
-    "--partition-size", type=click.IntRange(1, 10**6), help="Images a partition, 20,000 by default."
-)
+@click.option("--partition-size", type=click.IntRange(1, 10**6), help="Images a partition, 20,000 by default.")
 def predict(
     run_or_model: str, source: str, out: str | None, submission: str | None, gallery: str | None, scheduler: str | None,
     workers: int, partition_size: int | None,
@@ -175,7 +175,9 @@ def predict(
 
     if bulk := bool(scheduler or workers or is_bulk(source, out)):
         if submission or gallery:
-            raise DigitError("partitions have no --submission or --gallery: leave these out, or --workers and --scheduler.")
+            raise DigitError(
+                "partitions have no --submission or --gallery: leave these out, or --workers and --scheduler."
+            )
         size = {"partition_size": partition_size} if partition_size else {}
         with resumable():
             done = predict_bulk(run_or_model, source, out, scheduler=scheduler, workers=workers, **size)
@@ -191,7 +193,9 @@ def predict(
     bad += f", {done['rejected']:,} rejected (see the column accepted)" if done.get("rejected") else ""
     click.echo(f"{done['images']:,} images{bad}: {', '.join(filter(None, (out, submission, gallery)))}")
     if done["unreadable"] and not bulk and (submission or out.rpartition("/")[2].startswith("submission")):
-        click.echo("Warning: Kaggle refuses rows without a label. Take the unreadable files out of the folder.", err=True)
+        click.echo(
+            "Warning: Kaggle refuses rows without a label. Take the unreadable files out of the folder.", err=True
+        )
 
 
 @main.command()
@@ -303,7 +307,9 @@ def typed(words: list[str]) -> str:
 
 
 @contextmanager
-def resumable(what: str = "Stopped. What is finished stays; go on with", words: list[str] | None = None) -> Iterator[None]:
+def resumable(
+    what: str = "Stopped. What is finished stays; go on with", words: list[str] | None = None
+) -> Iterator[None]:
     """Say after Ctrl-C with which command to go on: the same by default."""
     try:
         yield

@@ -46,8 +46,6 @@ def is_number(value: Any) -> bool:
 def as_size(image_size: Any) -> tuple[int, int]:
     """Return an image size as (height, width) in pixels; one number makes a square."""
     sides = (image_size, image_size) if is_whole(image_size) else image_size
-    ok = (
-        isinstance(sides, Sequence) and len(sides) == 2 and all(is_whole(side) and side > 0 for side in sides)
-    )
+    ok = isinstance(sides, Sequence) and len(sides) == 2 and all(is_whole(side) and side > 0 for side in sides)
     require("image_size", image_size, ok, "one side or (height, width) in pixels, for example 28")
     return int(sides[0]), int(sides[1])

@@ -45,9 +45,7 @@ def project_root() -> Path:
     try:
         here = Path.cwd()
     except FileNotFoundError as error:
-        raise DigitError(
-            "The current folder no longer exists: change to one that does and try again."
-        ) from error
+        raise DigitError("The current folder no longer exists: change to one that does and try again.") from error
     return here.parent if here.name == "notebooks" else here
 
 
@@ -173,9 +171,7 @@ def read_table(path: Path, encoding: str = "utf-8", **dtypes: Any) -> pd.DataFra
     """Read a CSV that `write_table` wrote; every column is text unless `dtypes` says otherwise."""
     import pandas as pd
 
-    table = pd.read_csv(
-        path, dtype=str, keep_default_na=False, encoding=encoding, encoding_errors="surrogateescape"
-    )
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding, encoding_errors="surrogateescape")
     if "filename" in table:
         table["filename"] = table["filename"].str.removeprefix("./")  # see `inert`
     return table.astype(dtypes)

@@ -40,9 +40,7 @@ class Loopback:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start Python with these arguments beside this process."""
-        process = subprocess.Popen(
-            [sys.executable, *arguments], env=self.environment, stdout=self.log, stderr=self.log
-        )
+        process = subprocess.Popen([sys.executable, *arguments], env=self.environment, stdout=self.log, stderr=self.log)
         self.started.append(process)
         return process
 

@@ -157,9 +157,7 @@ def test_odd_images_are_read_as_pillow_shows_them(scans: Path, name: str) -> Non
     if expected.shape[-1] == 3 and image.shape[-1] == 1:
         assert (expected == expected[..., :1]).all()
     assert image.shape[:2] == expected.shape[:2]
-    np.testing.assert_allclose(
-        np.broadcast_to(image, (*image.shape[:2], 3)) - expected.astype(float), 0, atol=1
-    )
+    np.testing.assert_allclose(np.broadcast_to(image, (*image.shape[:2], 3)) - expected.astype(float), 0, atol=1)
 
 
 @pytest.mark.parametrize("name", REJECTED)
@@ -241,9 +239,7 @@ def test_a_class_of_nothing_but_bad_images_stops_the_split(scans: Path) -> None:
 
 NO_UTF8 = pytest.param(
     os.fsdecode(b"\xe9t\xe9"),
-    marks=pytest.mark.skipif(
-        pd.__version__ < "3", reason="pandas 2 may count text that is no UTF-8 as several texts"
-    ),
+    marks=pytest.mark.skipif(pd.__version__ < "3", reason="pandas 2 may count text that is no UTF-8 as several texts"),
 )
 
 
@@ -259,9 +255,7 @@ def test_odd_names_of_classes(scans: Path, name: str, mode: str) -> None:
     assert {path.name: path.read_bytes() for path in (scans / name).iterdir()} == before
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"quality": 20}, {"progressive": True}, {"optimize": True}, {"dpi": (72, 72)}]
-)
+@pytest.mark.parametrize("options", [{}, {"quality": 20}, {"progressive": True}, {"optimize": True}, {"dpi": (72, 72)}])
 @pytest.mark.parametrize("behind", [b"", bytes(9)])
 def test_grey_jpegs_have_the_pixels_that_pillow_gives_them(options: dict[str, object], behind: bytes) -> None:
     data = saved(GREY, "JPEG", **options) + behind
@@ -276,23 +270,17 @@ def test_a_turned_grey_jpeg_is_put_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     data = saved(GREY, "JPEG", quality=95, exif=exif)
-    np.testing.assert_array_equal(
-        decode(data)[..., 0], np.rot90(np.asarray(Image.open(io.BytesIO(data))), -1)
-    )
+    np.testing.assert_array_equal(decode(data)[..., 0], np.rot90(np.asarray(Image.open(io.BytesIO(data))), -1))
 
 
-def test_files_are_not_read_far_ahead_of_whoever_takes_them(
-    scans: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_not_read_far_ahead_of_whoever_takes_them(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "PARALLEL_FROM", 1)
     monkeypatch.setattr(decoding, "CHUNK", 1)
     monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
     sent: list[str] = []
     executor = decoding.get_reusable_executor(2)
     submit = executor.submit
-    monkeypatch.setattr(
-        executor, "submit", lambda f, chunk, *rest: (sent.append(chunk[0]), submit(f, chunk, *rest))[1]
-    )
+    monkeypatch.setattr(executor, "submit", lambda f, chunk, *rest: (sent.append(chunk[0]), submit(f, chunk, *rest))[1])
     path = scans / "grey.png"
     path.write_bytes(PNG)
     results = decoding.read_files([str(path)] * 100)
@@ -306,9 +294,7 @@ def die(paths: list[str], *settings: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_ended_from_outside_gets_one_sentence(
-    scans: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_is_ended_from_outside_gets_one_sentence(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "PARALLEL_FROM", 1)
     monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
     monkeypatch.setattr(decoding, "_read_chunk", die)

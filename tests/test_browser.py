@@ -65,9 +65,7 @@ def test_the_page_gives_keras_probabilities_on_test_images(run: Run, page: Path,
         Array.from(runNet(NETWORK, WEIGHTS, inputOf(Uint8Array.from(image)))));"""
     with browser(tmp_path) as driver:
         driver.get(page.as_uri())
-        found = [
-            row for part in images.reshape(10, 50, -1).tolist() for row in driver.execute_script(code, part)
-        ]
+        found = [row for part in images.reshape(10, 50, -1).tolist() for row in driver.execute_script(code, part)]
     assert np.abs(np.array(found) - d.Classifier.load(run).predict_proba(images)).max() < 1e-4
 
 
@@ -102,9 +100,7 @@ def test_buttons_keys_and_touch_work_on_a_small_screen(page: Path, tmp_path: Pat
             "arguments[0].scrollIntoView(); return arguments[0].getBoundingClientRect().toJSON()", canvas
         )
         for stroke in DRAWINGS["school"]["4"]:
-            places = [
-                {"x": box["left"] + x * box["width"], "y": box["top"] + y * box["height"]} for x, y in stroke
-            ]
+            places = [{"x": box["left"] + x * box["width"], "y": box["top"] + y * box["height"]} for x, y in stroke]
             for number, place in enumerate(places):
                 touch = {"type": "touchMove" if number else "touchStart", "touchPoints": [place]}
                 driver.execute_cdp_cmd("Input.dispatchTouchEvent", touch)
@@ -121,7 +117,9 @@ def test_buttons_keys_and_touch_work_on_a_small_screen(page: Path, tmp_path: Pat
 
 
 def test_the_pad_reads_drawings_in_jupyterlab(run: Run, tmp_path: Path) -> None:
-    source = f"import digitlib as d\nd.DrawingPad({str(run.folder)!r}, strokes=d.handwriting.stored_drawing('school', 7))"
+    source = (
+        f"import digitlib as d\nd.DrawingPad({str(run.folder)!r}, strokes=d.handwriting.stored_drawing('school', 7))"
+    )
     notebook = nbformat.read(NOTEBOOKS[0], 4)
     notebook.cells = [nbformat.v4.new_code_cell(source)]
     nbformat.write(notebook, tmp_path / "pad.ipynb")
@@ -158,16 +156,12 @@ def test_every_cell_runs_and_shows_its_figures(tmp_path: Path, monkeypatch: pyte
                 continue
             with browser(tmp_path / path.stem, 1100, 1000) as driver:
                 # A workspace of its own, or JupyterLab would open the notebook before as well.
-                cells = run_notebook(
-                    driver, f"{address}/lab/workspaces/{path.stem}/tree/notebooks/{path.name}", 1800
-                )
+                cells = run_notebook(driver, f"{address}/lab/workspaces/{path.stem}/tree/notebooks/{path.name}", 1800)
                 kept = sum('<img alt="' in str(cell.get("outputs")) for cell in nbformat.read(path, 4).cells)
                 assert driver.execute_script(figures) == [kept, kept], path.name
                 assert not BAR.search(shown_text(driver)), f"{path.name} leaves a progress bar behind"
             code = [cell for cell in cells if cell["cell_type"] == "code"]
             assert all(cell["execution_count"] for cell in code), path.name
             outputs = [output for cell in code for output in cell["outputs"]]
-            unwanted = [
-                one for one in outputs if one["output_type"] == "error" or one.get("name") == "stderr"
-            ]
+            unwanted = [one for one in outputs if one["output_type"] == "error" or one.get("name") == "stderr"]
             assert not unwanted, (path.name, unwanted)

@@ -93,9 +93,7 @@ def test_partitions_hold_what_one_table_would_and_are_not_done_again(
     out = place / "plain"
     done = predict_bulk(model, images, out, partition_size=10)
     assert done == {"images": 60, "unreadable": 2, "partitions": 6, "found": 0, "out": str(out)}
-    assert sorted(path.name for path in out.iterdir()) == [
-        f"part-0000{number}.parquet" for number in range(6)
-    ]
+    assert sorted(path.name for path in out.iterdir()) == [f"part-0000{number}.parquet" for number in range(6)]
     assert_same(out, whole)
 
     times = {path: path.stat().st_mtime_ns for path in sorted(out.iterdir())}

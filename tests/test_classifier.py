@@ -40,9 +40,7 @@ def mnist_convnet(rescaling: bool) -> keras.Model:
 
 def mobilenet(n_classes: int) -> keras.Model:
     shape = (64, 64, 3)
-    backbone = keras.applications.MobileNetV3Small(
-        input_shape=shape, weights=None, include_top=False, pooling="avg"
-    )
+    backbone = keras.applications.MobileNetV3Small(input_shape=shape, weights=None, include_top=False, pooling="avg")
     end = layers.Dense(n_classes, activation="softmax")
     return keras.Sequential([keras.Input(shape), backbone, end], name="mobilenet")
 
@@ -182,9 +180,7 @@ def test_generators_and_data_sets_are_evaluated_in_either_range(data) -> None:
     assert (plain.metrics["accuracy"], plain.metrics["loss"]) == pytest.approx((accuracy, loss), abs=1e-5)
     named = np.array(DIGITS)[labels]
     batches = ImageBatches.from_array(images, labels, DIGITS)
-    small = tensorflow.data.Dataset.from_tensor_slices((images[..., None] / 255, np.eye(10)[labels])).batch(
-        64
-    )
+    small = tensorflow.data.Dataset.from_tensor_slices((images[..., None] / 255, np.eye(10)[labels])).batch(64)
     for given in ((images / 255, named), batches, small):
         found = clf.evaluate(given)
         assert found.metrics["accuracy"] == plain.metrics["accuracy"]
@@ -220,9 +216,7 @@ def test_any_network_goes_through_everything(name: str, data, root: Path) -> Non
     classes = DIGITS
     if name == "MobileNetV3Small":
         images, labels, classes = images[labels < 3][:200], labels[labels < 3][:200], ["cat", "dog", "horse"]
-        images = np.stack(
-            [np.asarray(Image.fromarray(one).resize((64, 64)).convert("RGB")) for one in images]
-        )
+        images = np.stack([np.asarray(Image.fromarray(one).resize((64, 64)).convert("RGB")) for one in images])
     model = build()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     third = len(images) // 3

@@ -56,9 +56,7 @@ def test_processes_have_one_thread_and_outlive_one_that_is_killed(root: Path) ->
 def test_a_dask_cluster_gives_the_same_and_outlives_a_worker_that_is_killed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(Path(__file__).parent)])
-    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(Path(__file__).parent)]))
     with loopback(root, 2) as running, workers(scheduler=running.address):
         done = {name: (value, error) for name, value, error in each(half, {str(n): (n,) for n in range(20)})}
         assert [done[str(n)][0] for n in range(0, 20, 2)] == list(range(10))
@@ -69,9 +67,7 @@ def test_a_dask_cluster_gives_the_same_and_outlives_a_worker_that_is_killed(
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9"])
-def test_a_scheduler_that_does_not_answer_gets_one_sentence(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_scheduler_that_does_not_answer_gets_one_sentence(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ANSWERS_WITHIN", 1)
     with (
         pytest.raises(DigitError, match=f"No scheduler answers at {address} .*start one with"),

@@ -177,8 +177,7 @@ def test_validation_images_may_be_called_as_training_images_are(digits: Path, mo
     copied = [hash for part in ("TRAIN", "TEST") for hash in fingerprint(run / part).values()]
     assert sorted(copied) == sorted(d.read_split(run)["sha256"])
     assert (
-        d.class_counts(run)["Train_images"].sum()
-        == d.split_counts(run)[["train", "validation"]].iloc[:-1].sum().sum()
+        d.class_counts(run)["Train_images"].sum() == d.split_counts(run)[["train", "validation"]].iloc[:-1].sum().sum()
     )
     assert d.undo(run) == []
     assert fingerprint(digits) == before
@@ -257,15 +256,11 @@ def test_other_damaged_files_are_named_too(digits: Path, name: str, again: str) 
 def test_a_file_without_what_it_should_hold_is_named(digits: Path, content: str, fault: str) -> None:
     run = d.prepare(digits, "runs/a", mode="none")
     (run / "source.json").write_text(content, encoding="utf-8")
-    with pytest.raises(
-        d.DigitError, match=rf"runs/a/source.json is damaged \({fault}\): run 01_data_preparation"
-    ):
+    with pytest.raises(d.DigitError, match=rf"runs/a/source.json is damaged \({fault}\): run 01_data_preparation"):
         d.generator_from_split(run, "train")
 
 
-@pytest.mark.parametrize(
-    "spoilt", ["", "filename;class;part\n", "filename,class,part,sha256,size\na,3,train,x,many\n"]
-)
+@pytest.mark.parametrize("spoilt", ["", "filename;class;part\n", "filename,class,part,sha256,size\na,3,train,x,many\n"])
 def test_a_damaged_split_is_named(digits: Path, spoilt: str) -> None:
     run = d.prepare(digits, "runs/a", mode="none")
     (run / "split.csv").write_text(spoilt)
@@ -273,18 +268,14 @@ def test_a_damaged_split_is_named(digits: Path, spoilt: str) -> None:
         d.read_split(run)
 
 
-def test_the_top_may_be_given_relative_to_the_current_folder(
-    digits: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_top_may_be_given_relative_to_the_current_folder(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(digits.parent.parent)
     monkeypatch.setenv("DIGITLIB_ROOT", digits.parent.name)
     assert len(d.read_split(d.prepare("scans", "runs/a", mode="none"))) == 400
     assert (digits.parent / "runs/a/split.csv").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "inner"), [("unlabelled", "2024"), ("unlabelled", "3"), ("testSet", "scans")]
-)
+@pytest.mark.parametrize(("name", "inner"), [("unlabelled", "2024"), ("unlabelled", "3"), ("testSet", "scans")])
 def test_unlabelled_images_may_stand_in_folders(digits: Path, name: str, inner: str) -> None:
     (digits / "testSet").rename(digits / "away")
     (digits / name / "more").mkdir(parents=True)
@@ -434,9 +425,7 @@ def test_unlabelled_files_come_in_natural_order(sample: Path) -> None:
     assert numbers == sorted(numbers)
 
 
-def test_a_disk_that_does_not_answer_is_no_empty_folder(
-    digits: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_does_not_answer_is_no_empty_folder(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listing = os.scandir
 
     def scandir(folder: str | os.PathLike[str]) -> object:

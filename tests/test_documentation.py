@@ -17,14 +17,8 @@ import yaml
 import digitlib
 
 TOP = Path(__file__).parents[1]
-MODULES = [
-    one.name for one in pkgutil.walk_packages(digitlib.__path__, "digitlib.") if "__main__" not in one.name
-]
-NAMES = [
-    f"digitlib.{chapter}.{name}"
-    for chapter in digitlib.CHAPTERS
-    for name in getattr(digitlib, chapter).__all__
-]
+MODULES = [one.name for one in pkgutil.walk_packages(digitlib.__path__, "digitlib.") if "__main__" not in one.name]
+NAMES = [f"digitlib.{chapter}.{name}" for chapter in digitlib.CHAPTERS for name in getattr(digitlib, chapter).__all__]
 
 ASKED = {"GL08", "SS01", "SS03", "SS05", "PR02"}
 """Of numpydoc's rules: that there is a docstring, its form, and nothing in it that is not there."""
@@ -77,9 +71,7 @@ def test_the_site_has_every_notebook_and_public_name_and_no_dead_link(tmp_path: 
     ]
     site = tmp_path / "html"
     subprocess.run([sys.executable, "-m", "sphinx", *options, str(TOP), str(site)], check=True, cwd=TOP)
-    checked = subprocess.run(
-        [sys.executable, TOP / "tools/check_site.py", site], capture_output=True, text=True
-    )
+    checked = subprocess.run([sys.executable, TOP / "tools/check_site.py", site], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
     for name in NAMES:
         page = site / "docs/site/api" / f"{name.split('.')[1]}.html"
@@ -89,9 +81,7 @@ def test_the_site_has_every_notebook_and_public_name_and_no_dead_link(tmp_path: 
 
 
 def test_what_is_wrong_with_a_site_is_found(tmp_path: Path) -> None:
-    links = "".join(
-        f'<a href="{link}"></a>' for link in ("b.html#y", "none.html", "#x", "https://example.org/")
-    )
+    links = "".join(f'<a href="{link}"></a>' for link in ("b.html#y", "none.html", "#x", "https://example.org/"))
     (tmp_path / "a.html").write_text(f'<p id="x">{links}<script src="https://example.org/x.js"></script>')
     (tmp_path / "b.html").write_text("<p></p>")
     tool = [sys.executable, TOP / "tools/check_site.py", tmp_path]

@@ -54,9 +54,7 @@ def test_one_file_with_two_labels_is_told(digits: Path) -> None:
     first, second = of_part(before, "train", "4"), of_part(before, "train", "9")
     shutil.copy2(digits / first, digits / second)
     twins = d.exact_duplicates(d.prepare(digits, "runs/b", mode="none"))
-    assert twins[["filename", "class", "twin", "twin_class"]].to_numpy().tolist() == [
-        [second, "9", first, "4"]
-    ]
+    assert twins[["filename", "class", "twin", "twin_class"]].to_numpy().tolist() == [[second, "9", first, "4"]]
 
 
 def test_blank_pictures_are_like_nothing(root: Path) -> None:
@@ -64,9 +62,7 @@ def test_blank_pictures_are_like_nothing(root: Path) -> None:
     for name in ("a", "b"):
         (root / "scans" / name).mkdir(parents=True)
         for number in range(10):
-            pixels = (
-                rng.integers(0, 255, (8, 8), np.uint8) if number else np.full((8, 8), ord(name), np.uint8)
-            )
+            pixels = rng.integers(0, 255, (8, 8), np.uint8) if number else np.full((8, 8), ord(name), np.uint8)
             Image.fromarray(pixels).save(root / "scans" / name / f"{number}.png")
     run = d.prepare("scans", "runs/a", mode="none")
     assert d.near_duplicates(run).empty

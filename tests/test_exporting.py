@@ -131,9 +131,7 @@ def test_a_nested_network_is_exported_but_for_the_page(digits: Path) -> None:
     assert export(run.folder, "--format", "html")[0] == 1
 
 
-def test_a_file_that_differs_from_keras_is_refused_and_not_kept(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_differs_from_keras_is_refused_and_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = unsettle(d.build_model(d.get_recipe("tiny"), DIGITS)), np.zeros((3, 28, 28, 1), np.float32)
     right = formats.run_exported
     assert formats.export_network(model, "onnx", root / "right.onnx", images) < 1e-4

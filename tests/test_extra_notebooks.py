@@ -16,7 +16,19 @@ TOP = Path(__file__).parents[1]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project's top with a run of the recipe `tiny` on the sample."""
     root = tmp_path_factory.mktemp("extra")
-    arguments = ["--data", "sample", "--recipe", "tiny", "--out", "runs/small", "--only", "01,05,06", "-p", "epochs", "4"]
+    arguments = [
+        "--data",
+        "sample",
+        "--recipe",
+        "tiny",
+        "--out",
+        "runs/small",
+        "--only",
+        "01,05,06",
+        "-p",
+        "epochs",
+        "4",
+    ]
     done = run_command("digitlib", "run", *arguments, root=root)
     assert done.returncode == 0, done.stderr[-2000:]
     return root
@@ -31,9 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("14_take_it_elsewhere", ("-y", "formats: []")),
     ],
 )
-def test_an_optional_notebook_with_other_parameters(
-    trained: Path, name: str, parameters: tuple[str, ...]
-) -> None:
+def test_an_optional_notebook_with_other_parameters(trained: Path, name: str, parameters: tuple[str, ...]) -> None:
     output = trained / f"{name}.ipynb"
     arguments = (f"notebooks/{name}.ipynb", str(output), "-p", "run_dir", "runs/small", *parameters)
     done = run_command("papermill", *arguments, root=trained)

@@ -41,9 +41,7 @@ def images(run: d.Run) -> np.ndarray:
 def test_the_same_pixels_as_keras(images: np.ndarray, fill_mode: str, alone: str | None) -> None:
     settings = CLASSIC_AUGMENTATION | {"shear_range": 20, "vertical_flip": True}
     theirs = ImageDataGenerator(fill_mode=fill_mode, cval=0.4, interpolation_order=1)
-    drawn = sample_parameters(
-        Augmentation.from_options(settings), len(images), (28, 28), np.random.default_rng(3)
-    )
+    drawn = sample_parameters(Augmentation.from_options(settings), len(images), (28, 28), np.random.default_rng(3))
     if alone:
         still = {name: np.full(len(images), name.startswith("z"), float) for name in PARAMETERS}
         drawn = still | {alone: drawn[alone]}
@@ -153,9 +151,7 @@ def test_order_and_augmentation_depend_on_seed_and_epoch_alone(run: d.Run) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [32, 140, 280])
-def test_an_epoch_of_fit_is_the_generators_own_and_every_fit_begins_the_same(
-    run: d.Run, batch_size: int
-) -> None:
+def test_an_epoch_of_fit_is_the_generators_own_and_every_fit_begins_the_same(run: d.Run, batch_size: int) -> None:
     class Asked(d.ImageBatches):
         def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
             drawn.append((self._begun, self.epoch))
@@ -246,9 +242,7 @@ def test_a_folder_gives_the_same_images_as_the_split(run: d.Run, digits: Path) -
     assert folder.samples == 80
     assert folder.class_indices == {str(digit): digit for digit in range(10)}
     split = generator_from_split(run, "test", shuffle=False)
-    contents = [
-        sorted(image.tobytes() for image in images.originals(np.arange(80))) for images in (folder, split)
-    ]
+    contents = [sorted(image.tobytes() for image in images.originals(np.arange(80))) for images in (folder, split)]
     assert contents[0] == contents[1]
 
 

@@ -60,9 +60,7 @@ def test_an_archive_with_links_is_refused(root: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["size", "count", "lie"])
-def test_an_archive_that_would_fill_the_disk_is_refused(
-    root: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_that_would_fill_the_disk_is_refused(root: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "MAX_ARCHIVE_FILES", 100)
     with zipfile.ZipFile(root / "x.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         for number in range(101 if kind == "count" else 1):
@@ -73,9 +71,7 @@ def test_an_archive_that_would_fill_the_disk_is_refused(
             at = data.index(head) + place
             data[at : at + 4] = (1000).to_bytes(4, "little")
         (root / "x.zip").write_bytes(data)
-    with pytest.raises(
-        d.DigitError, match="zip bomb" if kind != "lie" else "isn't a zip archive that can be unpacked"
-    ):
+    with pytest.raises(d.DigitError, match="zip bomb" if kind != "lie" else "isn't a zip archive that can be unpacked"):
         d.as_folder(root / "x.zip")
     assert [path.name for path in (root / "data").iterdir()] == []
 
@@ -128,8 +124,7 @@ def test_signs_and_numbers_are_good_names_of_classes(root: Path) -> None:
     run = d.prepare(root / "scans", "runs/a")
     assert set(d.read_split(run)["class"]) == {"=", "+", "-", "-1", "+2.5", "@"}
     assert (
-        d.read_split(run)["filename"].tolist()
-        == d.read_split(d.prepare(root / "scans", "runs/a"))["filename"].tolist()
+        d.read_split(run)["filename"].tolist() == d.read_split(d.prepare(root / "scans", "runs/a"))["filename"].tolist()
     )
     assert d.undo(run) == []
 

@@ -39,9 +39,7 @@ def test_one_image(scans: Path) -> None:
         ("{scans}/a/*/*.jpg", "scans/a", ["b/img_3.jpg"]),
     ],
 )
-def test_a_pattern_starts_where_its_first_sign_is(
-    scans: Path, pattern: str, folder: str, names: list[str]
-) -> None:
+def test_a_pattern_starts_where_its_first_sign_is(scans: Path, pattern: str, folder: str, names: list[str]) -> None:
     found, files = d.find_inputs(pattern.format(scans=scans))
     assert (found, files) == ((scans.parent / folder).resolve(), names)
 
@@ -71,9 +69,7 @@ def test_what_exists_by_a_name_like_a_pattern_is_taken_as_it_is(scans: Path) -> 
 
 @pytest.mark.parametrize("name", ["@list.txt", "list.txt", "@list"])
 def test_a_text_list_in_its_own_order(scans: Path, name: str) -> None:
-    (scans / name.removeprefix("@")).write_bytes(
-        b"\xef\xbb\xbfimg_10.png\r\n\n../scans/img_2.png\n\xff.png\n"
-    )
+    (scans / name.removeprefix("@")).write_bytes(b"\xef\xbb\xbfimg_10.png\r\n\n../scans/img_2.png\n\xff.png\n")
     folder, names = d.find_inputs(f"scans/{name}" if name[0] != "@" else f"@scans/{name[1:]}")
     assert folder == scans
     assert [os.fsencode(item) for item in names] == [b"img_10.png", b"../scans/img_2.png", b"\xff.png"]

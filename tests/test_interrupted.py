@@ -94,14 +94,10 @@ def test_what_does_nothing_twice_says_how_to_go_on(
     monkeypatch.setattr(sys, "argv", ["digitlib", *words])
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 130
-    assert result.output.endswith(
-        f"Stopped. What is finished stays; go on with: {shlex.join(['digitlib', *words])}\n"
-    )
+    assert result.output.endswith(f"Stopped. What is finished stays; go on with: {shlex.join(['digitlib', *words])}\n")
 
 
-def test_a_run_does_not_write_over_the_notebooks_themselves(
-    digits: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_does_not_write_over_the_notebooks_themselves(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     top = Path(__file__).parents[1]
     result = CliRunner().invoke(main, ["run", "--data", str(digits), "--out", str(top)])
     assert result.exit_code == 1
@@ -146,9 +142,7 @@ def test_ctrl_c_with_workers_says_how_to_go_on_and_nothing_else(digits: Path) ->
     root = digits.parent
     (root / "space.yml").write_text("data: scans\nrecipe: tiny\nseed: [1, 2]\nepochs: 5000\n", "utf-8")
     words = [sys.executable, "-m", "digitlib", "sweep", "space.yml", "--workers", "2", "--no-notebooks"]
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     ends = time.monotonic() + 120
     while len(list((root / "runs").glob("sweep/*/history.csv"))) < 2 and time.monotonic() < ends:
         time.sleep(0.2)

@@ -59,9 +59,7 @@ def assert_gone(root: Path, scans: Path, before: dict[str, str]) -> None:
     assert list((root / "runs" / "a").rglob("*")) == []
 
 
-@pytest.mark.parametrize(
-    "mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[:-1]), MODES[-1]]
-)
+@pytest.mark.parametrize("mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[:-1]), MODES[-1]])
 def test_a_killed_split_is_finished_by_a_second_run(root: Path, scans: Path, mode: str) -> None:
     before = fingerprint(scans)
     for number in count(1 + MODES.index(mode), STEP):
@@ -151,9 +149,7 @@ def test_what_the_user_changed_in_a_copy_stays(scans: Path) -> None:
     assert place.read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize(
-    "strange", ["TRAIN/a/0.png", "TEST/mine.txt", "history.csv", "split.csv", "photo.jpg"]
-)
+@pytest.mark.parametrize("strange", ["TRAIN/a/0.png", "TEST/mine.txt", "history.csv", "split.csv", "photo.jpg"])
 def test_a_folder_with_somebody_elses_files_is_refused(root: Path, scans: Path, strange: str) -> None:
     path = root / "runs" / "a" / strange
     path.parent.mkdir(parents=True)
@@ -195,9 +191,7 @@ def test_a_run_inside_its_source_or_around_it_is_refused(root: Path, scans: Path
         d.prepare(scans, "door")
 
 
-def test_a_move_says_what_it_does_and_how_to_take_it_back(
-    scans: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_move_says_what_it_does_and_how_to_take_it_back(scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = split(scans, "move")
     said = capsys.readouterr().out
     assert said.count("\n") == 1

@@ -28,9 +28,7 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image = Image.new("L", (28, 28), 0)
             size = 16 + number % 4
             place = (6 + number % 3, 3 + number // 3 % 4)
-            ImageDraw.Draw(image).text(
-                place, letter, fill=190 + 2 * number, font=ImageFont.load_default(size)
-            )
+            ImageDraw.Draw(image).text(place, letter, fill=190 + 2 * number, font=ImageFont.load_default(size))
             image.save(folder / f"{letter}_{number}.png")
     return root
 
@@ -53,16 +51,12 @@ def test_letters_go_through_the_whole_series(letters: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64") >= 8
     assert 'src="http' not in page
-    again = run_command(
-        "digitlib", "run", "--out", "runs/letters", "-p", "epochs", "12", "--resume", root=letters
-    )
+    again = run_command("digitlib", "run", "--out", "runs/letters", "-p", "epochs", "12", "--resume", root=letters)
     assert "digitlib run: letters, recipe tiny, into runs/letters" in again.stdout
     assert again.stdout.count("done before") == 7
 
 
-def test_a_given_test_part_folders_in_classes_and_uneven_classes_pass_the_checks(
-    letters: Path, sample: Path
-) -> None:
+def test_a_given_test_part_folders_in_classes_and_uneven_classes_pass_the_checks(letters: Path, sample: Path) -> None:
     for digit, number in (("1", 320), ("7", 80)):
         for place, path in enumerate(sorted((sample / "trainingSet" / digit).iterdir())[:number]):
             part = "test" if place % 8 == 0 else "train"
@@ -118,9 +112,7 @@ def test_single_notebooks_with_plain_papermill(letters: Path) -> None:
 
 
 def test_a_notebook_before_its_forerunner_says_which(tmp_path: Path) -> None:
-    done = run_command(
-        "papermill", "notebooks/05_training_history.ipynb", str(tmp_path / "out.ipynb"), root=tmp_path
-    )
+    done = run_command("papermill", "notebooks/05_training_history.ipynb", str(tmp_path / "out.ipynb"), root=tmp_path)
     assert done.returncode == 1
     assert "run notebook 01_data_preparation.ipynb first" in done.stderr
     assert not (tmp_path / "runs").exists()

@@ -42,9 +42,7 @@ def test_it_says_first_what_you_do_what_you_need_and_how_long_it_takes(path: Pat
 def test_parameters_have_a_type_and_a_comment_and_papermill_knows_them(path: Path) -> None:
     (cell,) = [cell for cell in code_of(path) if "parameters" in cell.metadata.get("tags", [])]
     lines = cell.source.splitlines()
-    assert lines[0].startswith(
-        f'run_dir: str = "{"runs/sweep" if path.stem == "11_sweep" else "runs/default"}"'
-    )
+    assert lines[0].startswith(f'run_dir: str = "{"runs/sweep" if path.stem == "11_sweep" else "runs/default"}"')
     assert [line for line in lines if not PARAMETER.fullmatch(line)] == []
     told = CliRunner().invoke(papermill, ["--help-notebook", str(path)])
     assert "Unknown type" not in told.output

@@ -53,9 +53,7 @@ def test_blanks_and_dots() -> None:
     assert rasterize([[[0.3, 0.3]]]).sum() == pytest.approx(np.pi * PEN**2 / 4, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    "bad", [[[0.1, 0.2]], [[["a", "b"]]], [[[0.1, float("nan")]]], [[[1, 2, 3]]], [[[1], [2, 3]]]]
-)
+@pytest.mark.parametrize("bad", [[[0.1, 0.2]], [[["a", "b"]]], [[[0.1, float("nan")]]], [[[1, 2, 3]]], [[[1], [2, 3]]]])
 def test_what_are_no_strokes_gets_one_sentence(bad: list) -> None:
     with pytest.raises(d.DigitError, match="must be lists of points"):
         rasterize(bad)
@@ -63,9 +61,7 @@ def test_what_are_no_strokes_gets_one_sentence(bad: list) -> None:
 
 def test_stored_drawings_are_the_ten_digits_in_three_styles() -> None:
     assert [list(drawn) for drawn in DRAWINGS.values()] == [list("0123456789")] * 3
-    points = np.concatenate(
-        [line for drawn in DRAWINGS.values() for lines in drawn.values() for line in lines]
-    )
+    points = np.concatenate([line for drawn in DRAWINGS.values() for lines in drawn.values() for line in lines])
     assert 0 <= points.min() < points.max() <= 1
     assert stored_drawing("school", 7) == DRAWINGS["school"]["7"]
     for wanted in (("cursive", 7), ("school", 10)):
@@ -85,9 +81,7 @@ class Thirds(classifier.Classifier):
         ends = ("", "_2", "_3")
         pairs = zip(ends, np.argsort(-inks), strict=True)
         row = {f"label{end}": ["left", "middle", ""][place] for end, place in pairs}
-        return pd.DataFrame(
-            [row | {f"confidence{end}": share for end, share in zip(ends, sorted(-inks), strict=True)}]
-        )
+        return pd.DataFrame([row | {f"confidence{end}": share for end, share in zip(ends, sorted(-inks), strict=True)}])
 
 
 def test_the_pad_predicts_what_is_written_and_forgets_what_is_cleared() -> None:

@@ -129,9 +129,7 @@ except DigitError as error:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits as on POSIX")
 def test_a_full_disk_gets_one_sentence(digits: Path) -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", FULL, str(digits)], capture_output=True, text=True, check=True
-    )
+    told = subprocess.run([sys.executable, "-c", FULL, str(digits)], capture_output=True, text=True, check=True)
     assert told.stdout.count("\n") == 1
     assert "cache" in told.stdout
     assert "Make room" in told.stdout

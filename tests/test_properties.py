@@ -23,9 +23,9 @@ from digitlib.files import read_table, write_table
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP")
 FUZZED = 3_000 if SOAK else 300
 
-names = st.text(
-    st.characters(exclude_characters="/\0", exclude_categories=()), min_size=1, max_size=20
-).filter(lambda text: text not in (".", ".."))
+names = st.text(st.characters(exclude_characters="/\0", exclude_categories=()), min_size=1, max_size=20).filter(
+    lambda text: text not in (".", "..")
+)
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
@@ -66,14 +66,8 @@ def test_a_mutated_file_is_an_image_or_has_a_reason(tmp_path: Path, form: str) -
 @given(st.lists(names, unique=True, min_size=1))
 def test_any_name_survives_the_manifest(found: list[str]) -> None:
     # What a file system can hold is what survives its own encoding.
-    found = [
-        name
-        for name in found
-        if name.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape") == name
-    ]
-    table = pd.DataFrame(
-        {"filename": [f"a/{name}" for name in found] + found, "reason": "not an image"}, dtype=str
-    )
+    found = [name for name in found if name.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape") == name]
+    table = pd.DataFrame({"filename": [f"a/{name}" for name in found] + found, "reason": "not an image"}, dtype=str)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rejected.csv"
         write_table(path, table)

@@ -33,9 +33,7 @@ READ = pd.DataFrame(
 )  # fmt: skip
 
 
-def written(
-    shape: tuple[int, int], *places: tuple[int, int], number: int = 1507, side: int = 70
-) -> np.ndarray:
+def written(shape: tuple[int, int], *places: tuple[int, int], number: int = 1507, side: int = 70) -> np.ndarray:
     """Return grey paper with an image of MNIST, by default a 3 (all of it connected), at each place (x, y)."""
     page = np.full(shape, 225, np.uint8)
     image = Image.fromarray(MNIST[number]).resize((side, side), Image.Resampling.BICUBIC)

@@ -57,9 +57,7 @@ def test_parameters_are_as_documented(model: str, parameters: int) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    one, two, other = (
-        d.build_model(d.get_recipe("tiny", seed=s), DIGITS).get_weights()[0] for s in (1, 1, 2)
-    )
+    one, two, other = (d.build_model(d.get_recipe("tiny", seed=s), DIGITS).get_weights()[0] for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
 
@@ -163,9 +161,7 @@ class Accuracies(keras.callbacks.Callback):
         self.model.set_weights([np.full_like(weight, epoch) for weight in self.model.get_weights()])
 
 
-def trained_on_noise(
-    run: d.Run, recipe: d.Recipe | None, model: keras.Model, checkpoint: str = "best"
-) -> dict:
+def trained_on_noise(run: d.Run, recipe: d.Recipe | None, model: keras.Model, checkpoint: str = "best") -> dict:
     """Train three epochs on four images, and return the record."""
     images = np.random.default_rng(0).integers(0, 256, (4, 28, 28), np.uint8)
     train = d.ImageBatches.from_array(images, [0, 1, 2, 3], DIGITS, batch_size=4)
@@ -181,9 +177,7 @@ def compiled(recipe: d.Recipe, loss: object = None) -> keras.Model:
 
 
 @pytest.mark.parametrize(("checkpoint", "epoch"), [("best", 1), ("last", 2)])
-def test_the_network_of_the_right_epoch_is_kept_with_its_record(
-    root: Path, checkpoint: str, epoch: int
-) -> None:
+def test_the_network_of_the_right_epoch_is_kept_with_its_record(root: Path, checkpoint: str, epoch: int) -> None:
     run, recipe = d.open_run("runs/a"), d.get_recipe("tiny", epochs=3, checkpoint=checkpoint)
     (run / "backup" / "2025").mkdir(parents=True)
     (run / "backup" / "2025" / "my_best_model.keras").write_text("mine")

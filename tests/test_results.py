@@ -117,18 +117,14 @@ def test_every_kind_of_source_gives_the_same_predictions(run: Run, sample: Path,
     for name in names:
         (folder / name).write_bytes((sample / "testSet" / name).read_bytes())
     (folder / "img_no.png").write_text("not an image")
-    (tmp_path / "list.txt").write_text(
-        "\n".join(f"scans/{name}" for name in [*names, "img_no.png", "gone.png"])
-    )
+    (tmp_path / "list.txt").write_text("\n".join(f"scans/{name}" for name in [*names, "img_no.png", "gone.png"]))
     shutil.make_archive(str(tmp_path / "all"), "zip", folder)
     found = {}
     for source in ["scans", "scans/*.png", "@list.txt", "list.txt", "all.zip", f"scans/{names[0]}"]:
         place = str(tmp_path / source) if source[0] != "@" else f"@{tmp_path / source[1:]}"
         predict(run, place, tmp_path / "p.csv")
         table = pd.read_csv(tmp_path / "p.csv", dtype=str, keep_default_na=False)
-        found[source] = table.assign(filename=table["filename"].str.removeprefix("scans/")).set_index(
-            "filename"
-        )
+        found[source] = table.assign(filename=table["filename"].str.removeprefix("scans/")).set_index("filename")
     pd.testing.assert_frame_equal(found["scans"], found["scans/*.png"])
     pd.testing.assert_frame_equal(found["scans"], found["all.zip"])
     pd.testing.assert_frame_equal(found["@list.txt"], found["list.txt"])

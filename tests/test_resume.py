@@ -62,8 +62,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(root: Path, digits: Path) 
     ]
     if SOAK:
         kills = [
-            {"kill_step": chance.randint(1, 12)} if n % 2 else {"kill_change": chance.randint(1, 20)}
-            for n in range(50)
+            {"kill_step": chance.randint(1, 12)} if n % 2 else {"kill_change": chance.randint(1, 20)} for n in range(50)
         ]
     trials = [
         {"run": "runs/whole"},

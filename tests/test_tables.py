@@ -21,9 +21,7 @@ def unlabelled(run: d.Run) -> tuple[Path, list[str]]:
 
 def table_of(digits: Path, some: slice, label: str = "label", *, numbers: bool = False) -> pa.Table:
     """Return some images of each of ten classes as Hugging Face keeps them; with `numbers`, classes have names in its notes."""
-    paths = [
-        path for digit in range(10) for path in sorted((digits / "trainingSet" / str(digit)).iterdir())[some]
-    ]
+    paths = [path for digit in range(10) for path in sorted((digits / "trainingSet" / str(digit)).iterdir())[some]]
     images = [{"bytes": path.read_bytes(), "path": path.name} for path in paths]
     labels = [int(path.parent.name) for path in paths]
     table = pa.table({"image": images, label: labels})
@@ -65,8 +63,7 @@ def test_files_named_after_parts_are_the_parts(digits: Path, zipped: bool) -> No
 def test_rows_without_a_class_are_to_be_named(digits: Path) -> None:
     table = table_of(digits, slice(0, 6), "digit")
     labels = [
-        None if row % 6 == 5 else -1 if row % 6 == 4 else value
-        for row, value in enumerate(table["digit"].to_pylist())
+        None if row % 6 == 5 else -1 if row % 6 == 4 else value for row, value in enumerate(table["digit"].to_pylist())
     ]
     pq.write_table(table.set_column(1, "digit", [labels]), digits.parent / "some.parquet")
     run = d.prepare("some.parquet", "runs/some", mode="none")

@@ -166,7 +166,9 @@ EVIL = "<img src=x onerror=alert(1)>&\"'\udcff.png"
 def test_names_that_are_html_are_text_on_the_page(root: Path) -> None:
     Image.new("L", (28, 28)).save(root / "a.png")
     (root / "a.png").rename(root / EVIL.replace("/", ""))
-    table = pd.DataFrame({"filename": [EVIL, EVIL], "label": [EVIL, ""], "confidence": [0.5, np.nan], "reason": ["", EVIL]})
+    table = pd.DataFrame(
+        {"filename": [EVIL, EVIL], "label": [EVIL, ""], "confidence": [0.5, np.nan], "reason": ["", EVIL]}
+    )
     pipeline.write_gallery(root / "page.html", root, table)
     page = (root / "page.html").read_text(encoding="utf-8")
     assert "<img src=x" not in page

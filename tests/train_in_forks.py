@@ -72,9 +72,7 @@ def convnet(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
 def mobilenet(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     """A nested network of keras.applications, without weights to download."""
     image = keras.Input(image_shape)
-    backbone = keras.applications.MobileNetV3Small(
-        image_shape, include_top=False, weights=None, pooling="avg"
-    )
+    backbone = keras.applications.MobileNetV3Small(image_shape, include_top=False, weights=None, pooling="avg")
     outputs = layers.Dense(n_classes, activation="softmax")(layers.Dropout(0.2)(backbone(image)))
     return keras.Model(image, outputs)
 
@@ -88,9 +86,7 @@ def of_recipe(run: d.Run, trial: dict[str, Any]) -> tuple[Any, ...]:
     train, validation = d.train_val_generators(run, recipe)
     recipe = recipe.scaled_to(train.samples)
     model = d.build_model(recipe, train.class_names, deterministic=True)
-    model.compile(
-        d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False
-    )
+    model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False)
     return model, train, validation, recipe.epochs, d.callbacks_for(run, train, recipe)
 
 
@@ -101,9 +97,7 @@ def of_ones_own(run: d.Run, trial: dict[str, Any]) -> tuple[Any, ...]:
     options |= {"batch_size": 64, "class_mode": "sparse"}
     train = generator_from_split(run, "train", rotation_range=10, **options)
     validation = generator_from_split(run, "validation", shuffle=False, **options)
-    for _ in range(
-        trial.get("networks_before", 0)
-    ):  # Keras gives layers numbers, one after the other in a process
+    for _ in range(trial.get("networks_before", 0)):  # Keras gives layers numbers, one after the other in a process
         build(shape, 10)
     keras.utils.set_random_seed(3)
     tensorflow.config.experimental.enable_op_determinism()

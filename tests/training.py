@@ -18,9 +18,7 @@ def run_command(*arguments: str, root: Path, **kwargs: str) -> subprocess.Comple
     environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     environment |= {"DIGITLIB_ROOT": str(root), "TQDM_DISABLE": "1"}
     command = [sys.executable, "-m", *arguments]
-    for _ in range(
-        3
-    ):  # plain papermill loses a kernel whose port was taken meanwhile (nteract/papermill#511)
+    for _ in range(3):  # plain papermill loses a kernel whose port was taken meanwhile (nteract/papermill#511)
         done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, **kwargs)
         if "Address already in use" not in done.stderr:
             break

@@ -146,10 +146,7 @@ def _write_sample(folder: Path) -> None:
     images = pixels.reshape(-1, 28, 28).astype(np.uint8)
     rng = np.random.default_rng(0)
     unlabelled = np.concatenate(
-        [
-            rng.permutation(np.flatnonzero(labels == label))[:UNLABELLED_PER_CLASS]
-            for label in np.unique(labels)
-        ]
+        [rng.permutation(np.flatnonzero(labels == label))[:UNLABELLED_PER_CLASS] for label in np.unique(labels)]
     )
     labelled = np.setdiff1d(np.arange(len(labels)), unlabelled)
     (folder / "testSet").mkdir()
@@ -171,11 +168,7 @@ def _write_mnist(archive: Path, folder: Path) -> None:
             f"{display_path(archive)} is not Keras's mnist.npz ({error}): fetch it again from {MNIST_URL}."
         ) from error
     total = sum(len(labels) for _, labels in parts.values())
-    items = (
-        (part, *item)
-        for part, arrays in parts.items()
-        for item in enumerate(zip(*arrays, strict=True), start=1)
-    )
+    items = ((part, *item) for part, arrays in parts.items() for item in enumerate(zip(*arrays, strict=True), start=1))
     for part, number, (image, label) in progress(items, total, "Writing MNIST"):
         target = folder / part / str(label) / f"img_{number}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -313,7 +306,9 @@ def _fetch(address: str, folder: Path) -> None:
         raise
     except Exception as error:  # each driver raises its own
         said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DigitError(f"{address} can't be copied ({said}): check the address, the network and your credentials.") from error
+        raise DigitError(
+            f"{address} can't be copied ({said}): check the address, the network and your credentials."
+        ) from error
 
 
 def leads_out(name: str) -> bool:

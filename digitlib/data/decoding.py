@@ -162,9 +162,7 @@ def _eight_bits(image: Image.Image, color_mode: ColorMode) -> Image.Image:
         image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
     elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, _ground_of(layer)), layer).convert(
-            "RGB"
-        )
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, _ground_of(layer)), layer).convert("RGB")
     elif mode not in ("1", "L", "RGB"):
         image = image.convert("RGB")
     if color_mode == "rgb":

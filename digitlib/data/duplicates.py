@@ -85,9 +85,7 @@ def near_duplicates(run: str | os.PathLike[str] | Run, least: float = NEAR) -> p
             near = {"late": some, "early": early[nearest], "correlation": 1 - distance**2 / 2}
             found.append(pd.DataFrame(near).query("correlation >= @least"))
     pairs = pd.concat(found).sort_values("correlation", ascending=False)
-    late, early = (
-        manifest.iloc[pairs[name].astype(int)].reset_index(drop=True) for name in ("late", "early")
-    )
+    late, early = (manifest.iloc[pairs[name].astype(int)].reset_index(drop=True) for name in ("late", "early"))
     return _pairs(late, early, pairs["correlation"].to_numpy(float))
 
 

@@ -128,9 +128,7 @@ def _files_of(run: Run) -> Files:
 def _places(run: Run, manifest: pd.DataFrame, about: dict[str, Any]) -> Files:
     root, columns = Path(about["root"]), ["part", "class", "filename", "sha256", "size"]
     rows = () if about["mode"] == "none" else manifest[columns].itertuples(index=False, name=None)
-    return {
-        target_path(run, part, name, file): (root / file, sha256, size) for part, name, file, sha256, size in rows
-    }
+    return {target_path(run, part, name, file): (root / file, sha256, size) for part, name, file, sha256, size in rows}
 
 
 def _put(source: Path, target: Path, sha256: str, mode: Mode) -> None:

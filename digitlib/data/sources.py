@@ -80,7 +80,9 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         rejected += _passed_over(root, [labelled, *others.values(), unlabelled])
     class_names = natsorted({row[1] for row in rows})
     if len(class_names) < 2:
-        have = f"only one class folder with images, {class_names[0]!r}" if class_names else "no class folders with images"
+        have = (
+            f"only one class folder with images, {class_names[0]!r}" if class_names else "no class folders with images"
+        )
         why = f" Passed over: {rejected[0][0]!r} ({rejected[0][1]})." if rejected else ""
         raise DigitError(f"{where} has {have}: it takes one sub-folder of images for each of two or more classes.{why}")
     _refuse_formulas(class_names)
@@ -135,10 +137,7 @@ def _shape(root: Path) -> tuple[Path, dict[str, Path], Path | None]:
     children = _folders(root)
     folders = {child.name.lower(): child for child in children}
     train = _named(folders, TRAIN_NAMES)
-    beside = {
-        part: _named(folders, names)
-        for part, names in (("test", TEST_NAMES), ("validation", VALIDATION_NAMES))
-    }
+    beside = {part: _named(folders, names) for part, names in (("test", TEST_NAMES), ("validation", VALIDATION_NAMES))}
     unlabelled = _named(folders, UNLABELLED_NAMES)
     if train is None and not unlabelled and (not any(beside.values()) or len(children) < 3):
         only = _only_folder(root)

@@ -69,7 +69,10 @@ def prepare(
     """
     check_options(test_size=test_size, validation_size=validation_size, seed=seed, mode=mode, assign=assign)
     sizes: dict[str, Any] = {
-        "test_size": float(test_size), "validation_size": float(validation_size), "seed": int(seed), "assign": assign
+        "test_size": float(test_size),
+        "validation_size": float(validation_size),
+        "seed": int(seed),
+        "assign": assign,
     }  # fmt: skip - as Python's own numbers, since JSON takes no others
     root, run = as_folder(data), open_run(run_dir)
     if holds_moved(run):
@@ -223,7 +226,8 @@ def drop_repeated(manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     repeated = manifest.loc[~stays, ["filename"]].copy()
     twins = kept.loc[manifest.loc[~stays, "sha256"]]
     repeated["reason"] = [
-        f"same bytes as {name} in the {NAME_OF[part]} set" for name, part in zip(twins["filename"], twins["part"], strict=True)
+        f"same bytes as {name} in the {NAME_OF[part]} set"
+        for name, part in zip(twins["filename"], twins["part"], strict=True)
     ]
     return manifest[stays].reset_index(drop=True), repeated
 

@@ -87,9 +87,7 @@ def calibration_table(confidence: np.ndarray, correct: np.ndarray, bins: int = 1
     place = np.clip(np.ceil(np.asarray(confidence) * bins).astype(int) - 1, 0, bins - 1)
     table = pd.DataFrame({"place": place, "confidence": confidence, "correct": correct}).groupby("place")
     rows = table.agg(images=("correct", "size"), confidence=("confidence", "mean"), right=("correct", "sum"))
-    bounds = [
-        wilson_interval(int(right), int(n)) for right, n in zip(rows["right"], rows["images"], strict=True)
-    ]
+    bounds = [wilson_interval(int(right), int(n)) for right, n in zip(rows["right"], rows["images"], strict=True)]
     return pd.DataFrame(
         {
             "low": rows.index / bins, "high": (rows.index + 1) / bins, "images": rows["images"],

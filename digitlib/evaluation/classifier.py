@@ -215,9 +215,7 @@ class Classifier:
         if self.selective:
             table["accepted"] = self.selective.judge(probabilities, features)["accepted"]
             probabilities = apply_temperature(probabilities, self.selective.temperature)
-        probabilities = np.pad(
-            probabilities, ((0, 0), (0, top)), constant_values=np.nan
-        )  # there may be fewer classes
+        probabilities = np.pad(probabilities, ((0, 0), (0, top)), constant_values=np.nan)  # there may be fewer classes
         names, best = (
             np.array([*self.class_names, *[""] * top], object),
             np.argsort(-probabilities, axis=1, kind="stable"),
@@ -250,9 +248,7 @@ class Classifier:
         if self.selective is None:
             raise DigitError("this classifier is not calibrated: call calibrate() first, or run notebook 06.")
         answers = [self._outputs(self._pixels(batch)) for batch in _in_batches(self._read(images)[1])]
-        tables = [
-            self.selective.judge(*one).assign(predicted=self._names[one[0].argmax(axis=1)]) for one in answers
-        ]
+        tables = [self.selective.judge(*one).assign(predicted=self._names[one[0].argmax(axis=1)]) for one in answers]
         return pd.concat(tables, ignore_index=True)
 
     def evaluate(self, data: Any = "test") -> Evaluation:
@@ -266,9 +262,7 @@ class Classifier:
         """
         data = self._set(data) if isinstance(data, str) else data
         if getattr(data, "shuffle", False) is True:
-            raise DigitError(
-                "the generator shuffles, so its rows can't be told apart: give one with shuffle=False."
-            )
+            raise DigitError("the generator shuffles, so its rows can't be told apart: give one with shuffle=False.")
         probabilities, features, labels = self._answers(data)
         predicted = probabilities.argmax(axis=1)
         table = pd.DataFrame(
@@ -323,12 +317,8 @@ class Classifier:
         if outliers is not None and features is not None:
             outliers = outliers.with_limits(features, predicted)
         chooser = SelectiveClassifier(temperature, 0.0, target_accuracy, outliers)
-        judged = (
-            chooser.judge(probabilities, features).assign(right=predicted == labels).query("in_distribution")
-        )
-        threshold = threshold_for(
-            judged["confidence"].to_numpy(), judged["right"].to_numpy(), target_accuracy
-        )
+        judged = chooser.judge(probabilities, features).assign(right=predicted == labels).query("in_distribution")
+        threshold = threshold_for(judged["confidence"].to_numpy(), judged["right"].to_numpy(), target_accuracy)
         self.selective = replace(chooser, threshold=threshold)
         return self
 
@@ -459,9 +449,7 @@ class Classifier:
         depend on its company.
         """
         pixels = np.zeros((len(decoded), *self.model.input_shape[1:]), np.float32)
-        images = {
-            n: _fitted(one.image, pixels.shape[1:]) for n, one in enumerate(decoded) if one.image is not None
-        }
+        images = {n: _fitted(one.image, pixels.shape[1:]) for n, one in enumerate(decoded) if one.image is not None}
         for size in {image.shape for image in images.values()}:
             rows = [number for number, image in images.items() if image.shape == size]
             stack = np.stack([images[number] for number in rows])
@@ -484,9 +472,7 @@ class Classifier:
         """Yield pixels (float32, 0 to 255) and labels, None if there are none, of a generator or data set."""
         names = list(getattr(data, "class_indices", self.class_names))
         if names not in (self.class_names, ["?"]):
-            raise DigitError(
-                f"the generator's classes are {names}, the network's {self.class_names}: they must agree."
-            )
+            raise DigitError(f"the generator's classes are {names}, the network's {self.class_names}: they must agree.")
         finite = isinstance(data, keras.utils.PyDataset)
         for batch in map(data.__getitem__, range(len(data))) if finite else data:
             images, labels = (*batch, None)[:2] if isinstance(batch, list | tuple) else (batch, None)
@@ -511,16 +497,12 @@ class Classifier:
         names, decoded = self._read(data[0])
         labels, done = self._as_labels(data[1]), 0
         if len(labels) != len(names):
-            raise DigitError(
-                f"there are {len(names)} images and {len(labels)} labels: give one label for each image."
-            )
+            raise DigitError(f"there are {len(names)} images and {len(labels)} labels: give one label for each image.")
         for batch in _in_batches(decoded):
             yield self._pixels(batch), labels[done : done + len(batch)]
             done += len(batch)
 
-    def _answers(
-        self, data: Any, limit: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    def _answers(self, data: Any, limit: int | None = None) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Return probabilities, features and labels (int) of labelled images."""
         batches = self._labelled(self._set(data) if isinstance(data, str) else data)
         rows = [(*self._outputs(pixels), labels) for pixels, labels in islice(batches, limit)]
@@ -538,9 +520,7 @@ class Classifier:
         if found.ndim and found.dtype.kind in "UO":
             found = pd.Index(self.class_names).get_indexer(found)
         if found.ndim != 1 or (len(found) and not (found.min() >= 0 and found.max() < len(self.class_names))):
-            raise DigitError(
-                f"labels must be class names, or integers from 0 to {len(self.class_names) - 1}."
-            )
+            raise DigitError(f"labels must be class names, or integers from 0 to {len(self.class_names) - 1}.")
         return found.astype(int)
 
     def _loss(self, probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -588,9 +568,7 @@ def _rescaled(model: keras.Model, rescale: float) -> keras.Model:
 def _load_model(path: Path) -> keras.Model:
     """Return the network in a ``.keras`` file, without running any code that it may hold."""
     if path.suffix != ".keras":  # Keras would read other formats too, some of which run code
-        raise DigitError(
-            f"{display_path(path)} is not a .keras file: give a run's folder or its best_model.keras."
-        )
+        raise DigitError(f"{display_path(path)} is not a .keras file: give a run's folder or its best_model.keras.")
     try:
         return keras.models.load_model(path, safe_mode=True)
     except Exception as error:  # zip, h5py, json and keras each raise their own
@@ -605,9 +583,7 @@ def _as_uint8(source: Any) -> np.ndarray:
     try:
         array = np.asarray(source)
     except ValueError as error:
-        raise DigitError(
-            "the images must be one array of equal sizes, or a list of paths or PIL images."
-        ) from error
+        raise DigitError("the images must be one array of equal sizes, or a list of paths or PIL images.") from error
     if array.dtype.kind == "f":
         least, most = float(array.min(initial=0)), float(array.max(initial=0))
         if not (least >= 0 and most <= 1):  # NaN fails both
@@ -616,9 +592,7 @@ def _as_uint8(source: Any) -> np.ndarray:
             )
         array = np.round(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise DigitError(
-            f"images of dtype {array.dtype} can't be read: give uint8 (0 to 255) or float (0 to 1)."
-        )
+        raise DigitError(f"images of dtype {array.dtype} can't be read: give uint8 (0 to 255) or float (0 to 1).")
     shape = array.shape
     if array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3)):
         array = array.reshape(1, *shape[:2], -1)

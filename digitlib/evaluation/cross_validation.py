@@ -114,9 +114,7 @@ def cross_validate(
         for repeat, _, held in todo
     )
     trained = joblib.Parallel(return_as="generator")(tasks) if todo else []
-    for (repeat, fold, _), found in zip(
-        todo, progress(trained, len(todo), "Training folds", "fold"), strict=True
-    ):
+    for (repeat, fold, _), found in zip(todo, progress(trained, len(todo), "Training folds", "fold"), strict=True):
         with atomic(_file(place, repeat, fold)) as temporary:
             np.save(temporary, found)
     done = [(repeat, fold, held, np.load(_file(place, repeat, fold))) for repeat, fold, held in numbered]
@@ -134,9 +132,7 @@ def predict_fold(folder: Path, manifest: pd.DataFrame, held: np.ndarray, recipe:
     shared: dict[str, Any] = {"image_size": recipe.image_size, "color_mode": recipe.color_mode}
     augmented: dict[str, Any] = {"batch_size": recipe.batch_size, "seed": recipe.seed, **recipe.augmentation}
     train = ImageBatches(images, rows[~held], manifest[~held], run.class_names, **shared, **augmented)
-    test = ImageBatches(
-        images, rows[held], manifest[held], run.class_names, **shared, batch_size=256, shuffle=False
-    )
+    test = ImageBatches(images, rows[held], manifest[held], run.class_names, **shared, batch_size=256, shuffle=False)
     recipe = recipe.scaled_to(train.samples)
     train.cooldown_from = recipe.cooldown_from
     model = build_model(recipe, run.class_names)

@@ -35,9 +35,7 @@ def tap(model: keras.Model, pick: Pick, before: bool = False) -> keras.Model:
     """
     seen: list[keras.KerasTensor] = []
 
-    def call(
-        layer: keras.Operation, taken: keras.KerasTensor, *args: object, **kwargs: object
-    ) -> keras.KerasTensor:
+    def call(layer: keras.Operation, taken: keras.KerasTensor, *args: object, **kwargs: object) -> keras.KerasTensor:
         if hasattr(layer, "operations") or isinstance(layer, keras.Sequential):
             given, *inner = tap(layer, pick, before)(taken)
             seen.extend(inner)
@@ -102,9 +100,7 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
             continue
         weights = tensorflow.reduce_mean(slopes, axis=(1, 2), keepdims=True)
         coarse = tensorflow.nn.relu(tensorflow.reduce_sum(weights * channels, axis=3, keepdims=True))
-        heat += tensorflow.image.resize(
-            tensorflow.cast(coarse, tensorflow.float32), images.shape[1:3]
-        ).numpy()[..., 0]
+        heat += tensorflow.image.resize(tensorflow.cast(coarse, tensorflow.float32), images.shape[1:3]).numpy()[..., 0]
     return _to_one(heat)
 
 
@@ -141,9 +137,7 @@ def occlusion(model: keras.Model, images: np.ndarray, patch: int = 5, stride: in
         likely = np.log(model.predict(covered, batch_size=256, verbose=0) + 1e-12)
         label = likely[-1].argmax()
         for place, (top, left) in enumerate(corners):
-            heat_map[top : top + patch, left : left + patch] += max(
-                0.0, likely[-1, label] - likely[place, label]
-            )
+            heat_map[top : top + patch, left : left + patch] += max(0.0, likely[-1, label] - likely[place, label])
     return _to_one(heat / times)
 
 

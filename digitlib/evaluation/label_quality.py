@@ -35,9 +35,7 @@ def label_recipe(recipe: str = "tiny", *, epochs: int | None = None, seed: int =
     return replace(settings, epochs=max(settings.epochs, EPOCHS), min_steps=max(settings.min_steps, STEPS))
 
 
-def find_label_issues(
-    manifest: pd.DataFrame, probabilities: np.ndarray, class_names: list[str]
-) -> pd.DataFrame:
+def find_label_issues(manifest: pd.DataFrame, probabilities: np.ndarray, class_names: list[str]) -> pd.DataFrame:
     """Return the images whose label is likely wrong, by confident learning.
 
     How many there are is estimated by counting images that are predicted as another class than their label's with at

@@ -97,9 +97,7 @@ def confusion_matrix(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
     >>> confusion_matrix(table, ["a", "b"]).to_numpy().tolist()
     [[1, 1], [0, 1]]
     """
-    counts = sklearn.metrics.confusion_matrix(
-        predictions["true"], predictions["predicted"], labels=class_names
-    )
+    counts = sklearn.metrics.confusion_matrix(predictions["true"], predictions["predicted"], labels=class_names)
     rows, columns = pd.Index(class_names, name="true"), pd.Index(class_names, name="predicted")
     return pd.DataFrame(counts, index=rows, columns=columns)
 

@@ -48,11 +48,7 @@ def feature_extractor(model: keras.Model) -> keras.Model | None:
         pooled = [[pool(one, axis=(1, 2)) for one in maps] for pool in (keras.ops.mean, keras.ops.max)]
         return keras.Model(inner.inputs, [inner.outputs[0], *map(_joined, pooled)])
     inner = tap(model, lambda layer, taken, given: isinstance(layer, keras.layers.Dense), before=True)
-    if (
-        len(inner.outputs) < 2
-        or len(inner.outputs[-1].shape) != 2
-        or inner.outputs[-1].shape[1] > MOST_FEATURES
-    ):
+    if len(inner.outputs) < 2 or len(inner.outputs[-1].shape) != 2 or inner.outputs[-1].shape[1] > MOST_FEATURES:
         return None
     return keras.Model(inner.inputs, [inner.outputs[0], _joined(inner.outputs[-1:])])
 

@@ -100,9 +100,7 @@ class SelectiveClassifier:
             return None
         numbers = dict(run.read_json(FILES[0]))
         if numbers.pop("model_sha256", None) != file_hash(run / "best_model.keras"):
-            raise DigitError(
-                f"calibration.json of {run} belongs to another network than best_model.keras. {again}"
-            )
+            raise DigitError(f"calibration.json of {run} belongs to another network than best_model.keras. {again}")
         try:
             with np.load(run / FILES[1], allow_pickle=False) as arrays:
                 return cls(**numbers, outliers=OutlierDetector(**arrays) if arrays.files else None)
@@ -194,9 +192,7 @@ def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test i
         ``rejected by raw confidence``.
     """
     if reference not in judged:
-        raise DigitError(
-            f"there are no {reference!r} to compare with: choose `reference` from {', '.join(judged)}."
-        )
+        raise DigitError(f"there are no {reference!r} to compare with: choose `reference` from {', '.join(judged)}.")
     least = judged[reference]["raw_confidence"].quantile(1 - judged[reference]["accepted"].mean())
     rows = {
         kind: {

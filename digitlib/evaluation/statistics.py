@@ -59,9 +59,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     """
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     if a.shape != b.shape:
-        raise DigitError(
-            f"mcnemar needs predictions of both networks for the same images, not {a.size} and {b.size}."
-        )
+        raise DigitError(f"mcnemar needs predictions of both networks for the same images, not {a.size} and {b.size}.")
     one, other = int((a & ~b).sum()), int((b & ~a).sum())
     p = binomtest(one, one + other).pvalue if one + other else 1.0
     return {

@@ -109,9 +109,7 @@ def escape(text: str) -> str:
     >>> escape("<b>")
     '&#60;b&#62;'
     """
-    return re.sub(
-        r"[\\`*{}\[\]<>|$&#\n]|(?<![^\W_])_|_(?![^\W_])", lambda found: f"&#{ord(found[0])};", str(text)
-    )
+    return re.sub(r"[\\`*{}\[\]<>|$&#\n]|(?<![^\W_])_|_(?![^\W_])", lambda found: f"&#{ord(found[0])};", str(text))
 
 
 def _base_name(data: Any) -> str:
@@ -124,9 +122,7 @@ def _table(rows: Mapping[str, Any], head: tuple[str, ...]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _data(
-    metrics: Mapping[str, Any] | None, counts: pd.DataFrame | None, source: Mapping[str, Any] | None
-) -> str:
+def _data(metrics: Mapping[str, Any] | None, counts: pd.DataFrame | None, source: Mapping[str, Any] | None) -> str:
     known = source or metrics
     if known is None:
         return ""
@@ -167,15 +163,9 @@ def _short(value: Any) -> str:
     """Return a setting as text: of a Keras object the class and what differs from nothing."""
     if isinstance(value, Mapping) and "config" in value:
         settings = value["config"]
-        return (
-            f"{value['class_name']} ({_short(settings)})" if isinstance(settings, Mapping) else str(settings)
-        )
+        return f"{value['class_name']} ({_short(settings)})" if isinstance(settings, Mapping) else str(settings)
     if isinstance(value, Mapping):
-        kept = {
-            name: one
-            for name, one in value.items()
-            if one and name not in ("name", "reduction", "axis", "dtype")
-        }
+        kept = {name: one for name, one in value.items() if one and name not in ("name", "reduction", "axis", "dtype")}
         return ", ".join(f"{name} {_short(one)}" for name, one in kept.items()) or "none"
     if isinstance(value, list | tuple):
         return " × ".join(map(_short, value))

@@ -150,15 +150,11 @@ def plain_net(model: keras.Model) -> PlainNet:
     layers = [layer for layer in model.layers if not isinstance(layer, IDLE)]
     while layers:
         layer, norm = layers.pop(0), None
-        linear = (
-            isinstance(layer, keras.layers.Conv2D | keras.layers.Dense) and _activation(layer) == "linear"
-        )
+        linear = isinstance(layer, keras.layers.Conv2D | keras.layers.Dense) and _activation(layer) == "linear"
         if linear and layers and isinstance(layers[0], keras.layers.BatchNormalization):
             norm = layers.pop(0)
         if type(layer) not in _WRITERS:
-            where = (
-                " that follows no linear layer" if isinstance(layer, keras.layers.BatchNormalization) else ""
-            )
+            where = " that follows no linear layer" if isinstance(layer, keras.layers.BatchNormalization) else ""
             raise _unknown(layer, f"a {type(layer).__name__}{where}")
         net.layers.append(_WRITERS[type(layer)](net, layer, norm))
     return net

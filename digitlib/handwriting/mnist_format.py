@@ -100,9 +100,7 @@ def _start(mass: np.ndarray) -> int:
     return int(np.clip(round(CENTRE - centre), 0, SIDE - len(mass)))
 
 
-def digit_predictor(
-    network: Network, dark_on_light: bool | None = None
-) -> Callable[[np.ndarray], pd.DataFrame]:
+def digit_predictor(network: Network, dark_on_light: bool | None = None) -> Callable[[np.ndarray], pd.DataFrame]:
     """Return what predicts images in MNIST's format, as `Classifier.predict` does.
 
     Parameters

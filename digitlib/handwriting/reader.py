@@ -285,6 +285,4 @@ def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) 
         axes.imshow(draw_reading(grey[..., None], table))
         axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)
     read = "; ".join(", ".join(text_lines(table)) or "no digits" for table in tables)
-    return describe(
-        figure, f"{len(photos)} photos with a box and a label for each digit. Read on them: {read}."
-    )
+    return describe(figure, f"{len(photos)} photos with a box and a label for each digit. Read on them: {read}.")

@@ -155,7 +155,9 @@ def _removed_if_refused(run: Run) -> Iterator[None]:
     try:
         yield
     except DigitError as error:
-        refused = getattr(error.__cause__, "ename", "DigitError") == "DigitError"  # else the notebook shows the traceback
+        refused = (
+            getattr(error.__cause__, "ename", "DigitError") == "DigitError"
+        )  # else the notebook shows the traceback
         if new and refused and not (run / "split.csv").exists():
             shutil.rmtree(run.folder, ignore_errors=True)
             with suppress(OSError):
@@ -185,7 +187,11 @@ class _Kernel(AsyncKernelManager):
     def started(cls) -> Self:
         """Return a kernel that has begun to load."""
         kernel = cls(kernel_name="python3")
-        options = ["--IPKernelApp.log_level=CRITICAL", "--HistoryManager.hist_file=:memory:", f"--IPKernelApp.exec_lines={LOADED}"]
+        options = [
+            "--IPKernelApp.log_level=CRITICAL",
+            "--HistoryManager.hist_file=:memory:",
+            f"--IPKernelApp.exec_lines={LOADED}",
+        ]
         run_sync(kernel.start_kernel)(extra_arguments=options, cwd=str(project_root()))
         return kernel
 

@@ -205,7 +205,9 @@ def _parquet(path: Path) -> Iterator[Add]:
         writers: list[ParquetWriter] = []
 
         def add(table: pd.DataFrame) -> None:
-            texts = table.select_dtypes(["object", "string"]).map(lambda text: text.encode("utf-8", "backslashreplace").decode())
+            texts = table.select_dtypes(["object", "string"]).map(
+                lambda text: text.encode("utf-8", "backslashreplace").decode()
+            )
             rows = pyarrow.Table.from_pandas(table.assign(**texts), preserve_index=False)
             if not writers:
                 writers.append(files.enter_context(ParquetWriter(temporary, rows.schema, compression="zstd")))

@@ -55,7 +55,14 @@ def _text(name: str, metrics: Mapping[str, Any]) -> str:
         return "none"
     if name == "test_accuracy":
         return accuracy_text(metrics)
-    forms = {"validation_accuracy": ".2%", "fit_seconds": ".0f", "test_loss": ".4f", "seed": "", "data": "", "recipe": ""}
+    forms = {
+        "validation_accuracy": ".2%",
+        "fit_seconds": ".0f",
+        "test_loss": ".4f",
+        "seed": "",
+        "data": "",
+        "recipe": "",
+    }
     return format(value, forms.get(name, ",")) + (" s" if name == "fit_seconds" else "")
 
 
@@ -69,7 +76,12 @@ def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os
     >>> write_report("runs/default", ["runs/default/notebooks/06_evaluation.ipynb"])  # doctest: +SKIP
     """
     run = open_run(run)
-    settings = {"embed_images": True, "exclude_input": True, "exclude_output_prompt": True, "exclude_anchor_links": True}
+    settings = {
+        "embed_images": True,
+        "exclude_input": True,
+        "exclude_output_prompt": True,
+        "exclude_anchor_links": True,
+    }
     exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=settings))
     bodies = [exporter.from_notebook_node(nbformat.read(path, as_version=4))[0] for path in notebooks]
     measured = (run / "metrics.json").exists()
@@ -141,7 +153,9 @@ def _write_page(path: Path, title: str, **content: Any) -> None:
     )
     page = templates.get_template("page.html").render(title=title, **content)
     with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # names may hold bytes that are not UTF-8
+        temporary.write_text(
+            page, encoding="utf-8", errors="backslashreplace"
+        )  # names may hold bytes that are not UTF-8
 
 
 def _classes(row: dict[Any, Any]) -> list[tuple[str, float]]:
@@ -160,4 +174,3 @@ def _png(path: Path) -> str:
     store = io.BytesIO()
     picture.save(store, "PNG")
     return base64.b64encode(store.getvalue()).decode("ascii")
-

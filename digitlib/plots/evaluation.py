@@ -31,7 +31,9 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     bar = {"label": "images (logarithmic)", "format": "%d"}
     options = {"cmap": "Blues", "norm": LogNorm(1, max(2, counts.max()))}
     axes = _heatmap("Confusion matrix: test set", table, cells, table == 0, bar, **options)
-    alt = f"{len(table)} classes: {counts.trace():,} of {counts.sum():,} images are on the diagonal, predicted correctly."
+    alt = (
+        f"{len(table)} classes: {counts.trace():,} of {counts.sum():,} images are on the diagonal, predicted correctly."
+    )
     true, predicted, errors = _largest_error(table)
     most = f" The most frequent error: {true} predicted as {predicted}, {errors} times." if errors else ""
     return describe(axes, f"Matrix of {alt}{most}")
@@ -108,9 +110,7 @@ def plot_per_class(table: pd.DataFrame) -> Axes:
     return describe(axes, f"Precision, recall and F1 of {len(table)} classes, each with its interval. {f1}")
 
 
-def plot_most_confused(
-    pairs: pd.DataFrame, predictions: pd.DataFrame, images: Images, each: int = 4
-) -> Figure:
+def plot_most_confused(pairs: pd.DataFrame, predictions: pd.DataFrame, images: Images, each: int = 4) -> Figure:
     """Draw images of each confused pair, a row a pair: left the first predicted as the second, right the reverse.
 
     Parameters
@@ -152,15 +152,12 @@ def plot_top_losses(wrong: pd.DataFrame, images: Images, columns: int = 6) -> Fi
         Images a row.
     """
     titles = [
-        f"{row.true} → {row.predicted}  {row.confidence:.0%}\n{short_name(row.filename)}"
-        for row in wrong.itertuples()
+        f"{row.true} → {row.predicted}  {row.confidence:.0%}\n{short_name(row.filename)}" for row in wrong.itertuples()
     ]
     return plot_images(images, titles, columns, alt="The most confident errors, true → predicted")
 
 
-def plot_predictions(
-    predictions: pd.DataFrame, images: Images, guesses: int = 1, columns: int = 10
-) -> Figure:
+def plot_predictions(predictions: pd.DataFrame, images: Images, guesses: int = 1, columns: int = 10) -> Figure:
     """Draw images with the most likely classes and their confidences.
 
     Parameters
@@ -200,9 +197,7 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> Axes:
         axes.errorbar(
             table["confidence"], share, errors, fmt="none", ecolor=color, elinewidth=0.8, capsize=2, alpha=0.6
         )
-        axes.scatter(
-            table["confidence"], share, 6 + 250 * images / images.sum(), color, marker=marker, alpha=0.8
-        )
+        axes.scatter(table["confidence"], share, 6 + 250 * images / images.sum(), color, marker=marker, alpha=0.8)
         axes.plot([], [], marker, color=color, label=name)
         gap = np.average((table["confidence"] - share).abs(), weights=images)
         words.append(f"{name}: {gap:.1%}")
@@ -229,9 +224,7 @@ def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
     axes.set_ylim(0, table["wrong"].max() * 1.18 + 0.5)
     axes.grid(axis="x", visible=False)
     wrong = ", ".join(map(str, table["wrong"]))
-    return describe(
-        axes, f"Errors from the least to the most confident images, in {len(table)} bars: {wrong}."
-    )
+    return describe(axes, f"Errors from the least to the most confident images, in {len(table)} bars: {wrong}.")
 
 
 def plot_risk_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
@@ -250,9 +243,7 @@ def plot_risk_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> 
     looks = cycle(((ORANGE, "--"), (BLUE, "-"), (GREEN, ":"), (RED, "-.")))
     for (name, table), (color, dash) in zip(tables.items(), looks, strict=False):
         seen = table[table["coverage"] >= 0.5]
-        axes.step(
-            seen["coverage"], 1 - seen["accuracy"], dash, where="post", color=color, marker="", label=name
-        )
+        axes.step(seen["coverage"], 1 - seen["accuracy"], dash, where="post", color=color, marker="", label=name)
     alt = "Share of errors among accepted predictions against share of images accepted; fewer accepted, fewer errors."
     if len(at := table[table["threshold"] >= threshold]):
         last = at.iloc[-1]

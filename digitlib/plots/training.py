@@ -43,9 +43,7 @@ def plot_history(history: pd.DataFrame, best: int, part: str = "validation") -> 
         axes.legend()
     grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1))
     first = history.iloc[0]
-    accuracy = (
-        f"accuracy goes from {first['val_accuracy']:.1%} to {chosen['val_accuracy']:.1%} in epoch {best}"
-    )
+    accuracy = f"accuracy goes from {first['val_accuracy']:.1%} to {chosen['val_accuracy']:.1%} in epoch {best}"
     loss = f"{part} loss from {first['val_loss']:.2f} to {chosen['val_loss']:.2f}"
     alt = f"Accuracy and loss in {len(history)} epochs, on the training and {part} set:"
     return describe(figure, f"{alt} {part} {accuracy}, which was kept; {loss}.")

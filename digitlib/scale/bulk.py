@@ -204,9 +204,7 @@ def _predict(
     classifier, tables = _LOADED[key], []
     settings = (classifier.color_mode, classifier.image_size, min(classifier.image_size))
     items = _rows(columns, *partition) if columns else _files(*partition)
-    images = (
-        (name, decoded(one, *settings) if isinstance(one, bytes) else unread(one)) for name, one in items
-    )
+    images = ((name, decoded(one, *settings) if isinstance(one, bytes) else unread(one)) for name, one in items)
     while batch := list(islice(images, BATCH)):
         names, read = zip(*batch, strict=True)
         table = classifier.predict_decoded(list(read))

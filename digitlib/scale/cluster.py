@@ -74,9 +74,7 @@ def workers(n: int = 0, scheduler: str | None = None) -> Iterator[None]:
             yield
 
 
-def each(
-    function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
-) -> Iterator[tuple[str, Any, str]]:
+def each(function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, Any, str]]:
     """Call a function for each task where `workers` says, and yield what came of it, in any order.
 
     A task whose worker dies is done again, so the function should look whether its work is already done.
@@ -113,9 +111,7 @@ def each(
             return
         except Exception as error:  # not of a task: `_call` returns those
             if (kind := type(error).__name__) not in ("TerminatedWorkerError", "KilledWorker"):
-                raise DigitError(
-                    f"The workers ended ({kind}): start them, and give the command again."
-                ) from error
+                raise DigitError(f"The workers ended ({kind}): start them, and give the command again.") from error
     raise DigitError("Worker processes died again and again, perhaps for want of memory: use fewer of them.")
 
 
@@ -163,8 +159,6 @@ def _connect(scheduler: str) -> Iterator[None]:
         client = distributed.Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
     except Exception as error:
         said = str(error)[:150] or type(error).__name__
-        raise DigitError(
-            f"No scheduler answers at {scheduler} ({said}): start one with `dask scheduler`."
-        ) from error
+        raise DigitError(f"No scheduler answers at {scheduler} ({said}): start one with `dask scheduler`.") from error
     with client, parallel_config(Backend(client=client, wait_for_workers_timeout=600)):
         yield

@@ -73,9 +73,7 @@ def make_ensemble(
     first = networks[0]
     for member, one in zip(members, networks, strict=True):
         if one.color_mode != first.color_mode or not member.split.equals(members[0].split):
-            raise DigitError(
-                f"{member} and {members[0]} can't be joined: their splits or color modes differ."
-            )
+            raise DigitError(f"{member} and {members[0]} can't be joined: their splits or color modes differ.")
     about = [member.read_json("metrics.json") for member in members]
     best = int(np.argmax([one["validation_accuracy"] for one in about]))
     shape = max(one.model.input_shape[1:] for one in networks)

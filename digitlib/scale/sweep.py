@@ -173,14 +173,10 @@ def check_space(lines: Settings, what: str = "The space", notebooks: bool = Fals
             raise DigitError(f"{what}: notebooks can't do {name}: add --no-notebooks.")
     trials, data = lines.get("trials", 0), str(lines.get("data", "sample"))
     if lines.get("sampler", "grid") != ("optuna" if trials else "grid") or not is_whole(trials) or trials < 0:
-        raise DigitError(
-            f"{what}: Optuna needs `sampler: optuna` and `trials: 20`; leave out both for a grid."
-        )
+        raise DigitError(f"{what}: Optuna needs `sampler: optuna` and `trials: 20`; leave out both for a grid.")
     varied = {name: one for name, one in {"recipe": "fast", **lines}.items() if name not in ONCE}
     ranges = {name: one for name, one in varied.items() if isinstance(one, dict) and trials}
-    lists = {
-        name: one if isinstance(one, list) else [one] for name, one in varied.items() if name not in ranges
-    }
+    lists = {name: one if isinstance(one, list) else [one] for name, one in varied.items() if name not in ranges}
     choices = {name: [tuple(one) if isinstance(one, list) else one for one in lists[name]] for name in lists}
     space = Space(data, choices, ranges, {n: lines[n] for n in SPLIT_OPTIONS if n in lines}, trials)
     try:

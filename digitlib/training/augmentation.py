@@ -225,9 +225,7 @@ class Augmentation:
                 raise DigitError(f"{name} is {value!r}: it must be a number.")
         for name in ("width_shift_range", "height_shift_range", "zoom_range"):
             value = getattr(self, name)
-            several = (
-                isinstance(value, (Sequence, np.ndarray)) and len(value) > 0 and all(map(is_number, value))
-            )
+            several = isinstance(value, (Sequence, np.ndarray)) and len(value) > 0 and all(map(is_number, value))
             if not is_number(value) and not several:
                 raise DigitError(f"{name} is {value!r}: it must be a number, or several.")
         bounds = _zoom_bounds(self.zoom_range)
@@ -330,12 +328,8 @@ def affine_maps(
     across = parameters["zx"] * (1.0 - 2.0 * parameters["flip_horizontal"])
     down = parameters["zy"] * (1.0 - 2.0 * parameters["flip_vertical"])
     cos, sin = np.cos(theta), np.sin(theta)
-    linear = np.array(
-        [[cos * across, -np.sin(theta + shear) * down], [sin * across, np.cos(theta + shear) * down]]
-    )
-    shift = np.array(
-        [cos * parameters["tx"] - sin * parameters["ty"], sin * parameters["tx"] + cos * parameters["ty"]]
-    )
+    linear = np.array([[cos * across, -np.sin(theta + shear) * down], [sin * across, np.cos(theta + shear) * down]])
+    shift = np.array([cos * parameters["tx"] - sin * parameters["ty"], sin * parameters["tx"] + cos * parameters["ty"]])
     sides, stored = np.array(image_size[::-1]), np.array(stored_size[::-1])
     centre, scale = sides / 2 - 0.5, stored / sides
     offset = centre[:, None] + shift - np.einsum("ijn,j->in", linear, centre)

@@ -86,9 +86,7 @@ class Resume(keras.callbacks.Callback):
         """Write down what trains, then go on or make room for a new beginning."""
         path = self.run / "recipe.json"
         if path.exists() and self.run.read_json("recipe.json").get("model") == "ensemble":
-            raise DigitError(
-                f"{self.run} is an ensemble, which a training would overwrite: choose another run."
-            )
+            raise DigitError(f"{self.run} is an ensemble, which a training would overwrite: choose another run.")
         self.record = _record(self)
         if self.record["recipe"] and self.recipe:
             save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))

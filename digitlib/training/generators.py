@@ -119,9 +119,7 @@ class ImageBatches(keras.utils.PyDataset):
         given = {"color_mode": color_mode, "class_mode": class_mode, "interpolation": interpolation}
         for name, choice in given.items():
             if choice not in CHOICES[name]:
-                raise DigitError(
-                    f"{name} is {choice!r}: choose one of {', '.join(map(repr, CHOICES[name]))}."
-                )
+                raise DigitError(f"{name} is {choice!r}: choose one of {', '.join(map(repr, CHOICES[name]))}.")
         for name, whole, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
             if not is_whole(whole) or whole < least:
                 raise DigitError(f"{name} is {whole!r}: it must be an integer ≥ {least}.")
@@ -177,9 +175,7 @@ class ImageBatches(keras.utils.PyDataset):
             )
         classes = ["?"] * len(pixels) if labels is None else list(labels)
         if len(classes) != len(pixels):
-            raise DigitError(
-                f"there are {len(pixels)} images and {len(classes)} labels: give one label an image."
-            )
+            raise DigitError(f"there are {len(pixels)} images and {len(classes)} labels: give one label an image.")
         if class_names:
             classes = [class_names[int(label)] if is_whole(label) else label for label in classes]
         names = [str(number) for number in range(len(pixels))]
@@ -331,9 +327,7 @@ def _thumbnail(pixels: np.ndarray) -> str:
     image.thumbnail((64, 64))
     file = io.BytesIO()
     image.save(file, "PNG")
-    return (
-        f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" alt="" height="48">'
-    )
+    return f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" alt="" height="48">'
 
 
 def generator_from_split(run: Run | str, sets: str | tuple[str, ...], **options: Any) -> ImageBatches:

@@ -261,7 +261,5 @@ def join_networks(networks: Sequence[keras.Model], image_shape: tuple[int, int, 
         copy.name = f"network_{number}"
         outputs.append(copy(image if same else layers.Resizing(height, width)(image)))
     joined = keras.Model(image, layers.Average(name="mean")(outputs), name="ensemble")
-    joined.compile(
-        "sgd", "categorical_crossentropy", metrics=["accuracy"]
-    )  # this optimizer has no state to be saved
+    joined.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])  # this optimizer has no state to be saved
     return joined
