@@ -171,13 +171,15 @@ def predict(
     An address such as s3://bucket/folder, a Parquet file with images, --workers, --scheduler or an --out that ends in /
     is predicted partition by partition; the same command again goes on where it was stopped.
     """
-    from digitlib.scale.bulk import is_bulk, predict_bulk
+    from digitlib.pipeline.predict_folder import is_bulk
 
     if bulk := bool(scheduler or workers or is_bulk(source, out)):
         if submission or gallery:
             raise DigitError(
                 "partitions have no --submission or --gallery: leave these out, or --workers and --scheduler."
             )
+        from digitlib.scale.bulk import predict_bulk
+
         size = {"partition_size": partition_size} if partition_size else {}
         with resumable():
             done = predict_bulk(run_or_model, source, out, scheduler=scheduler, workers=workers, **size)

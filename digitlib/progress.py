@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -53,3 +54,22 @@ def progress(items: Iterable[Item], total: int, what: str, unit: str = "image") 
         for item in items:
             yield item
             shown.update()
+
+
+@contextmanager
+def environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for this process and those it starts, and put back what was there.
+
+    Examples
+    --------
+    >>> with environment({"TQDM_DISABLE": "1"}):
+    ...     watched()
+    False
+    """
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -16,7 +16,8 @@ from loopback import loopback, until
 
 from digitlib.errors import DigitError
 from digitlib.evaluation.classifier import Classifier
-from digitlib.scale import bulk, is_bulk, predict_bulk
+from digitlib.pipeline.predict_folder import is_bulk
+from digitlib.scale import bulk, predict_bulk
 from digitlib.training.backend import keras
 
 pytestmark = pytest.mark.slow  # workers load TensorFlow

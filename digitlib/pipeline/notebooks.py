@@ -30,7 +30,7 @@ from digitlib.data.split import check_options
 from digitlib.errors import DigitError, did_you_mean, is_whole
 from digitlib.files import atomic, display_path, make_folder, project_root, resolve
 from digitlib.pipeline.report import write_report
-from digitlib.progress import bar, watched
+from digitlib.progress import bar, environment, watched
 from digitlib.run import Run, open_run, run_lock
 from digitlib.training.recipes import RECIPE_PARAMETERS, get_recipe
 
@@ -39,6 +39,9 @@ SERIES = "0[1-9]_*.ipynb"
 
 COPIED = ("[0-9][0-9]_*.ipynb", "photos/*")
 """What a reader needs to step through; ``tools/hatch_build.py`` puts the same into the wheel."""
+
+KERNELS = {"TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+"""Keeps progress bars and TensorFlow's messages out of the notebooks."""
 
 LOADED = "import digitlib.evaluation.classifier, digitlib.plots.evaluation"
 """What a kernel imports before its notebook's turn comes."""
@@ -86,7 +89,11 @@ def run_series(
     with _removed_if_refused(run), run_lock(run):
         make_folder(run / "notebooks")
         ahead: list[_Kernel] = []
-        with bar(len(tasks), "Series", "notebook", delay=0) as shown, _environment(), ExitStack() as ended:
+        with (
+            bar(len(tasks), "Series", "notebook", delay=0) as shown,
+            environment(KERNELS | {"DIGITLIB_ROOT": str(project_root())}),
+            ExitStack() as ended,
+        ):
             ended.callback(_end_all, ahead)
             for number, (path, output, values) in enumerate(tasks, 1):
                 start, resume = time.perf_counter(), resume and _is_done(run, output, values)
@@ -163,19 +170,6 @@ def _removed_if_refused(run: Run) -> Iterator[None]:
             with suppress(OSError):
                 new[-1].rmdir()
         raise
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Give the kernels the project's folder, and keep progress bars and TensorFlow's messages out of the notebooks."""
-    settings = {"DIGITLIB_ROOT": str(project_root()), "TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 class _Kernel(AsyncKernelManager):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from digitlib.data.datasets import is_address
 from digitlib.data.inputs import find_inputs
 from digitlib.data.split import paths_of, read_split
 from digitlib.errors import DigitError
@@ -101,6 +102,20 @@ def unlabelled_images(run: Run | str | os.PathLike[str]) -> str | list[str]:
         return str(folder)
     split = read_split(run)
     return [display_path(path) for path in paths_of(run, split[split["part"] == "test"])]
+
+
+def is_bulk(source: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> bool:
+    """Tell whether a prediction is done in partitions: an address or Parquet is read, or a folder is written.
+
+    Examples
+    --------
+    >>> is_bulk("scans", "predictions.csv"), is_bulk("scans", "predictions.parquet/")
+    (False, True)
+    """
+    text, target = os.fspath(source), os.fspath(out or "")
+    if is_address(text) or is_address(target) or target.endswith(("/", os.sep)):
+        return True
+    return text.lower().endswith(".parquet") or any(resolve(text).glob("*.parquet"))
 
 
 def form_of(path: str | os.PathLike[str]) -> str:

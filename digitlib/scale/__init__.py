@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "bulk": ["is_bulk", "predict_bulk"],
+        "bulk": ["predict_bulk"],
         "cluster": ["each", "workers"],
         "ensemble": ["ensemble_lines", "find_members", "make_ensemble"],
         "sweep": ["best_run", "check_space", "histories_of", "pareto_front", "read_space", "read_sweep", "run_sweep",

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import tempfile
 import uuid
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import Any
 import pandas as pd
 from natsort import natsorted
 
+from digitlib.data.datasets import is_address
 from digitlib.data.decoding import decoded, unread
 from digitlib.data.inputs import find_inputs
 from digitlib.errors import DigitError
@@ -32,20 +32,6 @@ BATCH, HELD = 1024, 64
 MODEL_FILES = ("best_model.keras", "training.json", "calibration.json", "calibration.npz")
 # The classifier that this process has loaded.
 _LOADED: dict[str, Classifier] = {}
-
-
-def is_bulk(source: StrPath, out: StrPath | None) -> bool:
-    """Tell whether a prediction is done in partitions: an address or Parquet is read, or a folder is written.
-
-    Examples
-    --------
-    >>> is_bulk("scans", "predictions.csv"), is_bulk("scans", "predictions.parquet/")
-    (False, True)
-    """
-    text, target = os.fspath(source), os.fspath(out or "")
-    if is_address(text) or is_address(target) or target.endswith(("/", os.sep)):
-        return True
-    return text.lower().endswith(".parquet") or any(resolve(text).glob("*.parquet"))
 
 
 def predict_bulk(
@@ -106,17 +92,6 @@ def predict_bulk(
         raise DigitError(f"{len(failed)} of {len(given)} partitions failed; try them again. {failed[0]}")
     sums = pd.DataFrame(list(done.values())).sum().astype(int).to_dict()
     return sums | {"partitions": len(partitions), "found": found, "out": target}
-
-
-def is_address(text: str) -> bool:
-    """Tell whether a text is an address of fsspec rather than a path.
-
-    Examples
-    --------
-    >>> is_address("s3://bucket/scans"), is_address("scans")
-    (True, False)
-    """
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)", text) is not None
 
 
 def _place(address: str) -> tuple[Any, str]:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
-from unittest.mock import patch
 
 from joblib import Parallel, delayed, parallel_config
 
 from digitlib.errors import DigitError
 from digitlib.files import project_root
+from digitlib.progress import environment
 
 # Seconds that a scheduler has to answer, and times that work is sent out again after worker processes died.
 ANSWERS_WITHIN, ATTEMPTS = 10, 3
@@ -66,8 +66,7 @@ def workers(n: int = 0, scheduler: str | None = None) -> Iterator[None]:
         with _connect(scheduler):
             yield
     elif n:
-        environment = patch.dict(os.environ, _alone(1))
-        with environment, parallel_config("loky", n_jobs=n, inner_max_num_threads=1):
+        with environment(_alone(1)), parallel_config("loky", n_jobs=n, inner_max_num_threads=1):
             yield
     else:
         with parallel_config("sequential"):
