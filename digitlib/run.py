@@ -71,9 +71,8 @@ class Run:
         for name in names:
             if not (self / name).exists():
                 first = WRITTEN_BY.get(name, "01_data_preparation")
-                raise DigitError(
-                    f"{self} has no {name}: run notebook {first}.ipynb first, with the same run_dir ({str(self)!r})."
-                )
+                what = f"{self} has no {name}: run notebook {first}.ipynb first"
+                raise DigitError(f"{what}, with the same run_dir ({str(self)!r}).")
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Return the content of a JSON file; a `DigitError` names the file if it or a key is missing or damaged."""
@@ -99,7 +98,7 @@ class Run:
 
     def hashes(self) -> dict[str, str]:
         """Return short hashes of the recipe and the split, "" where there is none: what a result was made from."""
-        files = {name: self / file for name, file in (("recipe", "recipe.json"), ("split", "split.csv"))}
+        files = {"recipe": self / "recipe.json", "split": self / "split.csv"}
         return {name: file_hash(path)[:16] if path.exists() else "" for name, path in files.items()}
 
     def is_done(self, name: str) -> bool:
@@ -162,15 +161,12 @@ def run_lock(run: str | os.PathLike[str] | Run, *, wait: bool = False) -> Iterat
     make_folder(run.folder)
     lock = FileLock(run / ".lock")
     try:
-        try:
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            if not wait:
-                raise InUse(
-                    f"{run} is in use by another digitlib command: wait for it or choose another folder."
-                ) from error
-            print(f"Another digitlib command works in {run}: waiting for it.", file=sys.stderr)
-            lock.acquire()
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        if not wait:
+            raise InUse(f"{run} is in use by another digitlib command: wait for it or choose another.") from error
+        print(f"Another digitlib command works in {run}: waiting for it.", file=sys.stderr)
+        lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise DigitError(f"{run} can't be locked ({error}): choose a folder on another disk.") from error
     try:
@@ -217,7 +213,7 @@ def check_split(run: Run) -> None:
         return
     trained_on = run.read_json("training.json").get("split_sha256")
     if trained_on and trained_on != file_hash(run / "split.csv"):
+        what = f"best_model.keras of {run} was trained on another split than split.csv has now and may know the test images"
         raise DigitError(
-            f"best_model.keras of {run} was trained on another split than split.csv has now and may know the test images: "
-            "train again with notebook 05_training_history.ipynb, or split as before with notebook 01."
+            f"{what}: train again with notebook 05_training_history.ipynb, or split as before with notebook 01."
         )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import digitlib as d
-from digitlib.data.decoding import _read_chunk
+from digitlib.data.decoding import read_files
 from digitlib.files import read_table, write_table
 
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP")
@@ -53,7 +53,7 @@ def test_a_mutated_file_is_an_image_or_has_a_reason(tmp_path: Path, form: str) -
     for number in range(FUZZED // len(FORMATS)):
         paths.append(str(tmp_path / f"{number}"))
         Path(paths[-1]).write_bytes(mutated(store.getvalue(), chance))
-    for result in _read_chunk(paths, "native"):
+    for result in read_files(paths):
         assert (result.image is None) == (result.reason != "")
         assert "\n" not in result.reason
         if result.image is not None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digitlib.data.decoding import Decoded, hash_files, read_files
+from digitlib.data.decoding import Decoded, read_bytes, read_files
 from digitlib.errors import DigitError
 from digitlib.files import display_path, project_root, remove_stale, reraise_os_error
 from digitlib.progress import progress
@@ -43,13 +44,6 @@ class Reading:
     sha256: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     rejected: dict[int, str] = field(default_factory=dict)
-
-    def note(self, result: Decoded) -> None:
-        """Add one file."""
-        if result.reason:
-            self.rejected[len(self.sha256)] = result.reason
-        self.sha256.append(result.sha256)
-        self.sizes.append(result.size)
 
 
 @dataclass(frozen=True)
@@ -93,9 +87,8 @@ def cache_folder() -> Path:
 
 def key_of(sha256: Sequence[str], image_size: tuple[int, int] | None = None) -> str:
     """Return the name of a cache entry, made from the files' content in order and the stored size."""
-    digest = hashlib.sha256(f"{VERSION} {image_size}\n".encode())
-    digest.update("\n".join(sha256).encode())
-    return digest.hexdigest()[:32]
+    digest = hashlib.sha256("\n".join([f"{VERSION} {image_size}", *sha256]).encode())
+    return f"{len(sha256)}-{digest.hexdigest()[:32]}"
 
 
 def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None) -> Reading:
@@ -128,8 +121,7 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
             if str(mixed) == "size":
                 break
     if image_size is None:
-        for _ in results:  # not stored, but still to be checked
-            pass
+        deque(results, maxlen=0)  # not stored, but still to be checked
         return reading
     reading = Reading()
     _store(_noted(read_files(paths, "rgb", image_size), reading, len(paths)), reading, image_size)
@@ -165,15 +157,16 @@ def pixels_for(
     DigitError
         If a file has changed or vanished since the split was written.
     """
-    keys = [key, key_of(sha256), key_of(sha256, image_size)]
     for _ in range(2):
-        for name in filter(None, keys):
-            found = open_pixels(name)
-            rows = found.rows(sha256) if found is not None and found.serves(image_size) else None
-            if found is not None and rows is not None:
+        for name in (key, key_of(sha256), key_of(sha256, image_size)):
+            found = open_pixels(name) if name else None
+            if found and found.serves(image_size) and (rows := found.rows(sha256)) is not None:
                 return found.images, rows
         files = paths()
-        _check_unchanged(files, sha256, read_images(files, image_size))
+        for path, expected, now in zip(files, sha256, read_images(files, image_size).sha256, strict=True):
+            if expected != now:
+                what = f"{display_path(path)} has {'changed' if now else 'vanished'} since the split was made"
+                raise DigitError(f"{what}: run notebook 01_data_preparation.ipynb again.")
     raise DigitError(f"The decoded images vanished from {display_path(cache_folder())} while in use: run again.")
 
 
@@ -195,10 +188,9 @@ def open_pixels(key: str) -> Pixels | None:
 
 def _known(paths: Sequence[str], image_size: tuple[int, int] | None) -> Reading | None:
     """Return the reading of files that an entry holds already; without an entry of their number, don't even look."""
-    if not any(_files_in(folder) == len(paths) for folder in cache_folder().glob("*/")):
+    if not any(cache_folder().glob(f"{len(paths)}-*")):
         return None
-    hashed = list(progress(hash_files(paths), len(paths), "Looking for changes"))
-    sha256, sizes = [item[0] for item in hashed], [item[1] for item in hashed]
+    sha256, sizes = map(list, zip(*map(_hash, progress(paths, len(paths), "Looking for changes")), strict=True))
     for size in (None, image_size):
         found = open_pixels(key_of(sha256, size))
         if found is not None and (image_size is None or found.serves(image_size)):
@@ -206,25 +198,28 @@ def _known(paths: Sequence[str], image_size: tuple[int, int] | None) -> Reading 
     return None
 
 
-def _files_in(folder: Path) -> int:
+def _hash(path: str) -> tuple[str, int]:
     try:
-        return int(json.loads((folder / "meta.json").read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return -1
+        data = read_bytes(path)
+    except OSError:
+        return "", 0
+    return hashlib.sha256(data).hexdigest(), len(data)
 
 
 def _noted(results: Iterator[Decoded], reading: Reading, total: int) -> Iterator[Decoded]:
     """Pass results on, noting each in `reading`."""
     for result in progress(results, total, "Reading images"):
-        reading.note(result)
+        if result.reason:
+            reading.rejected[len(reading.sha256)] = result.reason
+        reading.sha256.append(result.sha256)
+        reading.sizes.append(result.size)
         yield result
 
 
 def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, int] | None) -> None:
     """Write the images of `results` as an entry, under a temporary name until it is whole."""
     used = ((result.image, result.sha256) for result in results if result.image is not None)
-    first = next(used, None)
-    if first is None:
+    if (first := next(used, None)) is None:
         return
     shape, hashes = first[0].shape, []
     with reraise_os_error(f"{display_path(cache_folder())} can't hold the decoded images", "Make room and try again."):
@@ -239,8 +234,7 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
                 file.flush()
                 os.fsync(file.fileno())  # a power cut must not leave the right length of nothing
             np.save(temporary / "sha256.npy", np.asarray(hashes, dtype="S64"))
-            about = {"version": VERSION, "shape": [len(hashes), *shape]}
-            about |= {"files": len(reading.sha256), "rejected": reading.rejected}
+            about = {"version": VERSION, "shape": [len(hashes), *shape], "rejected": reading.rejected}
             (temporary / "meta.json").write_text(json.dumps(about), encoding="utf-8")
             _publish(temporary, key_of(reading.sha256, image_size))
         finally:
@@ -266,13 +260,3 @@ def _publish(temporary: Path, key: str) -> None:
         except OSError:
             if open_pixels(key) is None:
                 raise
-
-
-def _check_unchanged(paths: Sequence[str], sha256: Sequence[str], reading: Reading) -> None:
-    """Compare what was read with the split."""
-    for path, expected, found in zip(paths, sha256, reading.sha256, strict=True):
-        if expected != found:
-            what = "has changed" if found else "has vanished"
-            raise DigitError(
-                f"{display_path(path)} {what} since the split was made: run notebook 01_data_preparation.ipynb again."
-            )

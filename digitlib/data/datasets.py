@@ -19,15 +19,7 @@ from PIL import Image
 
 from digitlib.data.sources import is_litter, walk
 from digitlib.errors import DigitError
-from digitlib.files import (
-    atomic,
-    display_path,
-    file_hash,
-    project_root,
-    remove_stale,
-    reraise_os_error,
-    resolve,
-)
+from digitlib.files import atomic, display_path, file_hash, project_root, remove_stale, reraise_os_error, resolve
 from digitlib.progress import bar, progress
 from digitlib.run import run_lock
 
@@ -92,10 +84,8 @@ def is_address(text: str | os.PathLike[str]) -> bool:
 def holds_tables(folder: Path) -> bool:
     """Tell whether a path is a folder of Parquet files without images beside them."""
     names = [name.lower() for name, _ in walk(folder, folder.resolve())] if folder.is_dir() else []
-    if not any(name.endswith(".parquet") for name in names):
-        return False
     images = tuple(ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN)
-    return not any(name.endswith(images) for name in names)
+    return any(name.endswith(".parquet") for name in names) and not any(name.endswith(images) for name in names)
 
 
 def unzipped(archive: Path) -> Path:
@@ -105,36 +95,32 @@ def unzipped(archive: Path) -> Path:
 
 def _extracted_name(archive: Path) -> Path:
     """Return where an archive is unpacked: another content (by size and time) gets another folder."""
-    if archive.is_dir():
-        tables = (path for path in archive.rglob("*") if path.suffix.lower() == ".parquet")
-        files = sorted((path, path.stat()) for path in tables)
-        told = repr([(str(path), status.st_size, status.st_mtime_ns) for path, status in files])
-        return project_root() / "data" / f"{archive.name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
-    status = archive.stat()
-    return project_root() / "data" / f"{archive.stem}-{status.st_size:x}-{status.st_mtime_ns // 1_000_000:x}"
+    files = sorted(archive.rglob("*")) if archive.is_dir() else [archive]
+    told = repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
+    return project_root() / "data" / f"{archive.stem}-{_short_hash(told)}"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:12]
 
 
 def _once(folder: Path, write: Callable[[Path], None]) -> Path:
     """Return `folder`, having `write` fill it under a temporary name if it is not there yet."""
     if folder.is_dir():
         return folder
-    try:
+    with reraise_os_error(f"Can't write {display_path(folder)}", "Make room and try again."):
         folder.parent.mkdir(parents=True, exist_ok=True)
         remove_stale(folder.parent)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
-    except OSError as error:
-        raise DigitError(f"Can't write to {display_path(folder.parent)}: {error.strerror}.") from error
-    try:
-        write(temporary)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():  # else another process was faster
-            raise DigitError(
-                f"Can't write {display_path(folder)}: {error.strerror or error}. Make room and try again."
-            ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            write(temporary)
+            temporary.chmod(0o755)
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
@@ -145,34 +131,33 @@ def _write_sample(folder: Path) -> None:
     pixels, labels = mnist_data()
     images = pixels.reshape(-1, 28, 28).astype(np.uint8)
     rng = np.random.default_rng(0)
-    unlabelled = np.concatenate(
-        [rng.permutation(np.flatnonzero(labels == label))[:UNLABELLED_PER_CLASS] for label in np.unique(labels)]
-    )
+    of_classes = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    unlabelled = np.concatenate([indices[:UNLABELLED_PER_CLASS] for indices in of_classes])
     labelled = np.setdiff1d(np.arange(len(labels)), unlabelled)
-    (folder / "testSet").mkdir()
-    for label in np.unique(labels):
-        (folder / "trainingSet" / str(label)).mkdir(parents=True)
-    for number, index in enumerate(rng.permutation(labelled), start=1):
-        Image.fromarray(images[index]).save(folder / "trainingSet" / str(labels[index]) / f"img_{number}.png")
-    for number, index in enumerate(rng.permutation(unlabelled), start=1):
-        Image.fromarray(images[index]).save(folder / "testSet" / f"img_{number}.png")
+    for top, some in (("trainingSet", labelled), ("testSet", unlabelled)):
+        for number, index in enumerate(rng.permutation(some), start=1):
+            place = folder / top / (str(labels[index]) if top == "trainingSet" else "")
+            _save(images[index], place, number)
+
+
+def _save(image: np.ndarray, folder: Path, number: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(folder / f"img_{number}.png")
 
 
 def _write_mnist(archive: Path, folder: Path) -> None:
     """Write MNIST's own two sets as ``train/<digit>/`` and ``test/<digit>/``."""
     try:
         with np.load(archive, allow_pickle=False) as arrays:
-            parts = {part: (arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")}
+            sets = {
+                name: list(zip(arrays[f"x_{name}"], arrays[f"y_{name}"], strict=True)) for name in ("train", "test")
+            }
     except (KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise DigitError(
-            f"{display_path(archive)} is not Keras's mnist.npz ({error}): fetch it again from {MNIST_URL}."
-        ) from error
-    total = sum(len(labels) for _, labels in parts.values())
-    items = ((part, *item) for part, arrays in parts.items() for item in enumerate(zip(*arrays, strict=True), start=1))
-    for part, number, (image, label) in progress(items, total, "Writing MNIST"):
-        target = folder / part / str(label) / f"img_{number}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(target)
+        where = display_path(archive)
+        raise DigitError(f"{where} is not Keras's mnist.npz ({error}): fetch it again from {MNIST_URL}.") from error
+    for name, images in sets.items():
+        for number, (image, label) in enumerate(progress(images, len(images), f"Writing MNIST ({name})"), start=1):
+            _save(image, folder / name / str(label), number)
 
 
 def _download_mnist() -> Path:
@@ -184,10 +169,8 @@ def _download_mnist() -> Path:
         with urllib.request.urlopen(MNIST_URL, timeout=60) as response:
             content = response.read()
     except (OSError, ValueError) as error:
-        raise DigitError(
-            f"MNIST can't be downloaded ({getattr(error, 'reason', error)}): fetch {MNIST_URL} where there is a network and give "
-            "the file as data='path/to/mnist.npz', or use data='sample'."
-        ) from error
+        what = f"MNIST can't be downloaded ({getattr(error, 'reason', error)})"
+        raise DigitError(f"{what}: give {MNIST_URL} as a file, or use data='sample'.") from error
     if hashlib.sha256(content).hexdigest() != MNIST_SHA256:
         raise DigitError(f"MNIST was downloaded damaged from {MNIST_URL}: run the same command again.")
     with atomic(local) as temporary:
@@ -197,51 +180,37 @@ def _download_mnist() -> Path:
 
 def _extract(archive: Path, folder: Path) -> None:
     """Unpack a zip archive into `folder`, refusing what could write elsewhere or fill the disk."""
+    where = display_path(archive)
     try:
         with zipfile.ZipFile(archive) as packed:
             members = packed.infolist()
             for member in members:
-                _check_member(archive, member)
                 member.filename = member.filename.replace("\\", "/")  # as some packers for Windows write it
+                if leads_out(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
+                    what = f"{where} holds {member.filename!r}, which leads out of its folder"
+                    raise DigitError(f"{what}: nothing was unpacked.")
             unpacked = sum(member.file_size for member in members)
-            if len(members) > MAX_ARCHIVE_FILES or unpacked > min(
-                MAX_ARCHIVE_BYTES, MAX_EXPANSION * archive.stat().st_size
-            ):
-                raise DigitError(
-                    f"{display_path(archive)} would unpack to {len(members):,} files of {unpacked:,} bytes, which looks like "
-                    "a zip bomb: unpack it by hand if you trust it and give the folder."
-                )
-            _check_case(archive, [member.filename for member in members], folder)
+            most = min(MAX_ARCHIVE_BYTES, MAX_EXPANSION * archive.stat().st_size)
+            if len(members) > MAX_ARCHIVE_FILES or unpacked > most:
+                what = f"{where} would unpack to {len(members):,} files of {unpacked:,} bytes, like a zip bomb"
+                raise DigitError(f"{what}: unpack it by hand if you trust it and give the folder.")
+            _check_case(where, members, folder)
             for member in progress(members, len(members), "Unpacking"):
                 packed.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DigitError(
-            f"{display_path(archive)} isn't a zip archive that can be unpacked ({error}): fetch it again."
-        ) from error
+        raise DigitError(f"{where} isn't a zip archive that can be unpacked ({error}): fetch it again.") from error
 
 
-def _check_case(archive: Path, names: list[str], folder: Path) -> None:
+def _check_case(where: str, members: list[zipfile.ZipInfo], folder: Path) -> None:
     """Refuse names that are one on a disk that does not tell upper from lower case: classes would become one."""
-    probe = folder / "Case"
-    probe.touch()
+    (folder / "Case").mkdir()
     blind = (folder / "cASE").exists()
-    probe.unlink()
+    (folder / "Case").rmdir()
     known: dict[str, str] = {}
-    for name in names if blind else ():
-        for path in (PurePosixPath(name), *PurePosixPath(name).parents):
-            if (first := known.setdefault(str(path).casefold(), str(path))) != str(path):
-                raise DigitError(
-                    f"{display_path(archive)} holds {first!r} and {str(path)!r}, which are one on this disk: unpack it "
-                    "on one that tells upper from lower case, or rename one of them."
-                )
-
-
-def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
-    """Refuse links and names that lead out of the folder."""
-    if leads_out(member.filename.replace("\\", "/")) or stat.S_ISLNK(member.external_attr >> 16):
-        raise DigitError(
-            f"{display_path(archive)} holds {member.filename!r}, which leads out of its folder: nothing was unpacked."
-        )
+    for path in (PurePosixPath(member.filename) for member in members if blind):
+        for name in map(str, (path, *path.parents)):
+            if (first := known.setdefault(name.casefold(), name)) != name:
+                raise DigitError(f"{where} holds {first!r} and {name!r}, which are one on this disk: rename one.")
 
 
 def copy_here(address: str) -> Path:
@@ -261,44 +230,38 @@ def copy_here(address: str) -> Path:
     """
     address = address.rstrip("/")
     if address.startswith("file://"):
-        path = address.removeprefix("file://")
-        return Path(path[1:] if re.match(r"/[A-Za-z]:", path) else path)  # file:///C:/x on Windows
-    name = re.split("[/:]", address)[-1]
-    folder = project_root() / "data" / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+        return Path(urllib.request.url2pathname(address.removeprefix("file://")))
+    folder = project_root() / "data" / f"{re.split('[/:]', address)[-1]}-{_short_hash(address)}"
+    half = folder.with_name(f"{folder.name}.incomplete")
     with run_lock(folder.parent, wait=True):
         if not folder.is_dir():
-            half = folder.with_name(f"{folder.name}.incomplete")
             _fetch(address, half)
-            with reraise_os_error(f"Can't write {display_path(folder)}", "Make room and try again."):
-                half.rename(folder)
+            half.rename(folder)
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_file() else folder
 
 
 def _fetch(address: str, folder: Path) -> None:
-    """Bring a folder to hold exactly the files of an address, without hidden ones and systems' litter."""
+    """Copy the files of an address that a folder lacks, without hidden ones and systems' litter."""
     try:
         from fsspec.core import url_to_fs
 
         system, top = url_to_fs(address)
         found = {path: entry for path, entry in system.find(top, detail=True).items() if not path.endswith("/")}
         names = {path: path.removeprefix(top).lstrip("/") or path.rsplit("/", 1)[-1] for path in found}
-        names = {path: name for path, name in names.items() if not any(map(is_litter, name.split("/")))}
-        if not names:
+        places = {path: folder / name for path, name in names.items() if not any(map(is_litter, name.split("/")))}
+        if not places:
             raise DigitError(f"{address} holds no files: give the address of a folder of images.")
         for name in names.values():
             if leads_out(name) or "\\" in name or "\0" in name:
                 raise DigitError(f"{address} holds {name!r}, which leads out of its folder: rename it there.")
-        for path in folder.rglob("*"):  # what an earlier attempt copied and is gone there now
-            if path.is_file() and path.relative_to(folder).as_posix() not in names.values():
-                path.unlink()
-        sizes = {path: found[path].get("size") for path in names}
-        missing = [path for path in names if _length(folder / names[path]) != sizes[path]]
-        with bar(len(names), "Copying images") as shown:
-            shown.update(len(names) - len(missing))
+        missing = [
+            path for path, to in places.items() if not (to.is_file() and to.stat().st_size == found[path].get("size"))
+        ]
+        with bar(len(missing), "Copying images") as shown:
             for start in range(0, len(missing), 1000):
                 some = missing[start : start + 1000]
-                system.get(some, [str(folder / names[path]) for path in some])
+                system.get(some, [str(places[path]) for path in some])
                 shown.update(len(some))
     except ImportError as error:
         raise DigitError(f'{address} needs a driver ({error}): pip install "digitlib[scale]".') from error
@@ -306,16 +269,10 @@ def _fetch(address: str, folder: Path) -> None:
         raise
     except Exception as error:  # each driver raises its own
         said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DigitError(
-            f"{address} can't be copied ({said}): check the address, the network and your credentials."
-        ) from error
+        raise DigitError(f"{address} can't be copied ({said}): check it, the network and your credentials.") from error
 
 
 def leads_out(name: str) -> bool:
     """Tell whether a name with ``/`` between its parts would be outside of the folder it is put into, on any system."""
     parts = name.split("/")
     return ".." in parts or name.startswith("/") or ":" in parts[0]
-
-
-def _length(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else -1

@@ -10,6 +10,7 @@ import stat
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -65,10 +66,7 @@ class Decoded:
 
 
 def decode(
-    data: bytes,
-    color_mode: ColorMode = "native",
-    image_size: tuple[int, int] | None = None,
-    keep_up_to: int = 0,
+    data: bytes, color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None, keep_up_to: int = 0
 ) -> np.ndarray:
     """Decode one image.
 
@@ -106,7 +104,7 @@ def decode(
         raise Unreadable("empty file")
     try:
         grey = _plain_grey_jpeg(data) if color_mode != "rgb" else None
-        image = _opened(data, color_mode) if grey is None else Image.fromarray(grey[..., 0])
+        image = _eight_bits(_opened(data), color_mode) if grey is None else Image.fromarray(grey[..., 0])
         if image_size is not None and max(image.size) > keep_up_to and image.size != image_size[::-1]:
             image = image.resize(image_size[::-1], Image.Resampling.BILINEAR)
         array = np.asarray(image)
@@ -121,15 +119,15 @@ def decode(
     return array.reshape(*array.shape[:2], -1)
 
 
-def _opened(data: bytes, color_mode: ColorMode) -> Image.Image:
-    """Return a image as Pillow decodes it, upright and with 8 bits a channel."""
+def _opened(data: bytes) -> Image.Image:
+    """Return an image as Pillow decodes it, upright."""
     image: Image.Image = Image.open(io.BytesIO(data))
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise Unreadable(f"too large: {width} x {height} pixels")
     if image.format != "JPEG" or "exif" in image.info or "xmp" in image.info:
         image = ImageOps.exif_transpose(image)
-    return _eight_bits(image, color_mode)
+    return image
 
 
 def _plain_grey_jpeg(data: bytes) -> np.ndarray | None:
@@ -139,13 +137,11 @@ def _plain_grey_jpeg(data: bytes) -> np.ndarray | None:
     """
     if not data.startswith(b"\xff\xd8\xff") or b"Exif\0" in data or b"ns.adobe.com/xap" in data:
         return None
-    try:
+    with suppress(ValueError):
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
-        if colors != "Gray" or height * width > MAX_PIXELS:
-            return None
-        return simplejpeg.decode_jpeg(data, "GRAY")
-    except ValueError:
-        return None
+        if colors == "Gray" and height * width <= MAX_PIXELS:
+            return simplejpeg.decode_jpeg(data, "GRAY")
+    return None
 
 
 def _eight_bits(image: Image.Image, color_mode: ColorMode) -> Image.Image:
@@ -199,19 +195,12 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
-def read_file(
-    path: str | os.PathLike[str],
-    color_mode: ColorMode = "native",
-    image_size: tuple[int, int] | None = None,
-    keep_up_to: int = 0,
-    largest: tuple[int, int] | None = None,
-) -> Decoded:
-    """Read, hash and decode one file; whatever is wrong with it ends up in `Decoded.reason`."""
+def read_file(path: str | os.PathLike[str], *settings: Any, largest: tuple[int, int] | None = None) -> Decoded:
+    """Read, hash and decode one file; whatever is wrong with it ends up in `Decoded.reason`. See `decode` for `settings`."""
     try:
-        data = read_bytes(path)
+        result = decoded(read_bytes(path), *settings)
     except OSError as error:
         return unread(error)
-    result = decoded(data, color_mode, image_size, keep_up_to)
     if largest and result.image is not None and (np.array(result.image.shape[:2]) > largest).any():
         return replace(result, image=result.image[:0, :0].copy())
     return result
@@ -222,34 +211,23 @@ def unread(error: OSError) -> Decoded:
     return Decoded(None, "", 0, f"can't be read: {error.strerror or type(error).__name__}")
 
 
-def decoded(
-    data: bytes,
-    color_mode: ColorMode = "native",
-    image_size: tuple[int, int] | None = None,
-    keep_up_to: int = 0,
-) -> Decoded:
-    """Hash and decode the content of one file, in this process; arguments as in `decode`."""
+def decoded(data: bytes, *settings: Any) -> Decoded:
+    """Hash and decode the content of one file, in this process; see `decode` for `settings`."""
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        return Decoded(decode(data, color_mode, image_size, keep_up_to), sha256, len(data), "")
+        return Decoded(decode(data, *settings), sha256, len(data), "")
     except Unreadable as error:
         return Decoded(None, sha256, len(data), str(error))
 
 
-def _read_chunk(paths: Sequence[str], *settings: Any) -> list[Decoded]:
+def _read_chunk(paths: Sequence[str], settings: tuple[Any, ...], largest: tuple[int, int] | None) -> list[Decoded]:
     """Read some files; Pillow's warnings about odd files say nothing that the reason does not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [read_file(path, *settings) for path in paths]
+        return [read_file(path, *settings, largest=largest) for path in paths]
 
 
-def read_files(
-    paths: Sequence[str],
-    color_mode: ColorMode = "native",
-    image_size: tuple[int, int] | None = None,
-    keep_up_to: int = 0,
-    largest: tuple[int, int] | None = None,
-) -> Iterator[Decoded]:
+def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | None = None) -> Iterator[Decoded]:
     """Read files one after another, on all cores when there are many.
 
     Pillow holds Python's lock while it decodes small files, so that only processes help; joblib.Parallel would read on
@@ -259,8 +237,8 @@ def read_files(
     ----------
     paths : sequence of str
         Files to read.
-    color_mode, image_size, keep_up_to
-        See `decode`.
+    *settings
+        ``color_mode``, ``image_size`` and ``keep_up_to`` of `decode`.
     largest : tuple of int, optional
         (height, width) of the largest images wanted; of a larger one that can be read, an array of size 0 is left, so
         that memory holds no more of it than one at a time.
@@ -270,41 +248,27 @@ def read_files(
     Decoded
         In the order of `paths`.
     """
-    settings = (color_mode, image_size, keep_up_to, largest)
     chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
     workers = joblib.cpu_count()
     if len(paths) < PARALLEL_FROM or workers == 1:
         for path in paths:
-            yield from _read_chunk([path], *settings)
+            yield from _read_chunk([path], settings, largest)
         return
     executor = get_reusable_executor(workers)
     pending: deque[Any] = deque()
     try:
         for chunk in chunks:
-            pending.append(executor.submit(_read_chunk, chunk, *settings))
+            pending.append(executor.submit(_read_chunk, chunk, settings, largest))
             if len(pending) > AHEAD * workers:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
     except BrokenProcessPool as error:
-        raise DigitError(
-            "a process that decodes images was ended from outside, most likely for lack of memory: close other programs and "
-            "run the same command again."
-        ) from error
+        what = "a process that decodes images was ended from outside, most likely for lack of memory"
+        raise DigitError(f"{what}: close other programs and run the same command again.") from error
     finally:
         for future in pending:
             future.cancel()
-
-
-def hash_files(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield sha256 and length of each file, ``("", 0)`` for one that can't be read."""
-    for path in paths:
-        try:
-            data = read_bytes(path)
-        except OSError:
-            yield "", 0
-        else:
-            yield hashlib.sha256(data).hexdigest(), len(data)
 
 
 def rim_of(image: np.ndarray) -> np.ndarray:

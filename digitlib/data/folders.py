@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from digitlib.data.sources import VALIDATION_NAMES, Source, is_litter
+from digitlib.data.sources import ROLES, Source, is_litter
 from digitlib.errors import DigitError
 from digitlib.files import display_path, file_hash, reraise_os_error, write_json, write_table
 from digitlib.progress import progress
@@ -32,6 +31,9 @@ FOLDER_OF = {"train": "TRAIN", "validation": "TRAIN", "test": "TEST"}
 TABLES = ("source.json", "rejected.csv", "split.csv")
 """The files of a split, in the order in which `undo` removes them."""
 
+TOPS = ("TRAIN", "TEST")
+
+ELSEWHERE = "move it away or choose another run_dir."
 GO_ON = "Fix that and run the same command again: it continues where it stopped."
 
 
@@ -42,7 +44,7 @@ def target_path(run: Run, part: str, class_name: str, filename: str) -> Path:
     """
     names = filename.split("/")
     at = names.index(class_name)
-    given = [name for name in names[:at] if part == "validation" and name.lower() in VALIDATION_NAMES]
+    given = [name for name in names[:at] if part == "validation" and name.lower() in ROLES["validation"]]
     return run.folder.joinpath(FOLDER_OF[part], class_name, *given, *names[at + 1 :])
 
 
@@ -61,37 +63,30 @@ def fill_folders(run: Run, manifest: pd.DataFrame, about: dict[str, Any], reject
     manifest, about, rejected
         Content of ``split.csv``, ``source.json`` and ``rejected.csv``.
     """
-    before = _files_of(run)
-    for path in _files_in(run):
-        if path not in before:
-            raise DigitError(
-                f"{display_path(path)} was not put there by this split: move it away or choose another run_dir."
-            )
-    same_mode = bool(before) and run.read_json("source.json")["mode"] == about["mode"]
-    wanted = _places(run, manifest, about)
-    if left := _empty(run, {path: file for path, file in before.items() if not same_mode or wanted.get(path) != file}):
-        raise DigitError(
-            f"{display_path(left[0])} has changed or lost its original: move it away or choose another run_dir."
-        )
+    before, wanted = _files_of(run), _places(run, manifest, about)
+    for path in (path for top in TOPS for path in (run / top).rglob("*")):
+        if path not in before and not path.is_dir() and not is_litter(path.name):
+            raise DigitError(f"{display_path(path)} was not put there by this split: {ELSEWHERE}")
+    if before and run.read_json("source.json")["mode"] == about["mode"]:
+        before = {path: file for path, file in before.items() if wanted.get(path) != file}
+    if left := _empty(run, before):
+        raise DigitError(f"{display_path(left[0])} has changed or lost its original: {ELSEWHERE}")
     write_table(run / "rejected.csv", rejected)
     write_table(run / "split.csv", manifest)
     write_json(run / "source.json", about)
-    place_files(run)
+    place_files(run, wanted)
 
 
-def place_files(run: Run) -> None:
+def place_files(run: Run, files: Files | None = None) -> None:
     """Copy, link or move every image of a run's split to its place, unless it is there."""
-    files, mode = _files_of(run), run.read_json("source.json")["mode"]
+    files, mode = _files_of(run) if files is None else files, run.read_json("source.json")["mode"]
     if mode == "move":
         print(f"Moving {len(files):,} images to TRAIN and TEST of {run}. `digitlib undo {run}` moves them back.")
     what = f"Filling TRAIN and TEST ({mode})"
     for place, (original, sha256, size) in progress(files.items(), len(files), what, unit="file"):
         with reraise_os_error(f"{display_path(original)} can't be put at {display_path(place)} ({mode})", GO_ON):
-            if not place.exists():
-                _put(original, place, sha256, mode)
-            elif mode == "move" and original.exists() and file_hash(place) == file_hash(original):
-                original.unlink()  # the process was killed before it could
-            elif place.stat().st_size != size:
+            _bring(original, place, sha256, mode)
+            if place.stat().st_size != size:
                 raise OSError(f"{place.name} has changed there")
     _tidy(run)
 
@@ -120,9 +115,8 @@ def undo(run: str | os.PathLike[str] | Run) -> list[Path]:
 
 def _files_of(run: Run) -> Files:
     """Return the files that a run's split on disk puts into its folders."""
-    if not all((run / name).exists() for name in ("source.json", "split.csv")):
-        return {}
-    return _places(run, run.split, run.read_json("source.json"))
+    whole = (run / "source.json").exists() and (run / "split.csv").exists()
+    return _places(run, run.split, run.read_json("source.json")) if whole else {}
 
 
 def _places(run: Run, manifest: pd.DataFrame, about: dict[str, Any]) -> Files:
@@ -131,25 +125,28 @@ def _places(run: Run, manifest: pd.DataFrame, about: dict[str, Any]) -> Files:
     return {target_path(run, part, name, file): (root / file, sha256, size) for part, name, file, sha256, size in rows}
 
 
-def _put(source: Path, target: Path, sha256: str, mode: Mode) -> None:
+def _bring(source: Path, target: Path, sha256: str, mode: Mode) -> None:
     """Bring a file to `target` under a temporary name, compare it, rename it; to move, only then remove `source`."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(target, sha256)
-    temporary.unlink(missing_ok=True)
-    try:
-        if mode == "copy":
-            shutil.copyfile(source, temporary)
-        elif mode == "link":
-            os.link(source.resolve(), temporary)
-        else:
-            _link_or_copy(source, temporary)
-        if file_hash(temporary) != sha256:
-            raise OSError("the copy differs from the original, which is kept")
-        temporary.replace(target)
-    finally:
+    temporary = target.with_name(f".tmp-{sha256[:16]}")
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
+        try:
+            if mode == "copy":
+                shutil.copyfile(source, temporary)
+            elif mode == "link":
+                os.link(source.resolve(), temporary)
+            else:
+                _link_or_copy(source, temporary)
+            if file_hash(temporary) != sha256:
+                raise OSError("the copy differs from the original, which is kept")
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
     if mode == "move":
-        source.unlink()
+        source.with_name(temporary.name).unlink(missing_ok=True)  # of the way back, if that was killed
+        if source.exists() and file_hash(source) == file_hash(target):
+            source.unlink()
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -162,64 +159,41 @@ def _link_or_copy(source: Path, target: Path) -> None:
             os.fsync(file.fileno())
 
 
-def _temporary(target: Path, sha256: str) -> Path:
-    return target.with_name(f".tmp-{sha256[:16]}")
-
-
 def _empty(run: Run, files: Files) -> list[Path]:
     """Take files out of TRAIN/ and TEST/; return those that can't go: they have changed or lost their original."""
-    left = []
     move = holds_moved(run)
     for place, (original, sha256, _) in progress(files.items(), len(files), "Emptying TRAIN and TEST", unit="file"):
         with reraise_os_error(f"{display_path(place)} can't be taken back", GO_ON):
-            for path in (place, original) if move else (place,):
-                _temporary(path, sha256).unlink(missing_ok=True)
-            if not place.exists():
-                continue
-            if move and not original.exists():
-                _put(place, original, file_hash(place), "move")
-            elif original.exists() and (
-                place.samefile(original) or file_hash(place) == (file_hash(original) if move else sha256)
-            ):
+            if move and place.exists():
+                _bring(place, original, file_hash(place), "move")
+            elif place.exists() and original.exists() and (place.samefile(original) or file_hash(place) == sha256):
                 place.unlink()
-            else:
-                left.append(place)
     _tidy(run)
-    return left
-
-
-def _files_in(run: Run) -> Iterator[Path]:
-    """Yield the files in TRAIN/ and TEST/, without hidden ones and systems' litter."""
-    for top in ("TRAIN", "TEST"):
-        for folder, _, names in os.walk(run / top):
-            yield from (Path(folder, name) for name in names if not is_litter(name))
+    return [place for place in files if place.exists()]
 
 
 def _tidy(run: Run) -> None:
     """Remove what a killed process was writing, and the folders in TRAIN/ and TEST/ that are empty."""
     for path in run.folder.glob(".tmp-*"):
         path.unlink(missing_ok=True)
-    for top in ("TRAIN", "TEST"):
-        for folder, _, _ in os.walk(run / top, topdown=False):
-            with suppress(OSError):  # not empty
-                Path(folder).rmdir()
+    for folder, _, names in (found for top in TOPS for found in os.walk(run / top, topdown=False)):
+        for name in names:
+            if name.startswith(".tmp-"):
+                Path(folder, name).unlink()
+        with suppress(OSError):  # not empty
+            Path(folder).rmdir()
 
 
 def check_places(source: Source, run: Run, mode: Mode) -> None:
     """Refuse a run inside its source or around it, a folder of somebody else's files, and links that would be moved."""
-    a, b = source.root.resolve(), run.folder.resolve()
+    a, b, here = source.root.resolve(), run.folder.resolve(), display_path(run.folder)
     if a.is_relative_to(b) or b.is_relative_to(a):
-        raise DigitError(
-            f"run_dir {display_path(run.folder)!r} and data {display_path(source.root)!r} lie one inside the other: choose a "
-            "run_dir elsewhere."
-        )
-    if run.folder.is_dir() and not any((run / name).exists() for name in ("source.json", "recipe.json")):
-        for path in sorted(run.folder.iterdir()):
+        what = f"run_dir {here!r} and data {display_path(source.root)!r} lie one inside the other"
+        raise DigitError(f"{what}: choose a run_dir elsewhere.")
+    if not any((run / name).exists() for name in ("source.json", "recipe.json")):
+        for path in sorted(run.folder.iterdir()) if run.folder.is_dir() else ():
             if not _may_be_ours(path):
-                raise DigitError(
-                    f"{display_path(run.folder)} isn't a run's folder and holds {path.name!r}: choose a run_dir that is new or "
-                    "empty."
-                )
+                raise DigitError(f"{here} isn't a run's folder and holds {path.name!r}: choose a new run_dir.")
     for name in source.files["filename"] if mode == "move" else ():
         path = source.root / name
         if path.is_symlink() or path.parent.resolve() != (a / name).parent:
@@ -229,6 +203,5 @@ def check_places(source: Source, run: Run, mode: Mode) -> None:
 def _may_be_ours(path: Path) -> bool:
     """Tell whether a run that was killed at its beginning can have left a file."""
     if path.name in TABLES:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline().startswith("filename,")
+        return path.read_bytes().startswith(b"filename,")
     return path.name == "notebooks" or path.suffix == ".ipynb" or is_litter(path.name)

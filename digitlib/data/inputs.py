@@ -12,7 +12,7 @@ import pandas as pd
 from natsort import natsorted
 
 from digitlib.data.datasets import unzipped
-from digitlib.data.sources import is_litter, list_images, walk
+from digitlib.data.sources import is_litter, list_images
 from digitlib.errors import DigitError
 from digitlib.files import display_path, read_table, resolve
 
@@ -53,17 +53,15 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
         return _of_list(path if path.is_file() else resolve(text[1:]))
     if path.is_file() and path.suffix.lower() == ".zip":
         folder = unzipped(path)
-        if next(walk(folder, folder.resolve()), None) is None:
+        if not any(folder.iterdir()):
             raise DigitError(f"{display_path(path)} holds no files: give an archive of images.")
         return folder, list_images(folder)
     if path.is_file():
         return path.parent, [path.name]
     if glob.has_magic(text):
         return _of_pattern(text)
-    raise DigitError(
-        f"{display_path(path)!r} doesn't exist: give a folder, a zip archive, a list of files (@list.txt), a pattern in quotes "
-        'such as "scans/*.png", or one image.'
-    )
+    ways = 'a folder, a zip archive, a list of files (@list.txt), a pattern in quotes ("scans/*.png"), or one image'
+    raise DigitError(f"{display_path(path)!r} doesn't exist: give {ways}.")
 
 
 def _of_list(path: Path) -> tuple[Path, list[str]]:
@@ -72,7 +70,10 @@ def _of_list(path: Path) -> tuple[Path, list[str]]:
     if not path.is_file():
         raise DigitError(f"{where} doesn't exist: give a text file with a file name a line.")
     try:
-        names = _names_in_csv(path) if path.suffix.lower() == ".csv" else _names_in_text(path)
+        with path.open("rb") as file:  # UTF-8, or what Windows PowerShell writes
+            utf_16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        read = _names_in_csv if path.suffix.lower() == ".csv" else _names_in_text
+        names = list(filter(None, read(path, "utf-16" if utf_16 else "utf-8-sig")))
     except OSError as error:
         raise DigitError(f"{where} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -82,37 +83,26 @@ def _of_list(path: Path) -> tuple[Path, list[str]]:
     if "\0" in "".join(names):
         raise DigitError(f"{where} holds a null character: give a text file with a file name a line.")
     if not any(os.path.lexists(path.parent / name) for name in names):
-        raise DigitError(
-            f"none of the {len(names):,} files in {where} exists, for example {names[0][:200]!r}: relative names start from the "
-            "folder of the list."
-        )
+        what = f"none of the {len(names):,} files in {where} exists, for example {names[0][:200]!r}"
+        raise DigitError(f"{what}: relative names start from the folder of the list.")
     return path.parent, names
 
 
-def _names_in_text(path: Path) -> list[str]:
-    """Return the lines of a text file that are not empty; names that are not UTF-8 are kept as they are."""
-    text = path.read_text(encoding=_encoding(path), errors="surrogateescape")
-    lines = (line.removesuffix("\r") for line in text.split("\n"))
-    return [line for line in lines if line]
+def _names_in_text(path: Path, encoding: str) -> list[str]:
+    """Return the lines of a text file; names that are not UTF-8 are kept as they are."""
+    text = path.read_text(encoding, errors="surrogateescape")
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
-def _encoding(path: Path) -> str:
-    """Return the encoding of a list: UTF-8, or what Windows PowerShell writes."""
-    with path.open("rb") as file:
-        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-
-
-def _names_in_csv(path: Path) -> list[str]:
+def _names_in_csv(path: Path, encoding: str) -> list[str]:
     try:
-        table = read_table(path, _encoding(path))
+        table = read_table(path, encoding)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DigitError(f"{display_path(path)} isn't a table ({str(error).strip()[:100]}).") from error
     if "filename" not in table:
-        raise DigitError(
-            f"{display_path(path)} has no column 'filename', only {', '.join(map(str, table.columns))[:200]}: rename the "
-            "column that holds the files."
-        )
-    return [name for name in table["filename"] if name]
+        columns = ", ".join(map(str, table.columns))[:200]
+        raise DigitError(f"{display_path(path)} has no column 'filename', only {columns}: rename one.")
+    return list(table["filename"])
 
 
 def _of_pattern(pattern: str) -> tuple[Path, list[str]]:

@@ -16,10 +16,13 @@ from digitlib.files import FORMULA, display_path, reraise_os_error, resolve
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 """Files and folders that systems leave behind; hidden ones are passed over as well."""
 
-TRAIN_NAMES = {"trainingset", "training_set", "training", "train"}
-TEST_NAMES = {"testset", "test_set", "testing", "test"}
-VALIDATION_NAMES = {"validationset", "validation_set", "validation", "valid", "val"}
-UNLABELLED_NAMES = {"unlabelled", "unlabeled"}
+ROLES = {
+    "train": {"trainingset", "training_set", "training", "train"},
+    "test": {"testset", "test_set", "testing", "test"},
+    "validation": {"validationset", "validation_set", "validation", "valid", "val"},
+    "unlabelled": {"unlabelled", "unlabeled"},
+}
+"""What folders beside each other are called."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,12 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         raise DigitError(f"{where} {what}: give a folder with one sub-folder of images per class, or 'sample'.")
     with reraise_os_error(f"{where} can't be listed", "Try again, or give another folder."):
         labelled, others, unlabelled = _shape(root)
-        rows, rejected = _class_files(root, labelled, "train" if others else "", [*others.values(), unlabelled])
+        used = [labelled, *others.values(), *([unlabelled] if unlabelled else [])]
+        rows, rejected = _class_files(root, labelled, "train" if others else "", used[1:])
         for part, folder in others.items():
             more, bad = _class_files(root, folder, part)
             rows, rejected = rows + more, rejected + bad
-        rejected += _passed_over(root, [labelled, *others.values(), unlabelled])
+        rejected += _passed_over(root, used)
     class_names = natsorted({row[1] for row in rows})
     if len(class_names) < 2:
         have = (
@@ -85,24 +89,16 @@ def find_images(data: str | os.PathLike[str]) -> Source:
         )
         why = f" Passed over: {rejected[0][0]!r} ({rejected[0][1]})." if rejected else ""
         raise DigitError(f"{where} has {have}: it takes one sub-folder of images for each of two or more classes.{why}")
-    _refuse_formulas(class_names)
-    if unlabelled and next(walk(unlabelled, root.resolve()), None) is None:
-        unlabelled = None  # an empty folder
-    files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
-    return Source(
-        root, class_names, files, unlabelled, pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str)
-    )
-
-
-def _refuse_formulas(class_names: list[str]) -> None:
-    """Refuse class names that a spreadsheet would execute as labels; ``=``, ``-`` and ``-1`` are harmless."""
     for name in class_names:
         number = name[0] in "+-" and name[1:].replace(".", "", 1).isdecimal()
         if name.startswith(FORMULA) and len(name) > 1 and not number:
-            raise DigitError(
-                f"class folder {name!r} begins like a formula, which a spreadsheet would execute from the table of predictions: "
-                "rename the folder."
-            )
+            what = f"class folder {name!r} begins like a formula, which a spreadsheet would execute"
+            raise DigitError(f"{what} from the table of predictions: rename the folder.")
+    if unlabelled and next(walk(unlabelled, root.resolve()), None) is None:
+        unlabelled = None  # an empty folder
+    files = pd.DataFrame(rows, columns=["filename", "class", "part"], dtype=str)
+    left_out = pd.DataFrame(rejected, columns=["filename", "reason"], dtype=str)
+    return Source(root, class_names, files, unlabelled, left_out)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
@@ -135,36 +131,25 @@ def is_litter(name: str) -> bool:
 def _shape(root: Path) -> tuple[Path, dict[str, Path], Path | None]:
     """Return the folder of class folders, those of the parts that are given beside it, and the unlabelled one."""
     children = _folders(root)
-    folders = {child.name.lower(): child for child in children}
-    train = _named(folders, TRAIN_NAMES)
-    beside = {part: _named(folders, names) for part, names in (("test", TEST_NAMES), ("validation", VALIDATION_NAMES))}
-    unlabelled = _named(folders, UNLABELLED_NAMES)
-    if train is None and not unlabelled and (not any(beside.values()) or len(children) < 3):
+    roles = {
+        role: child for child in reversed(children) for role, names in ROLES.items() if child.name.lower() in names
+    }
+    if not roles.keys() & {"train", "unlabelled"} and (not roles or len(children) < 3):
         only = _only_folder(root)
         return _shape(only) if only else (root, {}, None)
-    labelled = _unwrapped(train) if train else root
+    roles = {role: _unwrapped(folder) for role, folder in roles.items()}
+    labelled = roles.pop("train", root)
     classes = {folder.name for folder in _folders(labelled)}
-    others = {}
-    for part, folder in beside.items():
-        if folder and classes & {child.name for child in _folders(_unwrapped(folder))}:
-            others[part] = _unwrapped(folder)
-    if unlabelled is None and "test" not in others:
-        unlabelled = beside["test"]
-    return labelled, others, _unwrapped(unlabelled) if unlabelled else None
+    unlabelled = roles.pop("unlabelled", None)
+    others = {part: folder for part, folder in roles.items() if classes & {child.name for child in _folders(folder)}}
+    return labelled, others, unlabelled or (None if "test" in others else roles.get("test"))
 
 
-def _named(folders: dict[str, Path], names: set[str]) -> Path | None:
-    return next((path for name, path in folders.items() if name in names), None)
-
-
-def _passed_over(root: Path, used: list[Path | None]) -> list[tuple[str, str]]:
+def _passed_over(root: Path, used: list[Path]) -> list[tuple[str, str]]:
     """List the folders beside one that holds the class folders, or around it, that nothing is taken from."""
-    labelled = used[0]
-    if labelled is None or labelled == root:
-        return []
-    levels = [folder for folder in labelled.parents if folder.is_relative_to(root)]
+    levels = [folder for folder in used[0].parents if folder.is_relative_to(root)]
     beside = [child for level in levels for child in _folders(level)]
-    unused = [child for child in beside if not any(one and one.is_relative_to(child) for one in used)]
+    unused = [child for child in beside if not any(folder.is_relative_to(child) for folder in used)]
     return [(child.relative_to(root).as_posix(), "beside the folder of class folders") for child in unused]
 
 
@@ -179,36 +164,32 @@ def _only_folder(folder: Path) -> Path | None:
     folders = _folders(folder)
     if len(folders) != 1:
         return None
-    alone = len(_entries(folder)) == 1
-    inner = len(_folders(folders[0]))
-    alike = folders[0].name.lower() == folder.name.lower()
-    return folders[0] if inner >= 2 or (alone and (alike or inner)) else None
+    alone, inner = len(_entries(folder)) == 1, len(_folders(folders[0]))
+    return folders[0] if inner >= 2 or (alone and (inner or folders[0].name.lower() == folder.name.lower())) else None
 
 
 def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
-    """Return what a folder holds, sorted, without hidden files and litter; nothing if listing it is forbidden."""
-    try:
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not is_litter(entry.name)]
-    except PermissionError:  # `walk` says so
-        return []
-    return sorted(entries, key=lambda entry: entry.name)
+    """Return what a folder holds, sorted, without hidden files and litter."""
+    with os.scandir(folder) as found:
+        return sorted((entry for entry in found if not is_litter(entry.name)), key=lambda entry: entry.name)
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)]
+    try:
+        return [Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)]
+    except PermissionError:  # `walk` says so
+        return []
 
 
 def _class_files(
-    root: Path, labelled: Path, part: str, beside: Sequence[Path | None] = ()
+    root: Path, labelled: Path, part: str, beside: Sequence[Path] = ()
 ) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
     """List the files of every class folder below `labelled` but `beside`, and what is no class folder or unusable."""
     rows, rejected = [], []
     top = root.resolve()
-    above = "" if labelled == root else labelled.relative_to(root).as_posix() + "/"
     for entry in _entries(labelled):
-        name = above + entry.name
-        if any(folder and folder.is_relative_to(entry.path) for folder in beside):
+        name = Path(entry.path).relative_to(root).as_posix()
+        if any(folder.is_relative_to(entry.path) for folder in beside):
             continue
         if _leads_out(entry, top):
             rejected.append((name, "link out of the data folder"))
@@ -232,9 +213,6 @@ def walk(folder: Path, top: Path, name: str = "", above: tuple[Path, ...] = ()) 
     here = folder.resolve()
     if here in above:
         yield name, "link in a circle"
-        return
-    if not os.access(folder, os.R_OK | os.X_OK):
-        yield name, "can't be read: Permission denied"
         return
     try:
         entries = _entries(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,8 @@ PARTS = ("train", "validation", "test")
 """The sets, as column ``part`` of split.csv calls them."""
 
 NAME_OF = {"train": "training", "validation": "validation", "test": "test"}
+
+OTHER_SIZES = "Add images, remove the class, or choose other sizes of the sets."
 
 Assign = Literal["random", "hash"]
 
@@ -68,38 +70,28 @@ def prepare(
     >>> run = prepare("sample", "runs/default")  # doctest: +SKIP
     """
     check_options(test_size=test_size, validation_size=validation_size, seed=seed, mode=mode, assign=assign)
-    sizes: dict[str, Any] = {
-        "test_size": float(test_size),
-        "validation_size": float(validation_size),
-        "seed": int(seed),
-        "assign": assign,
-    }  # fmt: skip - as Python's own numbers, since JSON takes no others
+    # As Python's own numbers, since JSON takes no others.
+    sizes: dict[str, Any] = {"test_size": float(test_size), "validation_size": float(validation_size)}
+    sizes |= {"seed": int(seed), "assign": assign}
     root, run = as_folder(data), open_run(run_dir)
     if holds_moved(run):
         about = run.read_json("source.json")
         if about["root"] != str(root) or any(about[name] != value for name, value in {**sizes, "mode": mode}.items()):
-            raise DigitError(
-                f"{run} holds images moved out of {display_path(about['root'])} by another split: move them back with "
-                f"`digitlib undo {run}`, or choose another run_dir."
-            )
+            what = f"{run} holds images moved out of {display_path(about['root'])} by another split"
+            raise DigitError(f"{what}: move them back with `digitlib undo {run}`, or choose another run_dir.")
         place_files(run)
         return run
     if mode == "move" and root != resolve(data):
-        raise DigitError(
-            f"data {os.fspath(data)!r} is written out once, for all runs, and can't be moved: choose mode 'copy', 'link' or "
-            "'none', or give a folder."
-        )
+        raise DigitError(f"data {os.fspath(data)!r} is shared by all runs and can't be moved: choose mode 'copy'.")
     source = find_images(root)
     check_places(source, run, mode)
     reading = read_images([str(source.root / name) for name in source.files["filename"]])
     usable, rejected = _checked(source, reading)
     manifest, repeated = drop_repeated(assign_parts(usable, **sizes))
     _require_all_parts(manifest, f": {len(repeated)} are copies of images in a later set" if len(repeated) else "")
-    about = {
-        "data": os.fspath(data), "root": str(source.root), "class_names": source.class_names,
-        "unlabelled": str(source.unlabelled or ""), "given": sorted(set(source.files["part"]) & {"test", "validation"}),
-        "pixels": key_of(reading.sha256), "mode": mode, **sizes,
-    }  # fmt: skip
+    about = {"data": os.fspath(data), "root": str(source.root), "class_names": source.class_names}
+    about |= {"unlabelled": str(source.unlabelled or ""), "given": sorted(set(source.files["part"]) - {"train", ""})}
+    about |= {"pixels": key_of(reading.sha256), "mode": mode, **sizes}
     fill_folders(run, manifest, about, pd.concat([rejected, repeated], ignore_index=True))
     return run
 
@@ -109,10 +101,10 @@ def check_options(**options: Any) -> None:
     for name, value in options.items():
         if name == "seed":
             require(name, value, is_whole(value) and 0 <= value < 2**32, f"an integer from 0 to {2**32 - 1}")
-        elif name in ("test_size", "validation_size"):
+        elif name.endswith("_size"):
             require(name, value, is_number(value) and 0 < value < 1, "a share between 0 and 1, for example 0.2")
         else:
-            choices = ("copy", "link", "move", "none") if name == "mode" else ("random", "hash")
+            choices = get_args(Mode if name == "mode" else Assign)
             require(name, value, value in choices, f"one of {', '.join(choices)}")
 
 
@@ -159,11 +151,11 @@ def assign_parts(
             parts = names.map(_by_chance(str(class_name), sorted(names), *sizes, seed))
         files.loc[names.index, "part"] = parts
     _require_all_parts(files)
-    order = pd.DataFrame({
-        column: files[column].map({name: number for number, name in enumerate(natsorted(files[column].unique()))})
-        for column in ("class", "filename")
-    })  # fmt: skip
-    return files.loc[order.sort_values(["class", "filename"]).index].reset_index(drop=True)
+    return files.sort_values(["class", "filename"], key=_natural_rank, ignore_index=True)
+
+
+def _natural_rank(column: pd.Series) -> pd.Series:
+    return column.map({name: number for number, name in enumerate(natsorted(column.unique()))})
 
 
 def _by_chance(
@@ -177,20 +169,18 @@ def _by_chance(
                 names, taken = train_test_split(sorted(names), test_size=size, random_state=seed)
                 parts |= dict.fromkeys(taken, part)
         except ValueError as error:
-            raise DigitError(
-                f"class {class_name!r} has only {_images(len(parts))}, too few for a training, a validation and a test set: add "
-                "images, remove the class, or choose other sizes of the sets."
-            ) from error
+            what = (
+                f"only {len(parts)} image{'s' * (len(parts) > 1)}, too few for a training, a validation and a test set"
+            )
+            raise DigitError(f"class {class_name!r} has {what}. {OTHER_SIZES}") from error
     return parts
 
 
 def _by_hash(sha256: pd.Series, test_size: float, validation_size: float) -> pd.Series:
     """Return parts that depend on nothing but each image's content."""
     share = sha256.map(lambda text: int(text[:13], 16) / 16**13)
-    parts = pd.Series("train", index=sha256.index)
-    parts[share < test_size + (1 - test_size) * validation_size] = "validation"
-    parts[share < test_size] = "test"
-    return parts
+    validation = share < test_size + (1 - test_size) * validation_size
+    return pd.Series("train", index=sha256.index).mask(validation, "validation").mask(share < test_size, "test")
 
 
 def _require_all_parts(files: pd.DataFrame, why: str = "") -> None:
@@ -198,14 +188,8 @@ def _require_all_parts(files: pd.DataFrame, why: str = "") -> None:
     counts = pd.crosstab(files["class"], files["part"]).reindex(columns=list(PARTS), fill_value=0)
     for class_name, *row in counts.itertuples(name=None):
         if 0 in row:
-            raise DigitError(
-                f"class {class_name!r} has {_images(sum(row))} and none of them in the {NAME_OF[PARTS[row.index(0)]]} set{why}. "
-                "Add images, remove the class, or choose other sizes of the sets."
-            )
-
-
-def _images(number: int) -> str:
-    return f"{number} image{'s' * (number != 1)}"
+            what = f"{sum(row)} image{'s' * (sum(row) > 1)} and none of them in the {NAME_OF[PARTS[row.index(0)]]} set"
+            raise DigitError(f"class {class_name!r} has {what}{why}. {OTHER_SIZES}")
 
 
 def drop_repeated(manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -223,27 +207,20 @@ def drop_repeated(manifest: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     rank = manifest["part"].map({part: number for number, part in enumerate(PARTS)})
     stays = rank == rank.groupby(manifest["sha256"]).transform("max")
     kept = manifest[stays].drop_duplicates("sha256").set_index("sha256")
-    repeated = manifest.loc[~stays, ["filename"]].copy()
     twins = kept.loc[manifest.loc[~stays, "sha256"]]
-    repeated["reason"] = [
-        f"same bytes as {name} in the {NAME_OF[part]} set"
-        for name, part in zip(twins["filename"], twins["part"], strict=True)
-    ]
-    return manifest[stays].reset_index(drop=True), repeated
+    reasons = [f"same bytes as {twin.filename} in the {NAME_OF[twin.part]} set" for twin in twins.itertuples()]
+    return manifest[stays].reset_index(drop=True), manifest.loc[~stays, ["filename"]].assign(reason=reasons)
 
 
 def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide the files into usable ones with hash and size, and rejected ones with their reason."""
     files = source.files.assign(sha256=reading.sha256, size=reading.sizes)
-    reasons = pd.Series(reading.rejected, dtype=str)
-    unusable, usable = files.loc[reasons.index], files.drop(index=reasons.index)
+    rejected = files.loc[list(reading.rejected)].assign(reason=list(reading.rejected.values()))
+    usable = files.drop(index=rejected.index)
     for name in set(source.class_names) - set(usable["class"]):
-        raise DigitError(
-            f"class {name!r} in {display_path(source.root)} has no file that can be read as an image: "
-            f"{reasons[unusable['class'] == name].iloc[0]}."
-        )
-    rejected = unusable[["filename"]].assign(reason=reasons)
-    return usable, pd.concat([source.rejected, rejected], ignore_index=True)
+        why = rejected.loc[rejected["class"] == name, "reason"].iloc[0]
+        raise DigitError(f"class {name!r} in {display_path(source.root)} has no file that is an image: {why}.")
+    return usable, pd.concat([source.rejected, rejected[["filename", "reason"]]], ignore_index=True)
 
 
 def read_split(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
@@ -288,8 +265,8 @@ def paths_of(run: Run, manifest: pd.DataFrame) -> Sequence[str]:
     """Return the paths of the files of some rows of a run's split."""
     about = run.read_json("source.json")
     if about["mode"] == "move":
-        columns = zip(manifest["part"], manifest["class"], manifest["filename"], strict=True)
-        return [str(target_path(run, part, class_name, filename)) for part, class_name, filename in columns]
+        rows = manifest[["part", "class", "filename"]].itertuples(index=False, name=None)
+        return [str(target_path(run, *row)) for row in rows]
     return [str(os.path.join(about["root"], name)) for name in manifest["filename"]]  # noqa: PTH118 - a million of them
 
 
@@ -307,7 +284,7 @@ def split_once(data: str, prepared: Run, **options: Any) -> Run:
     before = prepared.read_json("source.json")["data"] if (prepared / "source.json").exists() else data
     if resolve(before) != resolve(data):
         raise DigitError(f"{display_path(place)} holds runs of {before!r}, not of {data!r}: choose another --out.")
-    finished = [*place.glob("*/metrics.json"), *place.glob("members/*/metrics.json")]
+    finished = len([*place.glob("*/metrics.json"), *place.glob("members/*/metrics.json")])
     names = ("source.json", "rejected.csv", "split.csv")
     kept = {name: (prepared / name).read_bytes() for name in names if finished and (prepared / name).exists()}
     prepare(data, prepared.folder, mode="none", **options)
@@ -315,10 +292,8 @@ def split_once(data: str, prepared: Run, **options: Any) -> Run:
         for name, content in kept.items():
             with atomic(prepared / name) as temporary:
                 temporary.write_bytes(content)
-        raise DigitError(
-            f"{display_path(place)} holds {len(finished)} finished run{'s' * (len(finished) > 1)} of another split: the files of "
-            f"{data!r} have changed since, or how they are split. Choose another --out, or remove these runs."
-        )
+        what = f"{display_path(place)} holds {finished} finished run{'s' * (finished > 1)} of another split"
+        raise DigitError(f"{what}: the files of {data!r} or its options have changed. Choose another --out.")
     return prepared
 
 
@@ -338,9 +313,7 @@ def share_split(prepared: str | os.PathLike[str] | Run, run: str | os.PathLike[s
     if about["mode"] == "move":
         raise DigitError(f"{prepared} holds the images itself: split them with mode 'copy' to share the split.")
     if (run / "TRAIN").exists() or (run / "TEST").exists():
-        raise DigitError(
-            f"{run} holds TRAIN/ and TEST/ of its own split: remove them with `digitlib undo {run}`, or choose another folder."
-        )
+        raise DigitError(f"{run} holds TRAIN/ and TEST/ of another split: remove them with `digitlib undo {run}`.")
     for name in ("rejected.csv", "split.csv"):
         with atomic(run / name) as temporary:
             shutil.copyfile(prepared / name, temporary)

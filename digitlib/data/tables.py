@@ -53,9 +53,8 @@ def write_rows_out(path: Path, folder: Path) -> None:
         try:
             _write_file(file, folder / part, folder / "unlabelled", written)
         except pa.ArrowException as error:
-            raise DigitError(
-                f"{display_path(file)} can't be read ({' '.join(str(error).split())[:150]}): fetch or write it again."
-            ) from error
+            why = " ".join(str(error).split())[:150]
+            raise DigitError(f"{display_path(file)} can't be read ({why}): fetch or write it again.") from error
 
 
 def _write_file(path: Path, folder: Path, unlabelled: Path, written: Counter[Path]) -> None:
@@ -66,9 +65,8 @@ def _write_file(path: Path, folder: Path, unlabelled: Path, written: Counter[Pat
         label = next((name for name in LABEL_COLUMNS if name in schema.names), "")
         for column, of, call in ((image, "encoded images", "image"), (label, "classes", "label")):
             if not column:
-                raise DigitError(
-                    f"{where} has no column of {of}, only {', '.join(schema.names)[:200]}: call it {call!r}."
-                )
+                names = ", ".join(schema.names)[:200]
+                raise DigitError(f"{where} has no column of {of}, only {names}: call it {call!r}.")
         classes = _class_labels(schema, label)
         for batch in file.iter_batches(500, columns=[image, label], use_threads=False):
             for row in batch.to_pylist():
