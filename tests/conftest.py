@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from digitlib.run import Run
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 # A shell starts what runs in the background with Ctrl-C ignored, and children would inherit that.
@@ -29,6 +32,18 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
             del os.environ["DIGITLIB_ROOT"]
         else:
             os.environ["DIGITLIB_ROOT"] = before
+
+
+@pytest.fixture(scope="module")
+def run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Return a run of the recipe `tiny` on the sample."""
+    from digitlib import get_recipe, prepare, train_run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("trained")))
+        run = prepare(sample, "runs/a", mode="none")
+        train_run(run, get_recipe("tiny"))
+        yield run
 
 
 @pytest.fixture

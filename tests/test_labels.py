@@ -17,7 +17,7 @@ from digitlib.evaluation import (
     label_noise_scores,
     save_label_issues,
 )
-from digitlib.run import Run, open_run
+from digitlib.run import open_run
 from digitlib.training import get_recipe
 
 NAMES = [str(digit) for digit in range(10)]
@@ -93,13 +93,7 @@ def test_right_labels_are_left_alone() -> None:
 
 def test_the_table_of_issues_is_inert(root: Path) -> None:
     issues = pd.DataFrame(
-        {
-            "filename": ["=1+1.png", "a\rb.png"],
-            "label": "1",
-            "likely_label": "7",
-            "quality": 1 / 3,
-            "part": "test",
-        }
+        {"filename": ["=1+1.png", "a\rb.png"], "label": "1", "likely_label": "7", "quality": 1 / 3, "part": "test"}
     )
     save_label_issues(open_run("runs/a"), issues)
     text = (root / "runs/a/label_issues.csv").read_text()
@@ -107,11 +101,6 @@ def test_the_table_of_issues_is_inert(root: Path) -> None:
     again = open_run("runs/a").read_table("label_issues.csv", quality=float)
     assert again["filename"].tolist() == issues["filename"].tolist()
     assert again["quality"].tolist() == [0.333333, 0.333333]
-
-
-@pytest.fixture
-def run(digits: Path) -> Run:
-    return prepare(digits, "runs/a", mode="none")
 
 
 @pytest.mark.slow
@@ -125,25 +114,21 @@ def run(digits: Path) -> Run:
         ({"repeats": 0}, "repeats is 0"),
     ],
 )
-def test_folds_that_can_not_be_are_refused(run: Run, options: dict[str, int], said: str) -> None:
+def test_folds_that_can_not_be_are_refused(digits: Path, options: dict[str, int], said: str) -> None:
     with pytest.raises(DigitError, match=said):
-        cross_validate(run, get_recipe("tiny"), **options)
+        cross_validate(prepare(digits, "runs/a", mode="none"), get_recipe("tiny"), **options)
 
 
 @pytest.mark.slow
-def test_networks_judge_only_what_they_have_not_seen(run: Run) -> None:
+def test_networks_judge_only_what_they_have_not_seen(digits: Path) -> None:
     """An image whose label is wrong must be judged as before: its own label can't have had an influence."""
-    recipe = get_recipe("tiny", epochs=12)
+    run = prepare(digits, "runs/a", mode="none")
     table = run.split
     planted = inject_label_noise(table, 0.05, seed=1)
-    said = cross_validate(run, recipe, planted, folds=4).probabilities
-    assert said.shape == (400, 10)
-    np.testing.assert_allclose(said.sum(axis=1), 1)
-    true = table["class"].astype(int).to_numpy()
-    wrong = planted["planted"].to_numpy()
-    predicted = said.argmax(axis=1)
+    done = cross_validate(run, get_recipe("tiny", epochs=12), planted, folds=4)
+    true, wrong = table["class"].astype(int), planted["planted"]
+    predicted = done.probabilities.argmax(axis=1)
     assert (predicted == true).mean() > 0.7
-    assert (predicted[wrong] == true[wrong]).mean() > 0.5
-    assert (predicted[wrong] == planted["class"].astype(int)[wrong]).mean() < 0.3
-    before = run.split
-    pd.testing.assert_frame_equal(table, before)
+    assert (predicted == true)[wrong].mean() > 0.5
+    assert (predicted == planted["class"].astype(int))[wrong].mean() < 0.3
+    pd.testing.assert_frame_equal(table, run.split)

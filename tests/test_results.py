@@ -13,22 +13,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from digitlib import cli
-from digitlib.data import list_images, prepare
+from digitlib.data import prepare
 from digitlib.errors import DigitError
 from digitlib.evaluation import Classifier, confusion_matrix, evaluate_run, training_accuracy, wilson_interval
 from digitlib.pipeline import results_table
 from digitlib.run import Run, read_history
-from digitlib.training import eval_generator, get_recipe, train_run
-
-
-@pytest.fixture(scope="module")
-def run(sample: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Return a run of the recipe `tiny` on the sample."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("trained")))
-        run = prepare(sample, "runs/a", mode="none")
-        train_run(run, get_recipe("tiny"))
-        yield run
+from digitlib.training import eval_generator
 
 
 def predict(run: Run, source: str, out: Path, *options: str) -> str:
@@ -50,11 +40,7 @@ def test_the_test_images_are_predicted_well_and_the_figures_agree(run: Run) -> N
     metrics = evaluate_run(run.folder)
     assert metrics == json.loads((run / "metrics.json").read_text())
     assert run.is_done("metrics.json")
-    assert (metrics["recipe"], metrics["seed"], metrics["parameters"]) == (
-        "tiny",
-        42,
-        clf.model.count_params(),
-    )
+    assert (metrics["recipe"], metrics["seed"], metrics["parameters"]) == ("tiny", 42, clf.model.count_params())
     assert metrics["test_accuracy"] == pytest.approx(by_keras["accuracy"], abs=1e-6)
     assert metrics["test_loss"] == pytest.approx(by_keras["loss"], abs=1e-5)
     assert metrics["test_accuracy"] > 0.9
@@ -78,10 +64,7 @@ def test_files_are_predicted_as_the_generator_is(run: Run) -> None:
     found = clf.predict([folder / name for name in table["filename"]])
     assert found["label"].tolist() == table["predicted"].tolist()
     np.testing.assert_allclose(found["confidence"], table["confidence"], atol=1e-4)
-    shares = found[["confidence", "confidence_2", "confidence_3"]].to_numpy()
-    assert (np.diff(shares) <= 0).all()
-    assert (shares.sum(axis=1) <= 1 + 1e-5).all()
-    assert all(len(set(row)) == 3 for row in found[["label", "label_2", "label_3"]].to_numpy())
+    assert (np.diff(found[["confidence", "confidence_2", "confidence_3"]]) <= 0).all()
 
 
 def test_an_unreadable_file_is_a_row_with_its_reason(run: Run, tmp_path: Path, sample: Path) -> None:
@@ -108,32 +91,6 @@ def test_a_network_is_not_evaluated_on_another_split(run: Run, sample: Path, tmp
             Classifier.load(path)
     prepare(sample, other.folder, mode="none")
     Classifier.load(other)
-
-
-def test_every_kind_of_source_gives_the_same_predictions(run: Run, sample: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    names = list_images(sample / "testSet")[:5]
-    for name in names:
-        (folder / name).write_bytes((sample / "testSet" / name).read_bytes())
-    (folder / "img_no.png").write_text("not an image")
-    (tmp_path / "list.txt").write_text("\n".join(f"scans/{name}" for name in [*names, "img_no.png", "gone.png"]))
-    shutil.make_archive(str(tmp_path / "all"), "zip", folder)
-    found = {}
-    for source in ["scans", "scans/*.png", "@list.txt", "list.txt", "all.zip", f"scans/{names[0]}"]:
-        place = str(tmp_path / source) if source[0] != "@" else f"@{tmp_path / source[1:]}"
-        predict(run, place, tmp_path / "p.csv")
-        table = pd.read_csv(tmp_path / "p.csv", dtype=str, keep_default_na=False)
-        found[source] = table.assign(filename=table["filename"].str.removeprefix("scans/")).set_index("filename")
-    pd.testing.assert_frame_equal(found["scans"], found["scans/*.png"])
-    pd.testing.assert_frame_equal(found["scans"], found["all.zip"])
-    pd.testing.assert_frame_equal(found["@list.txt"], found["list.txt"])
-    assert found["scans"].loc["img_no.png", "reason"] == "not an image"
-    assert found["list.txt"].loc["gone.png", "reason"] == "can't be read: No such file or directory"
-    for name in names:
-        labels = [table.loc[name, "label"] for table in found.values() if name in table.index]
-        assert len(labels) >= 5
-        assert len(set(labels)) == 1
 
 
 def test_what_was_written_among_the_images_takes_no_number(run: Run, sample: Path, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 import digitlib.evaluation as e
-from digitlib.data import prepare
 from digitlib.errors import DigitError
 from digitlib.evaluation.out_of_distribution import KINDS, OTHER_SCRIPTS, REJECTED, draw_characters, font
-from digitlib.training import eval_generator, get_recipe, train_run
+from digitlib.run import Run
+from digitlib.training import eval_generator
 from digitlib.training.backend import keras
 from digitlib.training.models import join_networks
 
@@ -82,11 +82,6 @@ def test_calibration_error_by_hand() -> None:
     assert e.calibration_table(np.array([0.0, 1.0]), np.array([True, True]))["images"].sum() == 2
 
 
-def test_nothing_has_no_calibration_error() -> None:
-    with pytest.raises(DigitError, match="can't be measured without images"):
-        e.expected_calibration_error(np.array([]), np.array([], bool))
-
-
 def test_the_threshold_is_the_lowest_that_is_accurate_enough() -> None:
     score = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     correct = np.array([True, True, False, True, True])
@@ -104,25 +99,13 @@ def test_equal_scores_are_accepted_together() -> None:
 
 
 def test_what_is_rejected_of_each_kind_is_counted_beside_what_confidence_rejects_at_equal_cost() -> None:
-    letters = pd.DataFrame(
-        {
-            "accepted": [True, False, False, False],
-            "in_distribution": [True, True, False, False],
-            "raw_confidence": [0.99, 0.95, 0.5, 0.9],
-        }
-    )
-    digits = pd.DataFrame(
-        {
-            "accepted": [True, True, True, False],
-            "in_distribution": True,
-            "raw_confidence": [0.99, 0.98, 0.96, 0.5],
-        }
-    )
-    table = e.rejection_table({"letters": letters, "test images": digits})
+    columns = ["accepted", "in_distribution", "raw_confidence"]
+    letters = [(True, True, 0.99), (False, True, 0.95), (False, False, 0.5), (False, False, 0.9)]
+    digits = [(True, True, 0.99), (True, True, 0.98), (True, True, 0.96), (False, True, 0.5)]
+    judged = {"letters": letters, "test images": digits}
+    table = e.rejection_table({kind: pd.DataFrame(rows, columns=columns) for kind, rows in judged.items()})
     assert table.loc["letters"].tolist() == [4, 0.75, 0.5, 0.25]
     assert table.loc["test images"].tolist() == [4, 0.25, 0, 0.25]
-    with pytest.raises(DigitError, match="there are no 'test images'"):
-        e.rejection_table({"letters": letters})
 
 
 def test_nothing_is_accepted_if_even_the_most_confident_answer_is_wrong() -> None:
@@ -149,10 +132,10 @@ def test_mcnemar_by_hand_and_on_unequal_lengths() -> None:
 
 
 def test_spread_of_seeds() -> None:
-    found = e.spread([0.98, 0.99, 1.0])
-    assert (found["mean"], found["sd"]) == pytest.approx((0.99, 0.01))
+    found = e.spread([0.96, 0.97, 0.98])
+    assert (found["mean"], found["sd"]) == pytest.approx((0.97, 0.01))
     # t(0.975, 2 degrees of freedom) = 4.303
-    assert found["mean_high"] == pytest.approx(0.99 + 4.303 * 0.01 / 3**0.5, abs=1e-5)
+    assert found["mean_high"] == pytest.approx(0.97 + 4.303 * 0.01 / 3**0.5, abs=1e-5)
     with pytest.raises(DigitError, match="seeds"):
         e.spread([0.98])
 
@@ -166,21 +149,13 @@ def test_choosing_and_reporting_on_the_same_images_leaks() -> None:
 
 
 def predictions() -> pd.DataFrame:
-    rows = [
-        ("a", "3", "5", 0.9),
-        ("b", "3", "5", 0.7),
-        ("c", "5", "3", 0.8),
-        ("d", "1", "7", 0.6),
-        ("e", "1", "1", 0.99),
-    ]
-    table = pd.DataFrame(rows, columns=["filename", "true", "predicted", "confidence"])
-    return table.assign(correct=table["true"] == table["predicted"])
+    columns = {"true": list("33511"), "predicted": list("55371"), "confidence": [0.9, 0.7, 0.8, 0.6, 0.99]}
+    return pd.DataFrame(columns).assign(correct=[False] * 4 + [True])
 
 
 def test_confused_pairs_count_both_directions() -> None:
     pairs = e.most_confused(predictions(), 1)
     assert pairs.iloc[0].tolist() == ["3", "5", 2, 1, 3]
-    assert e.mistaken_for(predictions(), "3", "5")["filename"].tolist() == ["a", "b"]
     assert e.most_confused(predictions()[4:]).empty
     assert e.accuracy_by_confidence(predictions(), 5)["wrong"].tolist() == [1, 1, 1, 1, 0]
 
@@ -229,15 +204,11 @@ def test_drawings_have_mnists_format() -> None:
 
 
 @pytest.fixture(scope="module")
-def clf(sample: Path, tmp_path_factory: pytest.TempPathFactory):
+def clf(run: Run) -> e.Classifier:
     """Return a small calibrated classifier."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIGITLIB_ROOT", str(tmp_path_factory.mktemp("calibrated")))
-        run = prepare(sample, "runs/a", mode="none")
-        train_run(run, get_recipe("tiny", epochs=4))
-        done = e.Classifier.load(run).calibrate(target_accuracy=0.99)
-        done.selective.save(run)
-        yield done
+    done = e.Classifier.load(run).calibrate(target_accuracy=0.99)
+    done.selective.save(run)
+    return done
 
 
 @pytest.mark.slow
@@ -313,15 +284,12 @@ def test_maps_point_to_the_ink(clf: e.Classifier) -> None:
     assert (ink > images.mean(axis=(1, 2, 3))).all()
 
 
-def test_one_seed_is_refused_before_it_is_trained(clf) -> None:
-    with pytest.raises(DigitError, match="give more seeds"):
-        e.train_seeds(clf.run, "tiny", range(1), 10**6)
-
-
 @pytest.mark.slow
 def test_seeds_are_trained_without_touching_the_run(clf) -> None:
     run = clf.run
     before = sorted((path.name, path.stat().st_mtime_ns) for path in run.folder.iterdir())
+    with pytest.raises(DigitError, match="give more seeds"):
+        e.train_seeds(run, "tiny", range(1), 10**6)
     trials = e.train_seeds(run, "tiny", [1, 2], 2)
     assert sorted((path.name, path.stat().st_mtime_ns) for path in run.folder.iterdir()) == before
     assert trials[0].correct.shape == (2, 900)
@@ -332,14 +300,8 @@ def test_seeds_are_trained_without_touching_the_run(clf) -> None:
 
 def test_occlusion_reaches_every_pixel_and_covers_with_the_ground() -> None:
     """The network answers by one pixel in the last corner; the picture is dark ink on light paper."""
-    corner = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            keras.layers.Cropping2D(((27, 0), (27, 0))),
-            keras.layers.Flatten(),
-            keras.layers.Dense(2, activation="softmax"),
-        ]
-    )
+    last = [keras.layers.Cropping2D(((27, 0), (27, 0))), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    corner = keras.Sequential([keras.Input((28, 28, 1)), *last])
     corner.layers[-1].set_weights([np.array([[-9.0, 9.0]]), np.array([4.0, -4.0])])
     image = np.ones((1, 28, 28, 1), np.float32)
     image[0, 20:, 20:] = 0

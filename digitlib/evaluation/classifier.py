@@ -16,20 +16,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from digitlib.data.class_counts import split_counts
-from digitlib.data.decoding import Decoded, Unreadable, decode, read_files, rims_are_light
+from digitlib.data.class_counts import AnyRun, split_counts
+from digitlib.data.decoding import Decoded, decoded, read_files, rims_are_light
 from digitlib.data.inputs import find_inputs
 from digitlib.data.split import dark_on_light
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, require
 from digitlib.evaluation.calibration import apply_temperature, fit_temperature
 from digitlib.evaluation.explain import grad_cam, has_convolution, occlusion
-from digitlib.evaluation.out_of_distribution import (
-    OTHER_SCRIPTS,
-    OutlierDetector,
-    draw_characters,
-    feature_extractor,
-    font,
-)
+from digitlib.evaluation.out_of_distribution import OutlierDetector, draw_own_and_other, feature_extractor
 from digitlib.evaluation.selective import FILES, SelectiveClassifier, check_target, threshold_for
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.export.formats import FORMATS, check_formats, export_network
@@ -41,11 +35,13 @@ from digitlib.run import Run, check_split, open_run
 from digitlib.training.backend import in_float32, keras
 from digitlib.training.generators import ImageBatches, generator_from_split
 
-BATCH = 1024
-"""Images that are decoded at a time; memory does not grow with the source."""
+AnyPath = str | os.PathLike[str]
 
-KNOWN, DRAWN, OTHER = 12_000, 2_000, 3_000
-"""For the `OutlierDetector`: training images at most; characters of the classes, and others, drawn for it."""
+BATCH, SET_BATCH = 1024, 250
+"""Images that are decoded at a time, and taken at a time from a run's sets; memory does not grow with the source."""
+
+KNOWN = 12_000
+"""Training images that the `OutlierDetector` is learned from at most."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +93,7 @@ class Classifier:
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        class_names: Sequence[str],
-        *,
-        rescale: float = 1.0,
-        run: Run | str | os.PathLike[str] | None = None,
+        self, model: keras.Model, class_names: Sequence[str], *, rescale: float = 1.0, run: AnyRun | None = None
     ) -> None:
         self.class_names = [str(name) for name in class_names]
         shape = getattr(model, "input_shape", None)
@@ -127,7 +118,7 @@ class Classifier:
         self._extractor: Any = None
 
     @classmethod
-    def load(cls, path: Run | str | os.PathLike[str], class_names: Sequence[str] | None = None) -> Self:
+    def load(cls, path: AnyRun, class_names: Sequence[str] | None = None) -> Self:
         """Return the classifier of a run's folder or of a saved ``.keras`` file; no code in the file is run.
 
         Parameters
@@ -200,28 +191,23 @@ class Classifier:
     def predict_batches(self, source: Any, top: int = 3) -> Iterator[pd.DataFrame]:
         """Yield the rows of `predict` for 1,024 images at a time, while the next files are being decoded."""
         names, decoded = self._read(source)
-        done = 0
-        for batch in _in_batches(progress(decoded, len(names), "Predicting")):
+        for number, batch in enumerate(_in_batches(progress(decoded, len(names), "Predicting"))):
             table = self.predict_decoded(batch, top)
-            table.insert(0, "filename", names[done : done + len(batch)])
+            table.insert(0, "filename", names[number * BATCH : (number + 1) * BATCH])
             yield table
-            done += len(batch)
 
     def predict_decoded(self, decoded: Sequence[Decoded], top: int = 3) -> pd.DataFrame:
         """Return the columns of `predict` but ``filename`` for images that were decoded elsewhere, in one step."""
-        probabilities, features = self._outputs(self._pixels(decoded))
-        probabilities[[one.image is None for one in decoded]] = np.nan
+        probabilities, features = self._outputs_of(decoded)
         table = pd.DataFrame({"reason": [one.reason for one in decoded]}, dtype=object)
         if self.selective:
             table["accepted"] = self.selective.judge(probabilities, features)["accepted"]
             probabilities = apply_temperature(probabilities, self.selective.temperature)
         probabilities = np.pad(probabilities, ((0, 0), (0, top)), constant_values=np.nan)  # there may be fewer classes
-        names, best = (
-            np.array([*self.class_names, *[""] * top], object),
-            np.argsort(-probabilities, axis=1, kind="stable"),
-        )
-        for place in range(top):
-            chosen, end = best[:, place], f"_{place + 1}" if place else ""
+        names = np.array([*self.class_names, *[""] * top], object)
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+        for place, chosen in enumerate(best.T):
+            end = f"_{place + 1}" if place else ""
             shares = probabilities[np.arange(len(decoded)), chosen]
             table[f"label{end}"] = np.where(np.isnan(shares), "", names[chosen])
             table[f"confidence{end}"] = shares.astype(float)
@@ -237,17 +223,13 @@ class Classifier:
         """
         if _is_generator(images):
             return np.concatenate([self._outputs(pixels)[0] for pixels, _ in self._generated(images)])
-        found = []
-        for batch in _in_batches(self._read(images)[1]):
-            found.append(self._outputs(self._pixels(batch))[0])
-            found[-1][[one.image is None for one in batch]] = np.nan
-        return np.concatenate(found)
+        return np.concatenate([self._outputs_of(batch)[0] for batch in _in_batches(self._read(images)[1])])
 
     def judge(self, images: Any) -> pd.DataFrame:
         """Return ``predicted`` (class names) and the table of `SelectiveClassifier.judge` for what `predict` takes."""
         if self.selective is None:
             raise DigitError("this classifier is not calibrated: call calibrate() first, or run notebook 06.")
-        answers = [self._outputs(self._pixels(batch)) for batch in _in_batches(self._read(images)[1])]
+        answers = [self._outputs_of(batch) for batch in _in_batches(self._read(images)[1])]
         tables = [self.selective.judge(*one).assign(predicted=self._names[one[0].argmax(axis=1)]) for one in answers]
         return pd.concat(tables, ignore_index=True)
 
@@ -281,11 +263,7 @@ class Classifier:
         return Evaluation(metrics, table)
 
     def calibrate(
-        self,
-        validation: Any = "validation",
-        target_accuracy: float = 0.999,
-        train: Any = "train",
-        seed: int = 0,
+        self, validation: Any = "validation", target_accuracy: float = 0.999, train: Any = "train", seed: int = 0
     ) -> Self:
         """Fit temperature, `OutlierDetector` and threshold, so that predictions come with ``accepted``.
 
@@ -303,10 +281,9 @@ class Classifier:
             Of what is drawn and chosen at random.
         """
         check_target(target_accuracy)
-        self._extractor, lacking = feature_extractor(self.model), ""
-        if self._extractor is None:
-            lacking = "this network has no layer whose features could tell outliers"
-        elif isinstance(train, str) and not self._kept("source.json"):
+        self._extractor = feature_extractor(self.model)
+        lacking = "" if self._extractor else "this network has no layer whose features could tell outliers"
+        if isinstance(train, str) and not self._kept("source.json"):
             lacking = "there are no training images (give train=)"
         if lacking:
             self._extractor = None
@@ -337,22 +314,15 @@ class Classifier:
         numpy.ndarray
             float, shape `image_size`, 0 to 1.
         """
-        if method not in ("auto", "grad_cam", "occlusion"):
-            raise DigitError(f"method is {method!r}: it must be 'auto', 'grad_cam' or 'occlusion'.")
-        decoded = list(islice(self._read(image)[1], 2))
-        if len(decoded) != 1 or decoded[0].image is None:
+        require("method", method, method in ("auto", "grad_cam", "occlusion"), "'auto', 'grad_cam' or 'occlusion'")
+        images = list(islice(self._read(image)[1], 2))
+        if len(images) != 1 or images[0].image is None:
             raise DigitError("explain needs one image that can be read: give its path or array.")
-        if method == "auto":
-            method = "grad_cam" if has_convolution(self.model) else "occlusion"
-        explainer = grad_cam if method == "grad_cam" else occlusion
-        return explainer(self.model, self._pixels(decoded))[0]
+        auto = grad_cam if has_convolution(self.model) else occlusion
+        explainer = {"auto": auto, "grad_cam": grad_cam, "occlusion": occlusion}[method]
+        return explainer(self.model, self._pixels(images))[0]
 
-    def export(
-        self,
-        format: str = "onnx",
-        folder: str | os.PathLike[str] | None = None,
-        file: str | os.PathLike[str] | None = None,
-    ) -> Path:
+    def export(self, format: str = "onnx", folder: AnyPath | None = None, file: AnyPath | None = None) -> Path:
         """Write the network in another format, compare its predictions with Keras's, and return the file.
 
         Parameters
@@ -370,16 +340,14 @@ class Classifier:
             facts = page_facts(self.record, self._kept("metrics.json"), self.class_names)
             dark = self.run is not None and dark_on_light(self.run)
             return write_page(self.model, self.class_names, path, facts=facts, dark_on_light=dark)
+        images = np.random.default_rng(0).uniform(0, 255, (100, *self.model.input_shape[1:])).astype(np.float32)
         if source:
             test = self._generated(self._set("test", shuffle=True))
             images = np.concatenate([pixels for pixels, _ in islice(test, 8)])
-        else:
-            shape = (100, *self.model.input_shape[1:])
-            images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
         export_network(self.model, format, path, images)
         return path
 
-    def save(self, folder: Run | str | os.PathLike[str]) -> Path:
+    def save(self, folder: AnyRun) -> Path:
         """Write ``best_model.keras``, ``training.json`` and any calibration, which `load` reads; return the folder."""
         place, record = open_run(folder).folder, self.record
         make_folder(place)
@@ -423,7 +391,7 @@ class Classifier:
         """Return the training, validation or test set of the run."""
         if self.run is None:
             raise DigitError(f"this classifier has no run and no {name!r} set: give images and labels.")
-        options = {"batch_size": 128, "shuffle": False, "color_mode": self.color_mode} | options
+        options = {"batch_size": SET_BATCH, "shuffle": False, "color_mode": self.color_mode} | options
         return generator_from_split(self.run, name, image_size=self.image_size, **options)
 
     def _read(self, source: Any) -> tuple[list[str], Iterator[Decoded]]:
@@ -453,9 +421,7 @@ class Classifier:
         for size in {image.shape for image in images.values()}:
             rows = [number for number, image in images.items() if image.shape == size]
             stack = np.stack([images[number] for number in rows])
-            if size != pixels.shape[1:]:
-                stack = ImageBatches.from_array(stack, image_size=self.image_size, batch_size=len(rows))[0][0]
-            pixels[rows] = stack
+            pixels[rows] = ImageBatches.from_array(stack, image_size=self.image_size, batch_size=len(rows))[0][0]
         return pixels
 
     def _outputs(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -467,6 +433,12 @@ class Classifier:
         parts = [keras.tree.flatten(network.predict_on_batch(pixels[at : at + step])) for at in starts]
         probabilities, *features = (np.concatenate(one) for one in zip(*parts, strict=True))
         return probabilities, np.concatenate(features, axis=1) if features else None
+
+    def _outputs_of(self, images: Sequence[Decoded]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the same of decoded images; the probabilities of unreadable ones are NaN."""
+        probabilities, features = self._outputs(self._pixels(images))
+        probabilities[[one.image is None for one in images]] = np.nan
+        return probabilities, features
 
     def _generated(self, data: Any) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield pixels (float32, 0 to 255) and labels, None if there are none, of a generator or data set."""
@@ -495,12 +467,11 @@ class Classifier:
         if not isinstance(data, list | tuple) or len(data) != 2:
             raise DigitError("labelled images must be the name of a set, (images, labels), or a generator.")
         names, decoded = self._read(data[0])
-        labels, done = self._as_labels(data[1]), 0
+        labels = self._as_labels(data[1])
         if len(labels) != len(names):
             raise DigitError(f"there are {len(names)} images and {len(labels)} labels: give one label for each image.")
-        for batch in _in_batches(decoded):
-            yield self._pixels(batch), labels[done : done + len(batch)]
-            done += len(batch)
+        for number, batch in enumerate(_in_batches(decoded)):
+            yield self._pixels(batch), labels[number * BATCH : (number + 1) * BATCH]
 
     def _answers(self, data: Any, limit: int | None = None) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Return probabilities, features and labels (int) of labelled images."""
@@ -534,19 +505,17 @@ class Classifier:
         """Learn from training images, characters of the classes, and others drawn by the same pen."""
         random, limit = np.random.default_rng(seed), None
         if isinstance(train, str):
-            train, limit = self._set(train, shuffle=True, seed=seed), KNOWN // 128
+            train, limit = self._set(train, shuffle=True, seed=seed), KNOWN // SET_BATCH
         _, known, labels = self._answers(train, limit)
-        own = "".join(name for name in self.class_names if len(name) == 1)
-        foreign = "".join(sorted(set(OTHER_SCRIPTS) - set(own)))
-        fonts = [font(name) for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono")]
-        written = [draw_characters(own or " ", fonts, DRAWN if own else 1, random)]
-        written.append(draw_characters(foreign, fonts[:1], OTHER, random))
+        drawn, other = draw_own_and_other(self.class_names, random)
+        written = np.concatenate([drawn, other])
         if rims_are_light(next(self._labelled(train))[0]):
-            written = [255 - one for one in written]
-        decoded = [[Decoded(image, "", 0, "") for image in one] for one in written]
-        drawn, other = (np.asarray(self._outputs(self._pixels(one))[1]) for one in decoded)
+            written = 255 - written
+        features = np.asarray(self._outputs(self._pixels([Decoded(image, "", 0, "") for image in written]))[1])
         members, near = np.eye(len(self.class_names))[labels], self._extractor.outputs[1].shape[1]
-        return OutlierDetector.fit(np.asarray(known), members, drawn[: DRAWN * bool(own)], other, near, seed)
+        return OutlierDetector.fit(
+            np.asarray(known), members, features[: len(drawn)], features[len(drawn) :], near, seed
+        )
 
 
 def _share(name: str, right: pd.Series) -> dict[str, float]:
@@ -595,8 +564,8 @@ def _as_uint8(source: Any) -> np.ndarray:
         raise DigitError(f"images of dtype {array.dtype} can't be read: give uint8 (0 to 255) or float (0 to 1).")
     shape = array.shape
     if array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3)):
-        array = array.reshape(1, *shape[:2], -1)
-    elif array.ndim == 3:
+        array = array[None]
+    if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape[1:]:
         raise DigitError(
@@ -610,9 +579,9 @@ def _from_pil(image: Image.Image, color_mode: Literal["grayscale", "rgb"]) -> De
     data = io.BytesIO()
     try:
         ImageOps.exif_transpose(image).save(data, "TIFF")  # takes every mode of Pillow without loss
-        return Decoded(decode(data.getvalue(), color_mode), "", 0, "")
-    except (Unreadable, OSError) as error:
-        return Decoded(None, "", 0, str(error))
+    except OSError as error:
+        return Decoded(None, "", 0, f"damaged: {error}")
+    return decoded(data.getvalue(), color_mode)
 
 
 def _fitted(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

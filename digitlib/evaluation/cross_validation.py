@@ -15,7 +15,7 @@ import pandas as pd
 from digitlib.data.split import pixels_of, stratified_folds
 from digitlib.errors import is_whole, require
 from digitlib.evaluation.classifier import Classifier
-from digitlib.evaluation.statistics import spread, student_interval
+from digitlib.evaluation.statistics import spread
 from digitlib.files import atomic
 from digitlib.progress import progress
 from digitlib.run import Run, open_run
@@ -102,26 +102,25 @@ def cross_validate(
     run = open_run(run)
     manifest = run.split if manifest is None else manifest.reset_index(drop=True)
     _check(manifest, recipe, folds, repeats)
+    place = run / "folds" / _key(recipe, manifest, folds)
     numbered = [
-        (repeat, fold, held)
+        (repeat, fold, held, place / f"{repeat}-{fold}.npy")
         for repeat in range(repeats)
         for fold, held in enumerate(stratified_folds(manifest, folds, recipe.seed + repeat))
     ]
-    place = run / "folds" / _key(recipe, manifest, folds)
-    todo = [one for one in numbered if not _file(place, *one[:2]).exists()]
+    todo = [one for one in numbered if not one[3].exists()]
     tasks = (
         joblib.delayed(predict_fold)(run.folder, manifest, held, replace(recipe, seed=recipe.seed + repeat))
-        for repeat, _, held in todo
+        for repeat, _, held, _ in todo
     )
     trained = joblib.Parallel(return_as="generator")(tasks) if todo else []
-    for (repeat, fold, _), found in zip(todo, progress(trained, len(todo), "Training folds", "fold"), strict=True):
-        with atomic(_file(place, repeat, fold)) as temporary:
+    for (*_, file), found in zip(todo, progress(trained, len(todo), "Training folds", "fold"), strict=True):
+        with atomic(file) as temporary:
             np.save(temporary, found)
-    done = [(repeat, fold, held, np.load(_file(place, repeat, fold))) for repeat, fold, held in numbered]
-    probabilities = np.zeros((repeats, len(manifest), done[0][3].shape[1]), np.float32)
+    probabilities = np.zeros((repeats, len(manifest), len(run.class_names)), np.float32)
     number = np.zeros((repeats, len(manifest)), np.int16)
-    for repeat, fold, held, found in done:
-        probabilities[repeat, held], number[repeat, held] = found, fold
+    for repeat, fold, held, file in numbered:
+        probabilities[repeat, held], number[repeat, held] = np.load(file), fold
     return CrossValidation(probabilities, number)
 
 
@@ -169,16 +168,9 @@ def fold_spread(table: pd.DataFrame, confidence: float = 0.95) -> dict[str, floa
     >>> round(fold_spread(folds)["mean_low"], 3)
     0.96
     """
-    plain = spread(table["accuracy"].to_list(), confidence)
-    number, a_repeat = len(table), int(table["fold"].max())
-    error = plain["sd"] * (1 / number + 1 / (a_repeat - 1)) ** 0.5
-    low, high = student_interval(plain["mean"], error, number, confidence)
-    same = {name: plain[name] for name in ("mean", "sd", "lowest", "highest")}
-    return {"folds": number, **same, "mean_low": max(0.0, low), "mean_high": min(1.0, high)}
-
-
-def _file(place: Path, repeat: int, fold: int) -> Path:
-    return place / f"{repeat}-{fold}.npy"
+    shared = 1 / (int(table["fold"].max()) - 1)  # n_fold / n_rest
+    found = spread(table["accuracy"].to_list(), confidence, shared)
+    return {"folds": found.pop("seeds"), **found}
 
 
 def _key(recipe: Recipe, manifest: pd.DataFrame, folds: int) -> str:
@@ -195,9 +187,5 @@ def _check(manifest: pd.DataFrame, recipe: Recipe, folds: int, repeats: int) -> 
     rarest = f"an integer from 2 to the {counts.min()} different images of class {counts.idxmin()!r}"
     require("folds", folds, is_whole(folds) and 2 <= folds <= counts.min(), rarest)
     require("repeats", repeats, is_whole(repeats) and repeats >= 1, "an integer ≥ 1")
-    require(
-        "seed",
-        recipe.seed,
-        recipe.seed + repeats <= 2**32,
-        f"at most {2**32 - repeats}, with {repeats} repeats",
-    )
+    most = 2**32 - repeats
+    require("seed", recipe.seed, recipe.seed <= most, f"at most {most}, with {repeats} repeats")

@@ -96,8 +96,6 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
         loss = tensorflow.math.log(tensorflow.reduce_max(probabilities, axis=1) + 1e-12)
     heat = np.zeros(images.shape[:3])
     for channels, slopes in zip(maps, tape.gradient(loss, maps), strict=True):
-        if slopes is None:
-            continue
         weights = tensorflow.reduce_mean(slopes, axis=(1, 2), keepdims=True)
         coarse = tensorflow.nn.relu(tensorflow.reduce_sum(weights * channels, axis=3, keepdims=True))
         heat += tensorflow.image.resize(tensorflow.cast(coarse, tensorflow.float32), images.shape[1:3]).numpy()[..., 0]

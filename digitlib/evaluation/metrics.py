@@ -146,12 +146,6 @@ def most_confused(predictions: pd.DataFrame, n: int = 4) -> pd.DataFrame:
     return table.sort_values("images", ascending=False, kind="stable").head(n).reset_index(drop=True)
 
 
-def mistaken_for(predictions: pd.DataFrame, true: str, predicted: str, n: int = 4) -> pd.DataFrame:
-    """Return up to `n` images of class `true` that were predicted as `predicted`, the most confident first."""
-    wanted = (predictions["true"] == true) & (predictions["predicted"] == predicted)
-    return predictions[wanted].nlargest(n, "confidence").reset_index(drop=True)
-
-
 def accuracy_by_confidence(predictions: pd.DataFrame, groups: int = 10) -> pd.DataFrame:
     """Return the accuracy in groups of equally many images, from least to most confident.
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from digitlib.errors import DigitError, did_you_mean, is_whole, require
 from digitlib.evaluation.explain import is_map, tap
@@ -25,6 +26,9 @@ REJECTED = 0.002
 
 FARTHEST = 10.0
 """Standard deviations at which a feature is cut off: images unlike any other can give any number."""
+
+DRAWN, OTHER = 2_000, 3_000
+"""Characters of the classes, and of other scripts, that an `OutlierDetector` is learned from."""
 
 MOST_FEATURES = 5_000
 """More than this many features would take gigabytes of covariances."""
@@ -98,13 +102,7 @@ class OutlierDetector:
 
     @classmethod
     def fit(
-        cls,
-        known: np.ndarray,
-        members: np.ndarray,
-        drawn: np.ndarray,
-        other: np.ndarray,
-        near: int,
-        seed: int = 0,
+        cls, known: np.ndarray, members: np.ndarray, drawn: np.ndarray, other: np.ndarray, near: int, seed: int = 0
     ) -> OutlierDetector:
         """Learn from features, without limits yet; see `with_limits`.
 
@@ -126,7 +124,7 @@ class OutlierDetector:
         # A few images leave directions without any scatter.
         scatter += (1e-2 * np.trace(scatter) / len(scatter) + 1e-6) * np.eye(len(scatter))
         learner = MLPClassifier((64,), alpha=1e-2, early_stopping=True, max_iter=40, random_state=seed)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(1):  # for such small matrices, threads wait for each other
             warnings.simplefilter("ignore", ConvergenceWarning)  # 40 epochs are enough for this
             learner.fit(scaled, np.arange(len(scaled)) < len(known) + len(drawn))
         (hidden, output), (hidden_bias, output_bias) = learner.coefs_, learner.intercepts_
@@ -198,10 +196,7 @@ def font(name: str = "") -> ImageFont.FreeTypeFont:
     if name:
         spec: Any = find_spec("matplotlib")  # the file alone: importing Matplotlib would take a second
         return ImageFont.truetype(Path(spec.origin).parent / "mpl-data/fonts/ttf" / f"{name}.ttf", SIZE)
-    found = ImageFont.load_default(SIZE)
-    if not isinstance(found, ImageFont.FreeTypeFont):
-        raise DigitError("drawing letters needs a Pillow with FreeType: install Pillow again from its wheel.")
-    return found
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(SIZE))
 
 
 def draw_characters(
@@ -224,6 +219,15 @@ def draw_characters(
         ink = 255 * np.clip(random.uniform(1.2, 2.6) - distance + 0.5, 0, 1) * line.any()
         image[..., 0] = np.round(_fitted(ink))
     return drawn
+
+
+def draw_own_and_other(class_names: list[str], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return characters that are classes, none where no class is a single character, and of other scripts."""
+    own = "".join(name for name in class_names if len(name) == 1)
+    foreign = "".join(sorted(set(OTHER_SCRIPTS) - set(own)))
+    fonts = [font(name) for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono")]
+    drawn = draw_characters(own, fonts, DRAWN if own else 0, random)
+    return drawn, draw_characters(foreign, fonts[:1], OTHER, random)
 
 
 def _bent(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

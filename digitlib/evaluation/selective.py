@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from digitlib.data.class_counts import AnyRun
 from digitlib.errors import DigitError, is_number, require
 from digitlib.evaluation.calibration import apply_temperature
 from digitlib.evaluation.out_of_distribution import OutlierDetector
 from digitlib.files import atomic, file_hash, write_json
-from digitlib.run import Run, open_run
+from digitlib.run import open_run
 
 FILES = ("calibration.json", "calibration.npz")
 
@@ -77,7 +77,7 @@ class SelectiveClassifier:
             }
         )
 
-    def save(self, run: Run | str | os.PathLike[str]) -> None:
+    def save(self, run: AnyRun) -> None:
         """Write ``calibration.json`` and ``calibration.npz`` beside the ``best_model.keras`` that it belongs to."""
         run = open_run(run)
         arrays: dict[str, Any] = {} if self.outliers is None else self.outliers.arrays()
@@ -87,7 +87,7 @@ class SelectiveClassifier:
         write_json(run / FILES[0], numbers | {"model_sha256": file_hash(run / "best_model.keras")})
 
     @classmethod
-    def load(cls, run: Run | str | os.PathLike[str]) -> SelectiveClassifier | None:
+    def load(cls, run: AnyRun) -> SelectiveClassifier | None:
         """Return what `save` wrote, None where there is nothing; no code in the files is run.
 
         Raises
@@ -191,8 +191,6 @@ def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test i
         Index: the kinds. ``images`` (how many), and shares from 0 to 1: ``rejected``, ``out-of-distribution`` and
         ``rejected by raw confidence``.
     """
-    if reference not in judged:
-        raise DigitError(f"there are no {reference!r} to compare with: choose `reference` from {', '.join(judged)}.")
     least = judged[reference]["raw_confidence"].quantile(1 - judged[reference]["accepted"].mean())
     rows = {
         kind: {

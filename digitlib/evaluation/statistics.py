@@ -12,7 +12,6 @@ from scipy.stats import binomtest, t
 from digitlib.errors import DigitError
 from digitlib.progress import bar
 from digitlib.run import Run, open_run
-from digitlib.training.backend import keras
 from digitlib.training.generators import eval_generator, train_val_generators
 from digitlib.training.models import build_model
 from digitlib.training.optimizers import make_loss, make_optimizer
@@ -68,8 +67,13 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     }  # fmt: skip
 
 
-def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
+def spread(accuracies: Sequence[float], confidence: float = 0.95, shared: float = 0.0) -> dict[str, float]:
     """Return mean, standard deviation and interval of the mean (Student's t) of several trainings.
+
+    Parameters
+    ----------
+    shared : float
+        Variance of the mean, as a share of that of one training, that comes from training on the same images.
 
     Returns
     -------
@@ -84,19 +88,13 @@ def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, f
     values = np.asarray(accuracies, float)
     if len(values) < 2:
         raise DigitError(f"a spread needs at least 2 trainings, not {len(values)}: give more seeds.")
-    sd = float(values.std(ddof=1))
-    mean, error = float(values.mean()), sd / len(values) ** 0.5
-    low, high = student_interval(mean, error, len(values), confidence)
+    mean, sd = float(values.mean()), float(values.std(ddof=1))
+    error = sd * (1 / len(values) + shared) ** 0.5 or 1e-300  # SciPy refuses 0
+    low, high = np.clip(t.interval(confidence, len(values) - 1, mean, error), 0, 1)
     return {
         "seeds": len(values), "mean": mean, "sd": sd, "lowest": float(values.min()),
-        "highest": float(values.max()), "mean_low": low, "mean_high": high,
+        "highest": float(values.max()), "mean_low": float(low), "mean_high": float(high),
     }  # fmt: skip
-
-
-def student_interval(mean: float, error: float, number: int, confidence: float) -> tuple[float, float]:
-    """Return Student's interval of the mean of `number` values, whose standard error is `error`."""
-    low, high = t.interval(confidence, number - 1, mean, error or 1e-300)  # SciPy refuses an error of 0
-    return float(low), float(high)
 
 
 def choose_and_report(correct: np.ndarray, repeats: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -180,16 +178,13 @@ def train_seeds(run: Run | str, recipe: str, seeds: Iterable[int], epochs: int) 
             sets = {"validation": validation, "test": eval_generator(run, one, "test")}
             correct: dict[str, list[np.ndarray]] = {name: [] for name in sets}
             model = build_model(one, train.class_names)
-
-            def measure(epoch: int, logs: object) -> None:
-                for name, images in sets.items():  # noqa: B023 - called within this turn of the loop
-                    predicted = model.predict(images, verbose=0).argmax(axis=1)  # noqa: B023
-                    correct[name].append(predicted == images.classes)  # noqa: B023
+            model.compile(make_optimizer(one, len(train)), make_loss(one))
+            for epoch in range(epochs):
+                train.start_at(epoch)
+                model.fit(train, verbose=0)
+                for name, images in sets.items():
+                    correct[name].append(model.predict(images, verbose=0).argmax(axis=1) == images.classes)
                 shown.update()
-
-            model.compile(make_optimizer(one, len(train)), make_loss(one), metrics=["accuracy"])
-            watch = keras.callbacks.LambdaCallback(on_epoch_end=measure)
-            model.fit(train, epochs=epochs, callbacks=[watch], verbose=0)
             trials.append(SeedTrial(seed, np.mean(correct["validation"], axis=1), np.array(correct["test"])))
     return trials
 
