@@ -159,8 +159,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
-        height, width = self.image_size
-        kind = f"{len(self.class_names)} classes, {height} × {width} {self.color_mode}"
+        kind = f"{len(self.class_names)} classes, {' × '.join(map(str, self.image_size))} {self.color_mode}"
         return f"<Classifier {self.model.name}: {kind}{', calibrated' if self.selective else ''}>"
 
     def predict(self, source: Any, top: int = 3) -> pd.DataFrame:
@@ -249,7 +248,7 @@ class Classifier:
         predicted = probabilities.argmax(axis=1)
         table = pd.DataFrame(
             {
-                "filename": getattr(data, "filenames", None) or _numbers(labels),
+                "filename": getattr(data, "filenames", None) or [str(number) for number in range(len(labels))],
                 "true": self._names[labels], "predicted": self._names[predicted],
                 "confidence": probabilities.max(axis=1).astype(float), "correct": predicted == labels,
             }
@@ -403,9 +402,9 @@ class Classifier:
         if all(isinstance(one, str | os.PathLike) for one in several):
             return list(map(os.fspath, several)), self._read_files([str(resolve(one)) for one in several])
         if all(isinstance(one, Image.Image) for one in several):
-            return _numbers(several), (_from_pil(one, self.color_mode) for one in several)
+            return [str(number) for number in range(len(several))], (_from_pil(one, self.color_mode) for one in several)
         images = _as_uint8(source)
-        return _numbers(images), (Decoded(one, "", 0, "") for one in images)
+        return [str(number) for number in range(len(images))], (Decoded(one, "", 0, "") for one in images)
 
     def _read_files(self, paths: list[str]) -> Iterator[Decoded]:
         return read_files(paths, self.color_mode, self.image_size, min(self.image_size))
@@ -507,15 +506,12 @@ class Classifier:
         if isinstance(train, str):
             train, limit = self._set(train, shuffle=True, seed=seed), KNOWN // SET_BATCH
         _, known, labels = self._answers(train, limit)
-        drawn, other = draw_own_and_other(self.class_names, random)
-        written = np.concatenate([drawn, other])
+        written, own = draw_own_and_other(self.class_names, random)
         if rims_are_light(next(self._labelled(train))[0]):
             written = 255 - written
         features = np.asarray(self._outputs(self._pixels([Decoded(image, "", 0, "") for image in written]))[1])
         members, near = np.eye(len(self.class_names))[labels], self._extractor.outputs[1].shape[1]
-        return OutlierDetector.fit(
-            np.asarray(known), members, features[: len(drawn)], features[len(drawn) :], near, seed
-        )
+        return OutlierDetector.fit(np.asarray(known), members, features[:own], features[own:], near, seed)
 
 
 def _share(name: str, right: pd.Series) -> dict[str, float]:
@@ -600,10 +596,6 @@ def _in_batches(decoded: Iterator[Decoded]) -> Iterator[list[Decoded]]:
     yield list(islice(decoded, BATCH))
     while batch := list(islice(decoded, BATCH)):
         yield batch
-
-
-def _numbers(rows: Sequence[Any] | np.ndarray) -> list[str]:
-    return [str(number) for number in range(len(rows))]
 
 
 def _is_generator(data: Any) -> bool:

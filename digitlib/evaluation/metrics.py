@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import sklearn.metrics
 
-from digitlib.errors import is_whole, require
 from digitlib.evaluation.classifier import Classifier, Evaluation
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.files import write_json
@@ -154,7 +153,6 @@ def accuracy_by_confidence(predictions: pd.DataFrame, groups: int = 10) -> pd.Da
     pandas.DataFrame
         ``from_confidence`` and ``to_confidence``, ``images``, ``wrong``, ``accuracy``.
     """
-    require("groups", groups, is_whole(groups) and groups >= 1, "an integer ≥ 1")
     ordered = predictions.sort_values("confidence", kind="stable").reset_index(drop=True)
     ordered["wrong"] = ~ordered["correct"]
     rows = ordered.groupby(np.arange(len(ordered)) * groups // max(1, len(ordered))).agg(

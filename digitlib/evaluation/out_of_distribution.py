@@ -221,13 +221,13 @@ def draw_characters(
     return drawn
 
 
-def draw_own_and_other(class_names: list[str], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return characters that are classes, none where no class is a single character, and of other scripts."""
+def draw_own_and_other(class_names: list[str], random: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Return characters that are classes and then others, and how many of them are classes: 0 if these are words."""
     own = "".join(name for name in class_names if len(name) == 1)
     foreign = "".join(sorted(set(OTHER_SCRIPTS) - set(own)))
     fonts = [font(name) for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono")]
     drawn = draw_characters(own, fonts, DRAWN if own else 0, random)
-    return drawn, draw_characters(foreign, fonts[:1], OTHER, random)
+    return np.concatenate([drawn, draw_characters(foreign, fonts[:1], OTHER, random)]), len(drawn)
 
 
 def _bent(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
