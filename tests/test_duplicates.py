@@ -1,4 +1,4 @@
-"""Pictures that stand in two parts are found by name, whatever was done to the file."""
+"""Images that are in two sets are found by name, whatever was done to the file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import digitlib as d
 COLUMNS = ["filename", "class", "part", "twin", "twin_class", "twin_part", "correlation"]
 
 
-def of_part(run: d.Run, part: str, class_name: str) -> str:
-    """Return the first file of a class in a part."""
+def first_of(run: d.Run, part: str, class_name: str) -> str:
+    """Return the first file of a class in a set."""
     split = d.read_split(run)
     return str(split[(split["part"] == part) & (split["class"] == class_name)]["filename"].iloc[0])
 
@@ -30,18 +30,18 @@ def test_real_digits_have_no_twins(digits: Path) -> None:
     assert (similar["part"] != similar["twin_part"]).all()
 
 
-@pytest.mark.parametrize("how", ["jpeg", "darker", "coloured"])
-def test_a_picture_saved_anew_is_found_in_the_other_part(digits: Path, how: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "form"),
+    [(lambda image: image, "JPEG"), (lambda image: image.point(lambda value: value * 0.7), "PNG"),
+     (lambda image: image.convert("RGB"), "PNG")],
+    ids=["jpeg", "darker", "coloured"],
+)  # fmt: skip
+def test_an_image_saved_again_is_found_in_the_other_set(digits: Path, change, form: str) -> None:
     before = d.prepare(digits, "runs/a", mode="none")
-    test, train = of_part(before, "test", "3"), of_part(before, "train", "3")
-    picture = Image.open(digits / test)
-    (digits / train).unlink()  # in its place, and so in the same part, comes the other's picture
-    if how == "jpeg":
-        picture.save(digits / train, "JPEG", quality=75)
-    elif how == "darker":
-        picture.point(lambda value: value * 0.7).save(digits / train)
-    else:
-        picture.convert("RGB").save(digits / train)
+    test, train = first_of(before, "test", "3"), first_of(before, "train", "3")
+    changed = change(Image.open(digits / test))
+    (digits / train).unlink()  # in its place, and so in the same set, comes the other one
+    changed.save(digits / train, form, quality=75)
     run = d.prepare(digits, "runs/b", mode="none")
     assert d.exact_duplicates(run).empty
     found = d.near_duplicates(run)
@@ -51,13 +51,13 @@ def test_a_picture_saved_anew_is_found_in_the_other_part(digits: Path, how: str)
 
 def test_one_file_with_two_labels_is_told(digits: Path) -> None:
     before = d.prepare(digits, "runs/a", mode="none")
-    first, second = of_part(before, "train", "4"), of_part(before, "train", "9")
+    first, second = first_of(before, "train", "4"), first_of(before, "train", "9")
     shutil.copy2(digits / first, digits / second)
     twins = d.exact_duplicates(d.prepare(digits, "runs/b", mode="none"))
     assert twins[["filename", "class", "twin", "twin_class"]].to_numpy().tolist() == [[second, "9", first, "4"]]
 
 
-def test_blank_pictures_are_like_nothing(root: Path) -> None:
+def test_blank_images_are_like_nothing(root: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (root / "scans" / name).mkdir(parents=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
 import subprocess
@@ -24,39 +23,23 @@ from digitlib.pipeline.report import write_report
 from digitlib.run import Run
 
 TOP = Path(__file__).parents[1]
-CODE = [
-    '"; __import__("os").abort() #',
-    "'''\n\"\"\"",
-    "\\",
-    "\\n",
-    "{x}",
-    "%s",
-    "ä👍\udcff",
-    "\n!touch x",
-    "= 1",
-]
+CODE = ['"; __import__("os").abort() #', "'''\n\"\"\"", "\\", "\\n", "{x}", "%s", "ä👍\udcff", "\n!touch x", "= 1"]
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil", "a/../../evil", "/evil", "\\evil", "..\\evil", "C:evil", "C:\\evil", "a/..\\..\\evil"]
+    "name", ["../evil", "a/../../evil", "/evil", "\\evil", "..\\evil", "C:evil", "C:\\evil", "a/..\\..\\evil", "link"]
 )
 def test_an_archive_that_leads_out_of_its_folder_is_refused(root: Path, name: str) -> None:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16 if name == "link" else 0
     with zipfile.ZipFile(root / "x.zip", "w") as packed:
         packed.writestr("a/1.png", "harmless")
-        packed.writestr(zipfile.ZipInfo(name), "evil")
-    with pytest.raises(d.DigitError, match="leads out of its folder: nothing was unpacked"):
-        d.as_folder(root / "x.zip")
+        packed.writestr(member, "/etc")
+    for take in (d.as_folder, d.find_inputs):
+        with pytest.raises(d.DigitError, match="leads out of its folder: nothing was unpacked"):
+            take(root / "x.zip")
     assert {path.name for path in root.rglob("*")} == {"x.zip", "data"}
     assert not (root.parent / "evil").exists()
-
-
-def test_an_archive_with_links_is_refused(root: Path) -> None:
-    link = zipfile.ZipInfo("a/link")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(root / "x.zip", "w") as packed:
-        packed.writestr(link, "/etc")
-    with pytest.raises(d.DigitError, match="leads out of its folder"):
-        d.as_folder(root / "x.zip")
 
 
 @pytest.mark.parametrize("kind", ["size", "count", "lie"])
@@ -83,11 +66,8 @@ def test_what_is_no_archive_is_refused(root: Path, data: bytes) -> None:
         d.as_folder(root / "x.zip")
 
 
-NAMES = ["=1+1.png", "+cmd|' /C calc'!A0", "-2.png", "@SUM(1)", "\tx", "\rx", "a\rb", "plain.png"]
-
-
 def test_no_table_holds_a_name_that_a_spreadsheet_executes(root: Path) -> None:
-    names = NAMES
+    names = ["=1+1.png", "+cmd|' /C calc'!A0", "-2.png", "@SUM(1)", "\tx", "\rx", "a\rb", "plain.png"]
     predictions = pd.DataFrame({"filename": names, "label": "1", "confidence": 0.5, "reason": ""})
     d.write_predictions(root / "predictions.csv", predictions)
     write_table(root / "rejected.csv", pd.DataFrame({"filename": names, "reason": "not an image"}))
@@ -96,15 +76,11 @@ def test_no_table_holds_a_name_that_a_spreadsheet_executes(root: Path) -> None:
         assert not cells.str.match(r"[=+\-@\t\r]").any()
         assert [Path(cell) for cell in cells] == [Path(name) for name in names]  # the same files
         assert read_table(root / table)["filename"].tolist() == names
+    d.write_predictions(root / "predictions.parquet", predictions)  # where nothing is executed
+    assert pd.read_parquet(root / "predictions.parquet")["filename"].tolist() == names
 
 
-def test_a_parquet_table_holds_names_as_they_are(root: Path) -> None:
-    predictions = pd.DataFrame({"filename": NAMES, "label": "1", "confidence": 0.5, "reason": ""})
-    d.write_predictions(root / "predictions.parquet", predictions)
-    assert pd.read_parquet(root / "predictions.parquet")["filename"].tolist() == NAMES
-
-
-def pictures(folder: Path, *names: str) -> None:
+def write_images(folder: Path, *names: str) -> None:
     rng = np.random.default_rng(0)
     for name in names:
         (folder / name).mkdir(parents=True)
@@ -114,18 +90,16 @@ def pictures(folder: Path, *names: str) -> None:
 
 @pytest.mark.parametrize("name", ["=cmd|'x'!A0", "@SUM(A1)", "+a", "-a", "=1"])
 def test_classes_named_like_formulas_are_refused(root: Path, name: str) -> None:
-    pictures(root / "scans", "a", name)
+    write_images(root / "scans", "a", name)
     with pytest.raises(d.DigitError, match="begins like a formula"):
         d.prepare(root / "scans", "runs/a")
 
 
 def test_signs_and_numbers_are_good_names_of_classes(root: Path) -> None:
-    pictures(root / "scans", "=", "+", "-", "-1", "+2.5", "@")
+    write_images(root / "scans", "=", "+", "-", "-1", "+2.5", "@")
     run = d.prepare(root / "scans", "runs/a")
     assert set(d.read_split(run)["class"]) == {"=", "+", "-", "-1", "+2.5", "@"}
-    assert (
-        d.read_split(run)["filename"].tolist() == d.read_split(d.prepare(root / "scans", "runs/a"))["filename"].tolist()
-    )
+    assert run.split.equals(d.prepare(root / "scans", "runs/a").split)
     assert d.undo(run) == []
 
 
@@ -146,37 +120,27 @@ def test_names_that_are_html_are_text_in_the_report(root: Path) -> None:
     run.folder.mkdir(parents=True)
     nbformat.write(notebook, root / "x.ipynb")
     page = write_report(run, [root / "x.ipynb"]).read_text(encoding="utf-8")
-    assert "<img src=x" not in page
     assert page.count("&lt;img src=x") >= 5
     assert_loads_nothing(page)
 
 
 def test_names_that_are_html_are_text_in_the_gallery(root: Path) -> None:
-    pictures(root, "a")
+    write_images(root, "a")
     names = ["a/0.png", EVIL, "a/1.png"]
     predictions = pd.DataFrame({"filename": names, "label": [EVIL, "", "1"], "confidence": [0.5, np.nan, 0.6],
         "reason": ["", EVIL, ""], "label_2": EVIL, "confidence_2": 0.1})  # fmt: skip
     d.write_gallery(root / "page.html", root, predictions)
     page = (root / "page.html").read_text(encoding="utf-8")
-    assert "<img src=x" not in page
     assert page.count("&lt;img src=x") == 6
     assert page.count('src="data:image/png;base64,') == page.count("<img") == 2
     assert "default-src 'none'" in page
     assert_loads_nothing(page)
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "/etc/passwd"])
-def test_archives_that_lead_out_are_not_named_either(root: Path, name: str) -> None:
-    with zipfile.ZipFile(root / "x.zip", "w") as packed:
-        packed.writestr("a/1.png", "harmless")
-        packed.writestr(zipfile.ZipInfo(name), "evil")
-    with pytest.raises(d.DigitError, match="leads out of its folder: nothing was unpacked"):
-        d.find_inputs("x.zip")
-
-
 def assert_loads_nothing(page: str) -> None:
     """Check that a page, its styles and its scripts fetch nothing from anywhere."""
     assert "<script" not in page
+    assert "<img src=x" not in page
     tags = re.findall(r"<(?:script|link|img|iframe|object|embed|source|video|audio|form)\b[^>]*>", page)
     assert not [tag for tag in tags if re.search(r"(src|href|data|action)\s*=\s*[\"']?(https?:)?//", tag)]
     assert not re.search(r"url\(\s*[\"']?(https?:)?//|@import|\bimport\s*\(|\bfetch\(|XMLHttpRequest", page)
@@ -258,9 +222,7 @@ for name in ["lambda.keras", "os.keras", "builtins.keras", "cut.keras", "text.ke
 
 @pytest.mark.slow
 def test_models_that_hold_code_or_are_none_are_refused(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MODELS, str(tmp_path)], capture_output=True, text=True, env={**os.environ}
-    )
+    done = subprocess.run([sys.executable, "-c", MODELS, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = done.stdout.splitlines()
     assert len(lines) == 8

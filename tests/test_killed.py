@@ -31,8 +31,8 @@ def scans(root: Path) -> Path:
     return root / "scans"
 
 
-def split(scans: Path, mode: str) -> d.Run:
-    return d.prepare(scans, "runs/a", mode=mode, test_size=0.25, validation_size=0.2)
+def split(scans: Path, mode: str, test_size: float = 0.25) -> d.Run:
+    return d.prepare(scans, "runs/a", mode=mode, test_size=test_size, validation_size=0.2)
 
 
 def take_back(root: Path) -> list[Path]:
@@ -59,22 +59,32 @@ def assert_gone(root: Path, scans: Path, before: dict[str, str]) -> None:
     assert list((root / "runs" / "a").rglob("*")) == []
 
 
-@pytest.mark.parametrize("mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[:-1]), MODES[-1]])
-def test_a_killed_split_is_finished_by_a_second_run(root: Path, scans: Path, mode: str) -> None:
+SLOW = [("", "copy"), ("", "link"), ("copy", "link"), ("link", "move"), ("copy", "copy")]
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [("", "move"), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in SLOW)]
+)
+def test_a_killed_split_or_change_of_it_is_finished_by_a_second_run(
+    root: Path, scans: Path, first: str, then: str
+) -> None:
     before = fingerprint(scans)
-    for number in count(1 + MODES.index(mode), STEP):
-        was_killed = killed(root, number, split, scans, mode)
+    for number in count(1 + MODES.index(then), STEP * (2 if first else 1)):
+        if first:
+            split(scans, first, test_size=0.5)
+        was_killed = killed(root, number, split, scans, then)
         seen = fingerprint(scans) | fingerprint(root / "runs")
         assert set(before.values()) <= set(seen.values()), f"lost after {number} changes"
-        run = split(scans, mode)
-        assert_whole(scans, run, before, mode)
+        run = split(scans, then)
+        assert_whole(scans, run, before, then)
         assert d.undo(run) == []
         assert_gone(root, scans, before)
         shutil.rmtree(root / "runs")
-        shutil.rmtree(root / "cache")
+        if not first:
+            shutil.rmtree(root / "cache")
         if not was_killed:
             break
-    assert number > 60
+    assert number > 40
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -93,37 +103,21 @@ def test_a_killed_undo_is_finished_by_a_second_one(root: Path, scans: Path, mode
     assert number > 20
 
 
-def change(scans: Path, mode: str) -> d.Run:
-    return d.prepare(scans, "runs/a", mode=mode, test_size=0.5, validation_size=0.2)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("first", "then"), [("copy", "link"), ("link", "move"), ("copy", "copy")])
-def test_a_killed_change_of_the_split_is_finished(root: Path, scans: Path, first: str, then: str) -> None:
-    before = fingerprint(scans)
-    for number in count(1, STEP * 2):
-        split(scans, first)
-        was_killed = killed(root, number, change, scans, then)
-        run = change(scans, then)
-        assert_whole(scans, run, before, then)
-        assert d.undo(run) == []
-        assert_gone(root, scans, before)
-        shutil.rmtree(root / "runs")
-        if not was_killed:
-            break
-    assert number > 40
+def first_of(run: d.Run) -> tuple[str, str, Path]:
+    """Return name, hash and place of the first image of a split."""
+    row = run.split.iloc[0]
+    return row["filename"], row["sha256"], target_path(run, row["part"], row["class"], row["filename"])
 
 
 @pytest.mark.parametrize("mode", ["copy", "link"])
 def test_a_copy_that_lost_its_original_is_never_removed(scans: Path, mode: str) -> None:
     run = split(scans, mode)
-    row = run.split.iloc[0]
-    (scans / row["filename"]).unlink()
-    place = target_path(run, row["part"], row["class"], row["filename"])
+    name, sha256, place = first_of(run)
+    (scans / name).unlink()
     with pytest.raises(d.DigitError, match="has changed or lost its original: move it away"):
         split(scans, "none")
     assert d.undo(run) == [place]
-    assert fingerprint(place.parent)[place.name] == row["sha256"]
+    assert fingerprint(place.parent)[place.name] == sha256
 
 
 def test_an_image_replaced_by_one_of_the_same_size_is_copied_again(scans: Path) -> None:
@@ -131,17 +125,16 @@ def test_an_image_replaced_by_one_of_the_same_size_is_copied_again(scans: Path) 
         Image.open(path).save(path.with_suffix(".bmp"))
         path.unlink()
     run = split(scans, "copy")
-    row = run.split.iloc[0]
-    before = (scans / row["filename"]).read_bytes()
-    (scans / row["filename"]).write_bytes(before[:-1] + bytes([before[-1] ^ 255]))
+    name, _, place = first_of(run)
+    before = (scans / name).read_bytes()
+    (scans / name).write_bytes(before[:-1] + bytes([before[-1] ^ 255]))
     split(scans, "copy")
-    assert target_path(run, row["part"], row["class"], row["filename"]).read_bytes()[-1] == before[-1] ^ 255
+    assert place.read_bytes()[-1] == before[-1] ^ 255
 
 
 def test_what_the_user_changed_in_a_copy_stays(scans: Path) -> None:
     run = split(scans, "copy")
-    row = run.split.iloc[0]
-    place = target_path(run, row["part"], row["class"], row["filename"])
+    place = first_of(run)[2]
     place.write_bytes(b"mine")
     with pytest.raises(d.DigitError, match="has changed there"):
         split(scans, "copy")
@@ -172,10 +165,9 @@ def test_strangers_among_placed_files_are_refused_and_outlive_undo(root: Path, s
 
 def test_without_folders_of_its_own_a_run_takes_nothing_back(root: Path, scans: Path) -> None:
     run = split(scans, "none")
-    row = run.split.iloc[0]
-    own = target_path(run, row["part"], row["class"], row["filename"])
+    name, _, own = first_of(run)
     own.parent.mkdir(parents=True)
-    shutil.copy2(scans / row["filename"], own)  # as somebody may have done by hand
+    shutil.copy2(scans / name, own)  # as somebody may have done by hand
     d.undo(run)
     assert own.exists()
 

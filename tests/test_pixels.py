@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,10 @@ def test_each_image_is_decoded_once_for_all_notebooks(digits: Path, monkeypatch:
     assert len(calls) == 400
 
 
-def test_memory_holds_no_more_than_one_large_picture(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_holds_no_more_than_one_large_image(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
     real = decoding.read_file
-    monkeypatch.setattr(decoding, "read_file", lambda path, *a: reads.append(path) or real(path, *a))
+    monkeypatch.setattr(decoding, "read_file", lambda path, *a, **k: reads.append(path) or real(path, *a, **k))
     for number, side in enumerate((300, 28, 300)):
         Image.fromarray(np.zeros((side, 28), np.uint8)).save(root / f"{number}.png")
     results = decoding.read_files([str(root / f"{number}.png") for number in range(3)], largest=(128, 128))
@@ -70,23 +71,26 @@ def test_a_block_of_batches_is_one_resampling(run: d.Run, monkeypatch: pytest.Mo
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("harm", ["cut", "version", "no meta", "no pixels", "garbled meta", "other hashes"])
-def test_an_entry_that_is_not_whole_is_made_anew(run: d.Run, digits: Path, harm: str) -> None:
-    meta = json.loads((entry() / "meta.json").read_text())
-    if harm == "cut":
-        os.truncate(entry() / "images.bin", 1000)
-    elif harm == "version":
-        (entry() / "meta.json").write_text(json.dumps(meta | {"version": 0}))
-    elif harm == "no meta":
-        (entry() / "meta.json").unlink()
-    elif harm == "no pixels":
-        (entry() / "images.bin").unlink()
-    elif harm == "garbled meta":
-        (entry() / "meta.json").write_text('{"shape": [4')
-    else:
-        np.save(entry() / "sha256.npy", np.full(400, b"0" * 64))
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda folder: os.truncate(folder / "images.bin", 1000),
+        lambda folder: change_version(folder / "meta.json"),
+        lambda folder: (folder / "meta.json").unlink(),
+        lambda folder: (folder / "images.bin").unlink(),
+        lambda folder: (folder / "meta.json").write_text('{"shape": [4'),
+        lambda folder: np.save(folder / "sha256.npy", np.full(400, b"0" * 64)),
+    ],
+    ids=["cut", "version", "no meta", "no pixels", "garbled meta", "other hashes"],
+)
+def test_an_entry_that_is_not_whole_is_written_again(run: d.Run, digits: Path, harm: Callable[[Path], object]) -> None:
+    harm(entry())
     assert as_on_disk(run, digits)
     assert any(pixels.open_pixels(folder.name) for folder in pixels.cache_folder().iterdir())
+
+
+def change_version(meta: Path) -> None:
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"version": 0}))
 
 
 KILLED = """
@@ -111,8 +115,7 @@ def test_two_processes_may_fill_the_cache_at_once(digits: Path) -> None:
     code = "import sys; from digitlib import prepare; prepare(sys.argv[1], sys.argv[2], mode='none')"
     both = [subprocess.Popen([sys.executable, "-c", code, str(digits), f"runs/{name}"]) for name in "ab"]
     assert [process.wait() for process in both] == [0, 0]
-    assert as_on_disk(d.open_run("runs/a"), digits)
-    assert as_on_disk(d.open_run("runs/b"), digits)
+    assert all(as_on_disk(d.open_run(f"runs/{name}"), digits) for name in "ab")
 
 
 FULL = """
@@ -137,7 +140,7 @@ def test_a_full_disk_gets_one_sentence(digits: Path) -> None:
     assert not (digits.parent / "runs").exists()
 
 
-def test_larger_pictures_are_shrunk_with_antialiasing_not_by_picking_pixels(root: Path) -> None:
+def test_larger_images_are_shrunk_with_antialiasing_not_by_picking_pixels(root: Path) -> None:
     stripes = np.zeros((84, 84), np.uint8)
     stripes[::2] = 200  # finer than the result can show: right is an even grey, wrong is a pattern
     for name in "ab":

@@ -1,4 +1,4 @@
-"""What holds for any input: fuzzed image files, any names, any sizes of the parts."""
+"""What holds for any input: fuzzed image files, any names, any sizes of the sets."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_any_split_is_whole_and_does_not_depend_on_the_order(
     try:
         manifest = d.assign_parts(files, **options)
     except d.DigitError:
-        return  # too few images for parts of these sizes
+        return  # too few images for sets of these sizes
     assert sorted(manifest["filename"]) == sorted(files["filename"])
     assert set(manifest["part"]) == {"train", "validation", "test"}
     places = list(range(len(files)))

@@ -28,6 +28,8 @@ ColorMode = Literal["grayscale", "rgb", "native"]
 MAX_PIXELS = 50_000_000
 """Larger images are rejected: no scan of one digit needs them, and a crafted file could fill the memory."""
 
+REASONS = {UnidentifiedImageError: "not an image", Image.DecompressionBombError: "too large: a decompression bomb"}
+
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 PARALLEL_FROM = 4_000
@@ -110,12 +112,9 @@ def decode(
         array = np.asarray(image)
     except Unreadable:
         raise
-    except UnidentifiedImageError as error:
-        raise Unreadable("not an image") from error
-    except Image.DecompressionBombError as error:
-        raise Unreadable("too large: a decompression bomb") from error
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
-        raise Unreadable(f"damaged: {str(error)[:100] or type(error).__name__}") from error
+        reason = REASONS.get(type(error)) or f"damaged: {str(error)[:100] or type(error).__name__}"
+        raise Unreadable(reason) from error
     return array.reshape(*array.shape[:2], -1)
 
 

@@ -129,7 +129,7 @@ def is_litter(name: str) -> bool:
 
 
 def _shape(root: Path) -> tuple[Path, dict[str, Path], Path | None]:
-    """Return the folder of class folders, those of the parts that are given beside it, and the unlabelled one."""
+    """Return the folder of class folders, those of the sets that are given beside it, and the unlabelled one."""
     children = _folders(root)
     roles = {
         role: child for child in reversed(children) for role, names in ROLES.items() if child.name.lower() in names

@@ -148,7 +148,7 @@ def assign_parts(
         if assign == "hash":
             parts = _by_hash(rows.loc[names.index, "sha256"], *sizes)
         else:
-            parts = names.map(_by_chance(str(class_name), sorted(names), *sizes, seed))
+            parts = names.map(_by_chance(str(class_name), list(names), sizes, seed))
         files.loc[names.index, "part"] = parts
     _require_all_parts(files)
     return files.sort_values(["class", "filename"], key=_natural_rank, ignore_index=True)
@@ -158,26 +158,22 @@ def _natural_rank(column: pd.Series) -> pd.Series:
     return column.map({name: number for number, name in enumerate(natsorted(column.unique()))})
 
 
-def _by_chance(
-    class_name: str, names: list[str], test_size: float, validation_size: float, seed: int
-) -> dict[str, str]:
-    """Return each name's part; `names` are sorted."""
+def _by_chance(class_name: str, names: list[str], sizes: tuple[float, float], seed: int) -> dict[str, str]:
+    """Return the set of each name."""
     parts = dict.fromkeys(names, "train")
-    for part, size in (("test", test_size), ("validation", validation_size)):
+    for part, size in zip(("test", "validation"), sizes, strict=True):
         try:
             if size:
                 names, taken = train_test_split(sorted(names), test_size=size, random_state=seed)
                 parts |= dict.fromkeys(taken, part)
         except ValueError as error:
-            what = (
-                f"only {len(parts)} image{'s' * (len(parts) > 1)}, too few for a training, a validation and a test set"
-            )
+            what = f"only {len(parts)} image{'s' * (len(parts) > 1)}, too few for a training, validation and test set"
             raise DigitError(f"class {class_name!r} has {what}. {OTHER_SIZES}") from error
     return parts
 
 
 def _by_hash(sha256: pd.Series, test_size: float, validation_size: float) -> pd.Series:
-    """Return parts that depend on nothing but each image's content."""
+    """Return sets that depend on nothing but each image's content."""
     share = sha256.map(lambda text: int(text[:13], 16) / 16**13)
     validation = share < test_size + (1 - test_size) * validation_size
     return pd.Series("train", index=sha256.index).mask(validation, "validation").mask(share < test_size, "test")
