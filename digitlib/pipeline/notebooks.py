@@ -89,6 +89,7 @@ def run_series(
     with _removed_if_refused(run), run_lock(run):
         make_folder(run / "notebooks")
         ahead: list[_Kernel] = []
+        settings = KERNELS | {"DIGITLIB_ROOT": str(project_root())}
         with (
             bar(len(tasks), "Series", "notebook", delay=0) as shown,
             environment(KERNELS | {"DIGITLIB_ROOT": str(project_root())}),
