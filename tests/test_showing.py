@@ -68,7 +68,6 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         (lambda: plots.plot_label_issues(TWO, BLANK[:2]), "a → c? …er_long_name.png"),
         (lambda: plots.plot_near_duplicates(TWO, BLANK[:2], BLANK[:2]), "test: b, …er_long_name.png train: a, 1.png r = 0.990"),
         (lambda: plots.plot_history(TWO, 2), "validation accuracy goes from 50.0% to 75.0% in epoch 2, which was kept"),
-        (lambda: plots.plot_growth(TWO), "from 1,000 to 10,000, a line each: read (slope 1.00)"),
         (lambda: plots.plot_sweep(TWO), "2 runs with intervals, best first: 97.00% down to 95.00%"),
         (lambda: plots.plot_histories(SEVEN), "7 runs. The best, seed 0, goes from 50.0% to 75.0%"),
         (lambda: plots.plot_pareto(TWO, TWO[::-1]), "2 of them are on the Pareto front, from 95.00% to 97.00%"),

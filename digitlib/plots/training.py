@@ -49,27 +49,6 @@ def plot_history(history: pd.DataFrame, best: int, part: str = "validation") -> 
     return describe(figure, f"{alt} {part} {accuracy}, which was kept; {loss}.")
 
 
-def plot_growth(table: pd.DataFrame) -> Axes:
-    """Draw seconds against images, both logarithmic, one line a step, with its slope in the legend.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``step`` (str), ``n`` (images) and ``seconds``, as from ``benchmarks/growth.py``.
-    """
-    axes = new_axes(4.2, title="Time against number of images", xlabel="images", ylabel="seconds")
-    for (step, rows), (color, marker) in zip(table.groupby("step", sort=False), cycle(LOOKS), strict=False):
-        slope = np.polyfit(np.log(rows["n"]), np.log(rows["seconds"]), 1)[0]
-        axes.plot(rows["n"], rows["seconds"], f"{marker}-", color=color, label=f"{step} (slope {slope:.2f})")
-    axes.set(xscale="log", yscale="log")
-    # Powers of ten would be formulas, which the style leaves as they are.
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    names = ", ".join(text.get_text() for text in axes.legend().get_texts())
-    sizes = f"{table['n'].min():,} to {table['n'].max():,}"
-    return describe(axes, f"Seconds against images from {sizes}, a line each: {names}.")
-
-
 def plot_sweep(table: pd.DataFrame) -> Axes:
     """Draw the validation accuracy of each run with its 95 % interval, best first, at most `MOST` of them.
 
