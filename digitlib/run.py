@@ -214,6 +214,4 @@ def check_split(run: Run) -> None:
     trained_on = run.read_json("training.json").get("split_sha256")
     if trained_on and trained_on != file_hash(run / "split.csv"):
         what = f"best_model.keras of {run} was trained on another split than split.csv has now and may know the test images"
-        raise DigitError(
-            f"{what}: train again with notebook 05_training_history.ipynb, or split as before with notebook 01."
-        )
+        raise DigitError(f"{what}: train again with notebook 05, or split as before with notebook 01.")
