@@ -7,6 +7,7 @@ a kill. Only ``mode="move"`` touches a file of the user's: it is removed when it
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -178,7 +179,7 @@ def _tidy(run: Run) -> None:
         path.unlink(missing_ok=True)
     for folder, _, names in (found for top in TOPS for found in os.walk(run / top, topdown=False)):
         for name in names:
-            if name.startswith(".tmp-"):
+            if re.fullmatch(r"\.tmp-[0-9a-f]{16}", name):  # as `_bring` names them
                 Path(folder, name).unlink()
         with suppress(OSError):  # not empty
             Path(folder).rmdir()
