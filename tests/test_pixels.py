@@ -16,7 +16,6 @@ from PIL import Image
 import digitlib as d
 from digitlib.data import cache as pixels
 from digitlib.data import decoding
-from digitlib.training import generators
 
 
 @pytest.fixture
@@ -59,16 +58,6 @@ def test_memory_holds_no_more_than_one_large_image(root: Path, monkeypatch: pyte
     assert [one.image.shape for one in results] == [(28, 28, 1), (0, 0, 1)]
     assert pixels.read_images([str(root / "0.png"), str(root / "2.png")]).rejected == {}
     assert not [path for path in pixels.cache_folder().glob("*") if not path.name.startswith(".")]
-
-
-def test_a_block_of_batches_is_one_resampling(run: d.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    real = generators.resample
-    monkeypatch.setattr(generators, "resample", lambda *a, **k: calls.append(len(a[1])) or real(*a, **k))
-    train = d.generator_from_split(run, "train", batch_size=32, rotation_range=10)
-    batches = [train[index] for index in range(len(train))]
-    assert sum(len(images) for images, _ in batches) == sum(calls) == 280
-    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def mobilenet(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
     return keras.Model(image, outputs)
 
 
-OWN = {"mlp": (mlp, (28, 28, 1)), "convnet": (convnet, (28, 28, 1)), "mobilenet": (mobilenet, (64, 64, 3))}
+OWN = {"mlp": (mlp, (28, 28, 1)), "convnet": (convnet, (28, 28, 1)), "mobilenet": (mobilenet, (32, 32, 3))}
 
 
 def of_recipe(run: d.Run, trial: dict[str, Any]) -> tuple[Any, ...]:

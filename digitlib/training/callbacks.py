@@ -11,10 +11,8 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 import digitlib
@@ -57,21 +55,20 @@ def callbacks_for(
     --------
     >>> model.fit(train, validation_data=validation, callbacks=callbacks_for("runs/mine", train))  # doctest: +SKIP
     """
-    run = open_run(run)
-    resume = Resume(run, train, recipe, recipe.checkpoint if recipe else checkpoint)
-    callbacks = [resume, HistoryTable(resume), BestModel(resume)]
-    if recipe and recipe.patience:
-        callbacks.append(Patience(resume, recipe.patience))
-    return [*callbacks, Backup(resume)]  # last, since it keeps what the others have seen
+    return [RunRecorder(open_run(run), train, recipe, recipe.checkpoint if recipe else checkpoint)]
 
 
-class Resume(keras.callbacks.Callback):
-    """Find out at the beginning what trains, and go on where it was stopped.
+class RunRecorder(keras.callbacks.Callback):
+    """Write history, network and record of a training into a run's folder, and go on with one that was stopped.
+
+    `keras.callbacks.BackupAndRestore` keeps weights and epoch, but writes them one after the other over the last ones:
+    killed in between, it would go on with weights of another epoch. Here it writes to a folder that gets its name, the
+    number of epochs done, once it is whole.
 
     Attributes
     ----------
-    past : list of dict
-        Rows of ``history.csv`` of the epochs that need not be done again.
+    rows : list of dict
+        Rows of ``history.csv``: epoch (from 1), the metrics, learning rate, seconds since the start.
     record : dict
         The content of ``training.json``.
     folder : pathlib.Path
@@ -81,52 +78,129 @@ class Resume(keras.callbacks.Callback):
     def __init__(self, run: Run, train: Any, recipe: Recipe | None, checkpoint: str) -> None:
         super().__init__()
         self.run, self.train, self.recipe, self.checkpoint = run, train, recipe, checkpoint
+        self.temporary = run / ".tmp-best_model.keras"
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Write down what trains, then go on or make room for a new beginning."""
         path = self.run / "recipe.json"
         if path.exists() and self.run.read_json("recipe.json").get("model") == "ensemble":
             raise DigitError(f"{self.run} is an ensemble, which a training would overwrite: choose another run.")
-        self.record = _record(self)
+        self.record, key = _record(self)
         if self.record["recipe"] and self.recipe:
             save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))
         else:
             path.unlink(missing_ok=True)
-        self.folder = self.run / "backup" / _key(self.model, self.record, self.train)
-        self.past = _past(self.run, self.folder)
-        _remove_backups(self.folder.parent, but=self.folder if self.past else None)
+        self.temporary.unlink(missing_ok=True)
+        self.folder = self.run / "backup" / key
+        self.rows = self._past()
+        self._remove_backups(but=key if self.rows else "")
         if isinstance(self.train, ImageBatches):
-            self.train.start_at(len(self.past))
-        if not self.past:
-            return
-        kept = self.folder / str(len(self.past))
+            self.train.start_at(len(self.rows))
+        if self.rows:
+            self._restore()
+        self._start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Write a row of the history, the network if it is the best so far, then the state to go on from."""
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        seconds = round(time.perf_counter() - self._start, 3)
+        self.rows.append({"epoch": epoch + 1, **(logs or {}), "learning_rate": rate, "seconds": seconds})
+        write_table(self.run / "history.csv", pd.DataFrame(self.rows))
+        accuracies = [row.get("val_accuracy", -1.0) for row in self.rows]
+        best = accuracies.index(max(accuracies))
+        if self.checkpoint == "best" and accuracies[-1] < 0:
+            raise DigitError(
+                "checkpoint 'best' needs val_accuracy: compile with metrics=[\"accuracy\"] and give fit validation_data, "
+                "or choose checkpoint 'last'."
+            )
+        if self.checkpoint == "last" or best == epoch:
+            self._keep_network()
+        if self.recipe and self.recipe.patience and epoch - best >= self.recipe.patience:
+            self.model.stop_training = True
+        self._back_up(epoch)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Remove the state: what is finished starts from scratch the next time, also with the same model object."""
+        self._remove_backups()
+        self.model._initial_epoch = None  # set by Keras's callback, and obeyed by any later fit
+
+    def _keep_network(self) -> None:
+        """Save the network in float32 with its record; the file is the old or the new one, never half of one."""
+        path = self.run / "best_model.keras"
+        with reraise_os_error(f"Can't write {display_path(path)}", MAKE_ROOM):
+            in_float32(self.model).save(self.temporary)
+            self.temporary.replace(path)
+            write_json(self.run / "training.json", self.record)
+            (self.run / "metrics.json").unlink(missing_ok=True)  # of another network
+
+    def _back_up(self, epoch: int) -> None:
+        """Keep the state under its final name once it is whole, then remove the one before."""
+        temporary, last = self.folder / ".tmp", self.folder / str(self._last_saved())
+        with reraise_os_error(f"Can't write {display_path(self.folder)}", MAKE_ROOM):
+            shutil.rmtree(temporary, ignore_errors=True)
+            self._keras_backup(temporary).on_epoch_end(epoch)
+            states = [keras.ops.convert_to_numpy(variable).tolist() for variable in self._seeds()]
+            write_json(temporary / "chance.json", {"dropout": states, "random": random.getstate()})
+            temporary.rename(self.folder / str(epoch + 1))
+        shutil.rmtree(last, ignore_errors=True)
+
+    def _restore(self) -> None:
+        kept = self.folder / str(len(self.rows))
         try:
-            _keras_backup(self.model, kept).on_train_begin()
-            for variable, state in zip(_seeds(self.model), np.load(kept / "seeds.npy"), strict=True):
+            self._keras_backup(kept).on_train_begin()
+            chance = json.loads((kept / "chance.json").read_text())
+            for variable, state in zip(self._seeds(), chance["dropout"], strict=True):
                 variable.assign(state)
+            version, state, gauss = chance["random"]
+            random.setstate((version, tuple(state), gauss))  # by which Keras shuffles the order of batches
         except (OSError, ValueError, KeyError) as error:
             raise DigitError(
                 f"the training kept in {display_path(self.folder)} doesn't fit this network: delete it to start again."
             ) from error
-        print(
-            f"Going on after epoch {len(self.past)} of {self.params['epochs']}: an earlier training was stopped there."
-        )
+        print(f"Going on after epoch {kept.name} of {self.params['epochs']}: an earlier training was stopped there.")
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Let Keras, which shuffles batches with Python's `random`, do so in the same order in a training that goes on."""
-        random.seed(f"{self.record['seed']} {epoch}")
+    def _past(self) -> list[dict[str, float]]:
+        """Return the history of the epochs that an unfinished training need not do again, empty if there is none."""
+        done = self._last_saved()
+        if not done or not (self.run / "best_model.keras").exists():
+            return []
+        try:
+            history = read_history(self.run)
+        except DigitError:
+            return []
+        rows = history[history["epoch"] <= done]
+        return rows.to_dict("records") if rows["epoch"].tolist() == list(range(1, done + 1)) else []
+
+    def _last_saved(self) -> int:
+        """Return the number of epochs that the newest whole backup holds."""
+        return max((int(path.name) for path in self.folder.glob("[0-9]*")), default=0)
+
+    def _remove_backups(self, but: str = "") -> None:
+        """Remove what is kept of unfinished trainings, and nothing that somebody else has put beside it."""
+        for kept in self.folder.parent.glob("[0-9a-f]" * DIGITS):
+            if kept.name != but:
+                shutil.rmtree(kept, ignore_errors=True)
+        with suppress(OSError):  # it is not there, or not empty
+            self.folder.parent.rmdir()
+
+    def _keras_backup(self, folder: Any) -> keras.callbacks.Callback:
+        callback = keras.callbacks.BackupAndRestore(str(folder), delete_checkpoint=False)
+        callback.set_model(self.model)
+        return callback
+
+    def _seeds(self) -> list[keras.Variable]:
+        """Return the states from which dropout and the like draw, which Keras saves with no network."""
+        return [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
 
 
-def _record(resume: Resume) -> dict[str, Any]:
-    """Return what is about to train, as JSON can hold it, taken from the objects themselves."""
-    model, train, fit = resume.model, resume.train, resume.params
+def _record(recorder: RunRecorder) -> tuple[dict[str, Any], str]:
+    """Return what is about to train, taken from the objects themselves, and a hash: the same for the same training alone."""
+    model, train, fit, split = recorder.model, recorder.train, recorder.params, recorder.run / "split.csv"
     batches = isinstance(train, ImageBatches)
     height, width, channels = train.image_shape if batches else model.input_shape[1:]
-    split = resume.run / "split.csv"
-    record = {
-        "network": model.name,
+    record: dict[str, Any] = {
         "parameters": model.count_params(),
-        "class_names": train.class_names if batches else resume.run.read_json("source.json")["class_names"],
+        "class_names": train.class_names if batches else recorder.run.class_names,
         "image_size": [height, width],
         "color_mode": "grayscale" if channels == 1 else "rgb",
         "optimizer": keras.saving.serialize_keras_object(model.optimizer),
@@ -138,184 +212,33 @@ def _record(resume: Resume) -> dict[str, Any]:
         },
         "augmentation": vars(train.augmentation) | {"cooldown_from": train.cooldown_from} if batches else None,
         "seed": train.seed if batches else None,
-        "recipe": None,
-        "checkpoint": resume.checkpoint,
+        "checkpoint": recorder.checkpoint,
         "split_sha256": file_hash(split) if split.exists() else "",
-        "versions": {
-            "digitlib": digitlib.__version__, "keras": keras.__version__, "tensorflow": tensorflow.__version__,
-            "python": platform.python_version(),
-        },
-    }  # fmt: skip
-    record = json.loads(json.dumps(record, default=str))
-    if resume.recipe and _trains(resume.recipe, model, record):
-        record["recipe"] = resume.recipe.name
-    return record
-
-
-def _trains(recipe: Recipe, model: keras.Model, record: dict[str, Any]) -> bool:
-    """Tell whether network, optimizer and loss are those of a recipe."""
-    recipe = replace(recipe, epochs=record["fit"]["epochs"])
-    serialize = keras.saving.serialize_keras_object
-    optimizer, loss = make_optimizer(recipe, record["fit"]["steps_per_epoch"]), make_loss(recipe)
-    network = new_network(recipe, len(record["class_names"]))
-    own = [serialize(optimizer), serialize(loss), _architecture(network)]
-    return _plain(own) == _plain([record["optimizer"], record["loss"], _architecture(model)])
-
-
-def _architecture(model: keras.Model) -> Any:
-    return keras.saving.serialize_keras_object(model)["config"]  # the rest is how it was compiled
+    }
+    architecture = keras.saving.serialize_keras_object(model)["config"]  # the rest is how it was compiled
+    generator = [getattr(train, name, None) for name in ("class_mode", "shuffle", "interpolation", "samples")]
+    key = hashlib.sha256(_plain([record, architecture, generator]).encode()).hexdigest()[:DIGITS]
+    record["recipe"], recipe = None, recorder.recipe
+    if recipe:
+        trains = [record["optimizer"], record["loss"], architecture]
+        recipe = replace(recipe, epochs=fit["epochs"])
+        objects = (
+            make_optimizer(recipe, fit["steps"]),
+            make_loss(recipe),
+            new_network(recipe, len(record["class_names"])),
+        )
+        optimizer, loss, network = map(keras.saving.serialize_keras_object, objects)
+        record["recipe"] = recipe.name if _plain([optimizer, loss, network["config"]]) == _plain(trains) else None
+    versions = {
+        "digitlib": digitlib.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tensorflow.__version__,
+        "python": platform.python_version(),
+    }
+    record = {"network": model.name, **record, "versions": versions}
+    return json.loads(json.dumps(record, default=str)), key
 
 
 def _plain(config: Any) -> str:
     """Return a configuration as text, without the numbers that Keras gives to layers of the same kind in one process."""
     return re.sub(r'_\d+"', '"', json.dumps(config, default=str))
-
-
-def _key(model: keras.Model, record: dict[str, Any], train: Any) -> str:
-    """Return the name of the folder in which a training's state is kept: the same for the same training alone."""
-    settings = {**record, "versions": None, "network": None, "recipe": None}
-    if isinstance(train, ImageBatches):
-        options = ("class_mode", "shuffle", "interpolation", "samples")
-        settings["generator"] = {name: getattr(train, name) for name in options}
-    text = _plain([settings, _architecture(model)])
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
-
-
-def _past(run: Run, folder: Path) -> list[dict[str, float]]:
-    """Return the history of the epochs that an unfinished training need not do again, empty if there is none."""
-    done = _last_saved(folder)
-    if not done or not (run / "best_model.keras").exists() or not (run / "history.csv").exists():
-        return []
-    try:
-        history = read_history(run)
-    except (DigitError, ValueError, KeyError):
-        return []
-    rows = history[history["epoch"] <= done]
-    return rows.to_dict("records") if rows["epoch"].tolist() == list(range(1, done + 1)) else []
-
-
-def _last_saved(folder: Path) -> int:
-    """Return the number of epochs that the newest whole backup holds."""
-    return max((int(path.name) for path in folder.glob("[0-9]*")), default=0)
-
-
-def _remove_backups(folder: Path, but: Path | None = None) -> None:
-    """Remove what `folder` keeps of unfinished trainings, and nothing that somebody else has put beside it."""
-    for kept in folder.glob("[0-9a-f]" * DIGITS):
-        if kept != but:
-            shutil.rmtree(kept, ignore_errors=True)
-    with suppress(OSError):  # it is not there, or not empty
-        folder.rmdir()
-
-
-def _keras_backup(model: keras.Model, folder: Path) -> keras.callbacks.Callback:
-    callback = keras.callbacks.BackupAndRestore(str(folder), delete_checkpoint=False)
-    callback.set_model(model)
-    return callback
-
-
-def _seeds(model: keras.Model) -> list[keras.Variable]:
-    """Return the states from which dropout and the like draw, which Keras saves with no network."""
-    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
-
-
-class Backup(keras.callbacks.Callback):
-    """Keep the state after every epoch, and remove it at the end.
-
-    `keras.callbacks.BackupAndRestore` does the work, but writes weights and epoch one after the other over the last ones:
-    killed in between, it would go on with weights of another epoch, or none. Here it writes to a folder that gets its
-    name, the number of epochs done, once it is whole.
-    """
-
-    def __init__(self, resume: Resume) -> None:
-        super().__init__()
-        self.resume = resume
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keep the state under its final name once it is whole, then remove the one before."""
-        folder = self.resume.folder
-        temporary, last = folder / ".tmp", _last_saved(folder)
-        with reraise_os_error(f"Can't write {display_path(folder)}", MAKE_ROOM):
-            shutil.rmtree(temporary, ignore_errors=True)
-            _keras_backup(self.model, temporary).on_epoch_end(epoch)
-            states = [keras.ops.convert_to_numpy(variable) for variable in _seeds(self.model)]
-            np.save(temporary / "seeds.npy", np.array(states))
-            temporary.rename(folder / str(epoch + 1))
-        if last:
-            shutil.rmtree(folder / str(last), ignore_errors=True)
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Remove it: what is finished starts from scratch the next time, also with the same model object."""
-        _remove_backups(self.resume.folder.parent)
-        self.model._initial_epoch = None  # set by Keras's callback, and obeyed by any later fit
-
-
-class HistoryTable(keras.callbacks.Callback):
-    """Write ``history.csv`` after every epoch: epoch (from 1), the metrics, learning rate, seconds since the start.
-
-    Keras's CSVLogger counts epochs from 0, knows no time, and leaves half a line when it is killed.
-    """
-
-    def __init__(self, resume: Resume) -> None:
-        super().__init__()
-        self.resume = resume
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Start the clock, with the time that earlier epochs took on it."""
-        self.rows = list(self.resume.past)
-        self._start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Add one row and write the table."""
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        seconds = round(time.perf_counter() - self._start, 3)
-        self.rows.append({"epoch": epoch + 1, **(logs or {}), "learning_rate": rate, "seconds": seconds})
-        write_table(self.resume.run / "history.csv", pd.DataFrame(self.rows))
-
-
-class BestModel(keras.callbacks.Callback):
-    """Keep the network of the best ``val_accuracy``, or of the last epoch, in float32, with the record of its training."""
-
-    def __init__(self, resume: Resume) -> None:
-        super().__init__()
-        self.resume = resume
-        self.path = resume.run / "best_model.keras"
-        self.temporary = self.path.with_name(f".tmp-{self.path.name}")
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Remove what a killed training may have left half-written, and see what the best epoch was."""
-        self.temporary.unlink(missing_ok=True)
-        self.best = max((row.get("val_accuracy", -1.0) for row in self.resume.past), default=-1.0)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Save the network if it is the best so far; the file is the old or the new one, never half of one."""
-        accuracy = (logs or {}).get("val_accuracy")
-        if self.resume.checkpoint == "best":
-            if accuracy is None:
-                raise DigitError(
-                    "checkpoint 'best' needs val_accuracy: compile with metrics=[\"accuracy\"] and give fit validation_data, "
-                    "or choose checkpoint 'last'."
-                )
-            if accuracy <= self.best:
-                return
-            self.best = accuracy
-        with reraise_os_error(f"Can't write {display_path(self.path)}", MAKE_ROOM):
-            in_float32(self.model).save(self.temporary)
-            self.temporary.replace(self.path)
-            write_json(self.path.with_name("training.json"), self.resume.record)
-            # These were made of another network.
-            self.path.with_name("metrics.json").unlink(missing_ok=True)
-
-
-class Patience(keras.callbacks.EarlyStopping):
-    """`EarlyStopping` that remembers the epochs done before."""
-
-    def __init__(self, resume: Resume, patience: int) -> None:
-        super().__init__("val_accuracy", patience=patience, mode="max")
-        self.resume = resume
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Count them again."""
-        super().on_train_begin(logs)
-        for row in self.resume.past:
-            self.on_epoch_end(int(row["epoch"]) - 1, row)

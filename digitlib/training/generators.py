@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import os
-import threading
 from typing import Any, Literal
 
 import numpy as np
@@ -29,12 +28,6 @@ from digitlib.training.augmentation import (
 )
 from digitlib.training.backend import keras
 from digitlib.training.recipes import Recipe
-
-BLOCK_IMAGES, BLOCK_BYTES = 1024, 2**25
-"""Batches are made some at a time, up to this many images and bytes: what a call costs is paid once for all of them."""
-
-KEPT_BYTES = 2**27
-"""Blocks are kept until `fit` has asked for all of their batches, in any order, if those of an epoch take no more."""
 
 ColorMode = Literal["grayscale", "rgb"]
 ClassMode = Literal["categorical", "sparse", "binary"] | None
@@ -70,8 +63,8 @@ class ImageBatches(keras.utils.PyDataset):
     shuffle : bool
         Another order in every epoch.
     seed : int
-        The order depends on it and the epoch, the transforms of a batch on both and the batch's number: not on timing,
-        threads, or the order in which batches are asked for.
+        The order and the transforms depend on it and the epoch alone: not on timing, threads, or the order in which
+        batches are asked for.
     cooldown_from : int, optional
         From this epoch on (counted from 0) transforms have 0.4 of their strength, so that the last weights fit images
         as they are.
@@ -137,11 +130,7 @@ class ImageBatches(keras.utils.PyDataset):
         self.filenames = files["filename"].tolist()
         self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
         self.samples = len(self.classes)
-        self._images, self._rows, self._lock = images, rows, threading.Lock()
-        image_bytes = 4 * int(np.prod(self.image_shape))
-        self._batches_a_block = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // image_bytes) // batch_size)
-        self._keeps_blocks = self.samples * image_bytes <= KEPT_BYTES
-        self._next = 0
+        self._images, self._rows = images, rows
         self.start_at(0)
 
     @classmethod
@@ -193,35 +182,17 @@ class ImageBatches(keras.utils.PyDataset):
         return -(-self.samples // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        index = range(len(self))[index]
-        with self._lock:
-            if index not in self._made:
-                first = index - index % self._batches_a_block
-                block = range(first, min(first + self._batches_a_block, len(self)))
-                if not self._keeps_blocks:
-                    self._made.clear()
-                    if index != self._next:  # out of order the rest of the block would be thrown away
-                        block = range(index, index + 1)
-                self._made.update(zip(block, self._make(block), strict=True))
-            self._next = index + 1
-            return self._made.pop(index)
-
-    def _make(self, block: range) -> list[tuple[np.ndarray, ...]]:
-        """Return batches that follow each other, each with transforms of its own seed, in one resampling."""
-        chosen = self._order[block.start * self.batch_size : block.stop * self.batch_size]
-        starts = range(0, len(chosen), self.batch_size)
-        drawn = [
-            self._draw(min(self.batch_size, len(chosen) - start), index)
-            for start, index in zip(starts, block, strict=True)
-        ]
-        together = {name: np.concatenate([one[name] for one in drawn]) for name in drawn[0]}
-        columns = [self._resampled(self.originals(chosen), together)]
+        start = range(len(self))[index] * self.batch_size
+        chosen = self._order[start : start + self.batch_size]
+        if self._maps is None:  # drawn for the whole epoch at once: by batches it takes longer than the resampling
+            self._maps = self._draw(self.samples, 0)
+        images = self._resampled(self.originals(chosen), self._maps[start : start + len(chosen)])
         labels = self.classes[chosen]
+        if self.class_mode is None:
+            return (images,)
         if self.class_mode == "categorical":
-            columns.append(np.eye(len(self.class_names), dtype=np.float32)[labels])
-        elif self.class_mode is not None:
-            columns.append(labels.astype(np.float32) if self.class_mode == "binary" else labels)
-        return [tuple(column[start : start + self.batch_size] for column in columns) for start in starts]
+            return images, np.eye(len(self.class_names), dtype=np.float32)[labels]
+        return images, labels.astype(np.float32) if self.class_mode == "binary" else labels
 
     def on_epoch_begin(self) -> None:
         """Take note that Keras begins an epoch."""
@@ -242,8 +213,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def _go_to(self, epoch: int) -> None:
         self.epoch, self._begun = epoch, False
-        self._next = 0
-        self._made: dict[int, tuple[np.ndarray, ...]] = {}
+        self._maps: np.ndarray | None = None
         self._order = np.arange(self.samples)
         if self.shuffle:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(self.samples)
@@ -280,22 +250,23 @@ class ImageBatches(keras.utils.PyDataset):
         """
         return self._resampled(pixels, self._draw(len(pixels), index))
 
-    def _draw(self, n: int, index: int) -> dict[str, np.ndarray]:
+    def _draw(self, n: int, index: int) -> np.ndarray:
+        """Return the affine maps of `n` images, float32, shape (n, 2, 3)."""
         rng = np.random.default_rng((self.seed, self.epoch, index))
         parameters = sample_parameters(self.augmentation, n, self.image_size, rng)
         if self.cooldown_from is not None and self.epoch >= self.cooldown_from:
-            return scale_parameters(parameters, COOLDOWN_STRENGTH)
-        return parameters
+            parameters = scale_parameters(parameters, COOLDOWN_STRENGTH)
+        return affine_maps(parameters, self.image_size, self._images.shape[1:3])
 
-    def _resampled(self, pixels: np.ndarray, parameters: dict[str, np.ndarray]) -> np.ndarray:
-        setting, stored_size = self.augmentation, (pixels.shape[1], pixels.shape[2])
+    def _resampled(self, pixels: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        setting, (*size, channels) = self.augmentation, self.image_shape
         scale = 1.0 if setting.rescale is None else setting.rescale
-        if not setting.changes_places and stored_size == self.image_size:
+        if not setting.changes_places and pixels.shape[1:3] == tuple(size):
             plain = pixels.astype(np.float32) * np.float32(scale)
-            return plain if plain.shape[-1] == self.image_shape[-1] else np.repeat(plain, 3, axis=-1)
+            return plain if plain.shape[-1] == channels else np.repeat(plain, 3, axis=-1)
         return resample(
             pixels,
-            affine_maps(parameters, self.image_size, stored_size),
+            maps,
             self.image_shape,
             fill_mode=setting.fill_mode,
             cval=setting.cval,

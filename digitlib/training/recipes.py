@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from digitlib.errors import DigitError, as_size, did_you_mean, is_number, is_whole
+from digitlib.errors import DigitError, as_size, did_you_mean, is_number, is_whole, require
 
 if TYPE_CHECKING:
     from digitlib.run import Run
@@ -195,13 +195,51 @@ RECIPES = {
 }
 
 
-WORDS = {
-    "color_mode": ("grayscale", "rgb"),
-    "schedule": ("one_cycle", "constant"),
-    "checkpoint": ("best", "last"),
-    "precision": ("auto", "float32", "mixed_bfloat16"),
+SETS = ("train", "validation", "test")
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _whole(least: int) -> Check:
+    return lambda value: is_whole(value) and value >= least, f"an integer ≥ {least}"
+
+
+def _one_of(*words: str) -> Check:
+    return lambda value: value in words, f"one of {', '.join(words)}"
+
+
+_SHARE: Check = (lambda value: is_number(value) and 0 <= value < 1, "a number ≥ 0 and < 1")
+_SETS: Check = (
+    lambda value: bool(value) and set(value) <= set(SETS),
+    f"one or more of {', '.join(SETS)}",
+)
+
+CHECKS: dict[str, Check] = {
+    "batch_size": _whole(1),
+    "epochs": _whole(1),
+    "patience": _whole(0),
+    "min_steps": _whole(0),
+    "cooldown_epochs": _whole(0),
+    "seed": (lambda value: is_whole(value) and 0 <= value < 2**32, f"an integer ≥ 0 and < {2**32}"),
+    "color_mode": _one_of("grayscale", "rgb"),
+    "schedule": _one_of("one_cycle", "constant"),
+    "checkpoint": _one_of("best", "last"),
+    "precision": _one_of("auto", "float32", "mixed_bfloat16"),
+    "model": (
+        lambda value: value in SMALLEST_SIDE or ":" in str(value),
+        f"one of {', '.join(SMALLEST_SIDE)}, or an own one as 'package.module:function'",
+    ),
+    "weight_decay": _SHARE,
+    "label_smoothing": _SHARE,
+    "learning_rate": (lambda value: is_number(value) and value > 0, "a number > 0, for example 0.001"),
+    "train_on": _SETS,
+    "validate_on": _SETS,
+    "augmentation": (
+        lambda value: isinstance(value, Mapping) and "rescale" not in value,
+        "the options of a generator by name, without rescale, since networks take pixels 0 to 255",
+    ),
 }
-"""Fields that are one of a few words."""
+"""What a field must be."""
 
 RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "seed", "precision")
 """Fields that the notebooks let a run change."""
@@ -277,34 +315,11 @@ def load_recipe(run: Run | str) -> Recipe:
 
 def _checked(key: str, value: Any) -> Any:
     """Return a value as a recipe holds it, or refuse one that makes no sense before any work is lost on it."""
-    least = {"batch_size": 1, "epochs": 1, "patience": 0, "min_steps": 0, "cooldown_epochs": 0, "seed": 0}
-    if key in least and not (is_whole(value) and value >= least[key]):
-        raise DigitError(f"{key} is {value!r}: it must be an integer ≥ {least[key]}.")
-    if key in WORDS and value not in WORDS[key]:
-        *most, last = map(repr, WORDS[key])
-        raise DigitError(f"{key} is {value!r}: choose {', '.join(most)} or {last}.")
-    if key == "model" and value not in SMALLEST_SIDE and ":" not in str(value):
-        raise DigitError(
-            f"model is {value!r}: choose {', '.join(SMALLEST_SIDE)}, or write an own one as 'package.module:function'."
-        )
-    if key in ("weight_decay", "label_smoothing") and not (is_number(value) and 0 <= value < 1):
-        raise DigitError(f"{key} is {value!r}: it must be a number ≥ 0 and < 1.")
-    if key == "seed" and value >= 2**32:
-        raise DigitError(f"seed is {value!r}: it must be an integer below {2**32}.")
-    if key == "learning_rate" and not (is_number(value) and value > 0):
-        raise DigitError(f"learning_rate is {value!r}: it must be a number > 0, for example 0.001.")
     if key in ("train_on", "validate_on"):
-        sets = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
-        if not sets or not set(sets) <= {"train", "validation", "test"}:
-            raise DigitError(f"{key} is {value!r}: choose from 'train', 'validation' and 'test'.")
-        return sets
+        value = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     if key == "image_size":
         return as_size(value)
-    if key == "augmentation":
-        if not isinstance(value, Mapping):
-            raise DigitError(f"augmentation is {value!r}: give the options of a generator by name.")
-        if "rescale" in value:
-            raise DigitError("augmentation has rescale, but networks take pixels 0 to 255: leave it out.")
-    if key in least:
-        return int(value)  # NumPy's can't be written to recipe.json
-    return float(value) if is_number(value) else value
+    if key in CHECKS:
+        ok, what = CHECKS[key]
+        require(key, value, ok(value), what)
+    return getattr(value, "item", lambda: value)()  # NumPy's numbers can't be written to recipe.json
