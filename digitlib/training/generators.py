@@ -91,6 +91,9 @@ class ImageBatches(keras.utils.PyDataset):
     (3, (2, 28, 28, 1), ['0', '1'])
     """
 
+    _order: np.ndarray
+    _maps: np.ndarray | None
+
     def __init__(
         self,
         images: np.ndarray,
@@ -213,7 +216,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def _go_to(self, epoch: int) -> None:
         self.epoch, self._begun = epoch, False
-        self._maps: np.ndarray | None = None
+        self._maps = None
         self._order = np.arange(self.samples)
         if self.shuffle:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(self.samples)
