@@ -11,6 +11,12 @@ import pandas as pd
 
 from digitlib import __version__
 
+TOLD = (
+    "network", "parameters", "image_size", "color_mode", "recipe", "optimizer", "loss", "checkpoint", "seed",
+    "augmentation",
+)  # fmt: skip
+"""Entries of ``training.json`` that the card shows."""
+
 
 def card_text(
     record: Mapping[str, Any],
@@ -143,19 +149,7 @@ def _data(metrics: Mapping[str, Any] | None, counts: pd.DataFrame | None, source
 
 def _training(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings of the record as text, those that are known and set."""
-    names = (
-        "network",
-        "parameters",
-        "image_size",
-        "color_mode",
-        "recipe",
-        "optimizer",
-        "loss",
-        "checkpoint",
-        "seed",
-        "augmentation",
-    )
-    rows = {name: record.get(name) for name in names} | (record.get("fit") or {})
+    rows = {name: record.get(name) for name in TOLD} | (record.get("fit") or {})
     return {name.replace("_", " "): _short(value) for name, value in rows.items() if value is not None}
 
 
@@ -198,9 +192,9 @@ def _limits(record: Mapping[str, Any], digits: bool) -> list[str]:
             "It was trained on single digits, centred, in the style of its source. Digits that touch, other scripts and other "
             "ways of scanning were not measured."
         )
-    augmentation = record.get("augmentation") or {}
-    if digits and (augmentation.get("horizontal_flip") or augmentation.get("vertical_flip")):
-        lines.append("It was trained on mirrored images, which teach it digits that do not exist.")
+        augmentation = record.get("augmentation") or {}
+        if augmentation.get("horizontal_flip") or augmentation.get("vertical_flip"):
+            lines.append("It was trained on mirrored images, which teach it digits that do not exist.")
     return [
         *lines,
         "A confidence is not the probability of being right until it has been calibrated on data like yours.",

@@ -81,15 +81,13 @@ def run_series(
     _check_parameters(run, names, chosen, parameters)
     given = {"run_dir": str(run), **parameters}
     tasks = [
-        (path, run / f"notebooks/{path.name}", {name: value for name, value in given.items() if name in names[path]})
-        for path in chosen
+        (path, run / f"notebooks/{path.name}", {n: given[n] for n in given if n in names[path]}) for path in chosen
     ]
     if tasks[0][1].resolve() == chosen[0].resolve():
         raise DigitError(f"run_dir {run} is where the notebooks themselves are: choose another folder.")
     with _removed_if_refused(run), run_lock(run):
         make_folder(run / "notebooks")
         ahead: list[_Kernel] = []
-        settings = KERNELS | {"DIGITLIB_ROOT": str(project_root())}
         with (
             bar(len(tasks), "Series", "notebook", delay=0) as shown,
             environment(KERNELS | {"DIGITLIB_ROOT": str(project_root())}),
@@ -163,9 +161,8 @@ def _removed_if_refused(run: Run) -> Iterator[None]:
     try:
         yield
     except DigitError as error:
-        refused = (
-            getattr(error.__cause__, "ename", "DigitError") == "DigitError"
-        )  # else the notebook shows the traceback
+        # After another error the notebook shows the traceback.
+        refused = getattr(error.__cause__, "ename", "DigitError") == "DigitError"
         if new and refused and not (run / "split.csv").exists():
             shutil.rmtree(run.folder, ignore_errors=True)
             with suppress(OSError):

@@ -30,6 +30,10 @@ LABELS = {
     "test_loss": "Test loss",
 }  # fmt: skip
 
+FORMS = dict.fromkeys(("data", "recipe", "seed"), "{}") | {
+    "fit_seconds": "{:.0f} s", "validation_accuracy": "{:.2%}", "test_loss": "{:.4f}",
+}  # fmt: skip
+
 LONGEST = 112
 """Pixels of an image's longer side in a gallery; larger ones are scaled down, so that the page stays light."""
 
@@ -43,27 +47,14 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
     """
     run = open_run(run)
     metrics = run.read_json("metrics.json")
-    rows = {label: _text(name, metrics) for name, label in LABELS.items()}
+    rows = {
+        label: "none" if metrics[name] is None else FORMS.get(name, "{:,}").format(metrics[name])
+        for name, label in LABELS.items()
+    }  # an ensemble has no best epoch
+    rows["Test accuracy"] = accuracy_text(metrics)
     if (run / "predictions.csv").exists():
         rows["Images predicted"] = f"{len(run.read_table('predictions.csv')):,}"
     return pd.DataFrame({"result": list(rows), "value": list(rows.values())})
-
-
-def _text(name: str, metrics: Mapping[str, Any]) -> str:
-    value = metrics[name]
-    if value is None:  # of an ensemble
-        return "none"
-    if name == "test_accuracy":
-        return accuracy_text(metrics)
-    forms = {
-        "validation_accuracy": ".2%",
-        "fit_seconds": ".0f",
-        "test_loss": ".4f",
-        "seed": "",
-        "data": "",
-        "recipe": "",
-    }
-    return format(value, forms.get(name, ",")) + (" s" if name == "fit_seconds" else "")
 
 
 def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os.PathLike[str]]) -> Path:
@@ -76,13 +67,8 @@ def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os
     >>> write_report("runs/default", ["runs/default/notebooks/06_evaluation.ipynb"])  # doctest: +SKIP
     """
     run = open_run(run)
-    settings = {
-        "embed_images": True,
-        "exclude_input": True,
-        "exclude_output_prompt": True,
-        "exclude_anchor_links": True,
-    }
-    exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=settings))
+    names = ("embed_images", "exclude_input", "exclude_output_prompt", "exclude_anchor_links")
+    exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=dict.fromkeys(names, True)))
     bodies = [exporter.from_notebook_node(nbformat.read(path, as_version=4))[0] for path in notebooks]
     measured = (run / "metrics.json").exists()
     _write_page(
@@ -153,9 +139,8 @@ def _write_page(path: Path, title: str, **content: Any) -> None:
     )
     page = templates.get_template("page.html").render(title=title, **content)
     with atomic(path) as temporary:
-        temporary.write_text(
-            page, encoding="utf-8", errors="backslashreplace"
-        )  # names may hold bytes that are not UTF-8
+        # Names may hold bytes that are not UTF-8.
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _classes(row: dict[Any, Any]) -> list[tuple[str, float]]:

@@ -30,11 +30,7 @@ from digitlib.training.train import train_run
 
 FIXED = ("name", "augmentation", "train_on", "validate_on")
 # Fields of a recipe that a sweep can vary, with their types.
-FIELDS = {
-    field.name: field.type
-    for field in fields(Recipe)
-    if field.name not in ("name", "augmentation", "train_on", "validate_on")
-}
+FIELDS = {field.name: field.type for field in fields(Recipe) if field.name not in FIXED}
 # Settings of its augmentation that a sweep can vary.
 TRANSFORMS = {name for recipe in RECIPES.values() for name in recipe.augmentation} | {"vertical_flip", "cval"}
 SPLIT_OPTIONS = ("test_size", "validation_size", "assign")
