@@ -55,7 +55,7 @@ def card_text(
         + (what if digits else f"images into {len(class_names)} classes"),
         f"## What it is for\n\nClassifying {what}, each as one of: {classes}. It is meant for learning and for experiments.",
         _data(metrics, counts, source),
-        "## Network and training\n\n" + _table(_training(record), ("Setting", "Value")),
+        "## Network and training\n\n" + _table(_training(record).items(), ("Setting", "Value")),
         _results(metrics),
         "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(record, digits)),
         "## Versions\n\n" + (f"Trained with {versions}. " if versions else "") + written,
@@ -123,8 +123,8 @@ def _base_name(data: Any) -> str:
     return str(data).replace("\\", "/").rstrip("/").rpartition("/")[2] or "unnamed"
 
 
-def _table(rows: Mapping[str, Any], head: tuple[str, ...]) -> str:
-    lines = [head, (":---",) * len(head), *((escape(name), escape(value)) for name, value in rows.items())]
+def _table(rows: Iterable[Iterable[Any]], head: Sequence[str], align: str = ":---") -> str:
+    lines = [head, [":---", *[align] * (len(head) - 1)], *(map(escape, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -141,9 +141,8 @@ def _data(metrics: Mapping[str, Any] | None, counts: pd.DataFrame | None, source
         )
     if counts is not None:
         head = ["Class", *map(str, counts.columns)]
-        rows = [[escape(name), *(f"{n:,}" for n in row)] for name, *row in counts.itertuples()]
-        table = [head, [":---", *["---:"] * len(counts.columns)], *rows]
-        lines.append("\n".join(f"| {' | '.join(row)} |" for row in table))
+        rows = ([name, *(f"{n:,}" for n in row)] for name, *row in counts.itertuples())
+        lines.append(_table(rows, head, "---:"))
     return "## Data\n\n" + "\n\n".join(lines)
 
 
@@ -179,7 +178,7 @@ def _results(metrics: Mapping[str, Any] | None) -> str:
     }  # fmt: skip
     return (
         "## Results\n\n"
-        + _table(rows, ("Result", "Value"))
+        + _table(rows.items(), ("Result", "Value"))
         + "\n\nThe interval is Wilson's: the true accuracies that this many "
         "correct predictions are compatible with. It says nothing of images that are unlike the test images."
     )

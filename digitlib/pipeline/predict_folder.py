@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,7 +168,7 @@ def write_predictions(
     with ExitStack() as files:
         adds = [files.enter_context(_WRITERS[form_of(path)](resolve(path)))]
         if submission:
-            adds.append(files.enter_context(_kaggle(resolve(submission))))
+            adds.append(files.enter_context(_csv(resolve(submission), kaggle=True)))
         for table in tables:
             for add in adds:
                 add(table)
@@ -184,26 +185,17 @@ Add = Callable[[pd.DataFrame], None]
 
 
 @contextmanager
-def _csv(path: Path) -> Iterator[Add]:
-    with atomic(path) as temporary:
-
-        def add(table: pd.DataFrame) -> None:
-            table = table.assign(filename=inert(table["filename"]))
-            head = temporary.stat().st_size == 0
-            table.to_csv(temporary, mode="a", index=False, header=head, float_format="%.6f", **csv_options(table))
-
-        yield add
-
-
-@contextmanager
-def _kaggle(path: Path) -> Iterator[Add]:
+def _csv(path: Path, kaggle: bool = False) -> Iterator[Add]:
     with atomic(path) as temporary:
         done = 0
 
         def add(table: pd.DataFrame) -> None:
             nonlocal done
-            rows = pd.DataFrame({"ImageId": range(done + 1, done + len(table) + 1), "Label": table["label"].array})
-            rows.to_csv(temporary, mode="a", index=False, header=not done, **csv_options(table))
+            rows = table.assign(filename=inert(table["filename"]))
+            if kaggle:
+                rows = pd.DataFrame({"ImageId": range(done + 1, done + len(table) + 1), "Label": table["label"].array})
+            head = temporary.stat().st_size == 0
+            rows.to_csv(temporary, mode="a", index=False, header=head, float_format="%.6f", **csv_options(table))
             done += len(table)
 
         yield add
@@ -231,4 +223,8 @@ def _parquet(path: Path) -> Iterator[Add]:
         yield add
 
 
-_WRITERS = {"csv": _csv, "kaggle": _kaggle, "parquet": _parquet}
+_WRITERS: dict[str, Callable[[Path], AbstractContextManager[Add]]] = {
+    "csv": _csv,
+    "kaggle": partial(_csv, kaggle=True),
+    "parquet": _parquet,
+}
