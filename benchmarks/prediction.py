@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import classic
 from benchmarks.common import comparison, timed
 from digitlib import Classifier, build_model, get_recipe, prepare
-from digitlib.data.inputs import find_inputs
+from digitlib.data.datasets import find_inputs
 from digitlib.pipeline import predict_to_files, unlabelled_images
 
 

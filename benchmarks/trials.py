@@ -14,8 +14,8 @@ from sklearn.neighbors import NearestNeighbors
 import digitlib as d
 from benchmarks.common import RESULTS
 from benchmarks.keras_example import load
+from digitlib.data.datasets import find_inputs
 from digitlib.data.decoding import read_files
-from digitlib.data.inputs import find_inputs
 from digitlib.files import write_table
 from digitlib.pipeline import unlabelled_images
 from digitlib.training.backend import keras

@@ -5,9 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "datasets": ["as_folder"],
+        "datasets": ["as_folder", "find_inputs"],
         "sources": ["Source", "find_images", "list_images"],
-        "inputs": ["find_inputs"],
         "split": [
             "assign_parts",
             "class_names_of",

@@ -17,8 +17,8 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from digitlib.data.class_counts import AnyRun, split_counts
+from digitlib.data.datasets import find_inputs
 from digitlib.data.decoding import Decoded, decoded, read_files, rims_are_light
-from digitlib.data.inputs import find_inputs
 from digitlib.data.split import dark_on_light
 from digitlib.errors import DigitError, require
 from digitlib.evaluation.calibration import apply_temperature, fit_temperature

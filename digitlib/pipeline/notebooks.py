@@ -90,7 +90,7 @@ def run_series(
         ahead: list[_Kernel] = []
         with (
             bar(len(tasks), "Series", "notebook", delay=0) as shown,
-            environment(KERNELS | {"DIGITLIB_ROOT": str(project_root())}),
+            environment(settings),
             ExitStack() as ended,
         ):
             ended.callback(_end_all, ahead)

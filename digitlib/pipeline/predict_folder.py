@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from digitlib.data.datasets import is_address
-from digitlib.data.inputs import find_inputs
+from digitlib.data.datasets import find_inputs, is_address
 from digitlib.data.split import paths_of, read_split
 from digitlib.errors import DigitError
 from digitlib.files import atomic, csv_options, display_path, inert, resolve
@@ -38,7 +37,7 @@ def predict_to_files(
     classifier : Classifier or path-like
         Or what `Classifier.load` takes: a run's folder or a ``.keras`` file.
     source : path-like
-        A folder, zip archive, list of files, pattern or image; see `digitlib.data.inputs.find_inputs`.
+        A folder, zip archive, list of files, pattern or image; see `digitlib.data.datasets.find_inputs`.
     out, submission
         See `write_predictions`.
     gallery : path-like, optional

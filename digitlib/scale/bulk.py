@@ -17,9 +17,8 @@ from typing import Any
 import pandas as pd
 from natsort import natsorted
 
-from digitlib.data.datasets import is_address
+from digitlib.data.datasets import find_inputs, is_address
 from digitlib.data.decoding import decoded, unread
-from digitlib.data.inputs import find_inputs
 from digitlib.errors import DigitError
 from digitlib.evaluation.classifier import Classifier
 from digitlib.files import display_path, resolve
@@ -45,7 +44,7 @@ def predict_bulk(
     run_or_model : str or path-like
         As `digitlib.evaluation.classifier.Classifier.load` takes it.
     source : str or path-like
-        What `digitlib.data.inputs.find_inputs` takes, an address of fsspec such as ``s3://bucket/folder``, or Parquet files
+        What `digitlib.data.datasets.find_inputs` takes, an address of fsspec such as ``s3://bucket/folder``, or Parquet files
         with a column ``image`` of encoded images. Workers must be able to reach it, and `out`.
     out : str or path-like, optional
         Folder or address for ``part-00000.parquet`` and so on, which ``pandas.read_parquet`` takes as one table;

@@ -114,7 +114,7 @@ class Recipe:
         return asdict(replace(self, augmentation=dict(self.augmentation)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let a worker be sent the fields, since a read-only mapping can't be pickled."""
+        """Let a worker be sent the fields, since a read-only mapping can't be serialized."""
         return _from_dict, (self.as_dict(),)
 
     @property
