@@ -90,7 +90,7 @@ def run_series(
         ahead: list[_Kernel] = []
         with (
             bar(len(tasks), "Series", "notebook", delay=0) as shown,
-            environment(settings),
+            environment(KERNELS | {"DIGITLIB_ROOT": str(project_root())}),
             ExitStack() as ended,
         ):
             ended.callback(_end_all, ahead)
