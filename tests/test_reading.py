@@ -159,10 +159,10 @@ def test_two_touching_digits_are_cut_between_them() -> None:
     mask = np.zeros((80, 90), bool)
     mask[:, :10] = mask[:, -10:] = True
     mask[40:44] = True
-    left, right = halves(Piece(7, 5, mask), 80)
+    left, right = halves(Piece(np.argwhere(mask) + np.array([5, 7])), 80)
     assert (left.x, right.x + right.width) == (7, 97)
     assert left.area + right.area == mask.sum()
-    assert halves(Piece(0, 0, np.ones((80, 30), bool)), 80) == []
+    assert halves(Piece(np.argwhere(np.ones((80, 30)))), 80) == []
 
 
 @pytest.mark.parametrize("angle", [-10, -4, 0, 6, 10])

@@ -164,16 +164,11 @@ def find_sheet(grey: np.ndarray) -> np.ndarray:
     if apart < np.log(LEAST_RATIO):
         return everywhere
     for part in (light, ~light):
-        piece = _largest(part)
+        pieces, _ = ndimage.label(part)
+        piece = ndimage.binary_fill_holes(pieces == np.bincount(pieces[part]).argmax())
         if _is_sheet(piece) and _step(np.log(grey + 0.03), piece) > SHARP * apart:
             return ndimage.binary_erosion(piece, iterations=EDGE)
     return everywhere
-
-
-def _largest(part: np.ndarray) -> np.ndarray:
-    """Return the largest connected piece, with its holes filled."""
-    pieces, _ = ndimage.label(part)
-    return ndimage.binary_fill_holes(pieces == np.bincount(pieces[part]).argmax())
 
 
 def _is_sheet(piece: np.ndarray) -> bool:
@@ -190,10 +185,5 @@ def _is_sheet(piece: np.ndarray) -> bool:
 
 def _step(logarithm: np.ndarray, piece: np.ndarray) -> float:
     """Return the usual difference in brightness just inside and just outside a piece."""
-    inner = ndimage.binary_erosion(piece, border_value=1)
-    inside = inner & ~ndimage.binary_erosion(inner, border_value=1)
-    outer = ndimage.binary_dilation(piece)
-    outside = ndimage.binary_dilation(outer) & ~outer
-    if not inside.any() or not outside.any():
-        return 0.0
-    return abs(float(np.median(logarithm[inside]) - np.median(logarithm[outside])))
+    inside, outside = (logarithm[ndimage.distance_transform_cdt(part, "taxicab") == 2] for part in (piece, ~piece))
+    return abs(float(np.median(inside) - np.median(outside))) if inside.size and outside.size else 0.0

@@ -73,7 +73,7 @@ def crop_digits(photo: np.ndarray) -> np.ndarray:
     """Return the digits that `find_digits` finds, in its order and MNIST's format: uint8, shape (n, 28, 28), 0 is paper."""
     ink, pieces = _pieces(photo)
     table, angle = reading_order(table_of(pieces))
-    return _images([pieces[number] for number in table["piece"]], ink, angle)
+    return _images([pieces[number] for number in table.index], ink, angle)
 
 
 def read_photo(
@@ -147,7 +147,7 @@ def text_lines(table: pd.DataFrame) -> list[str]:
 def _pieces(photo: np.ndarray) -> tuple[Ink, list[Piece]]:
     """Return the ink, dark or light, that more of the page's digits are written with."""
     found = [(ink, segment(ink)) for ink in find_inks(photo)]
-    return max(found, key=lambda one: sum(piece.weight(one[0].contrast) for piece in one[1]))
+    return max(found, key=lambda one: sum(one[0].contrast[tuple(piece.pixels.T)].sum() for piece in one[1]))
 
 
 def _in_photo(table: pd.DataFrame, ink: Ink, photo: np.ndarray) -> pd.DataFrame:
@@ -155,9 +155,8 @@ def _in_photo(table: pd.DataFrame, ink: Ink, photo: np.ndarray) -> pd.DataFrame:
     corner, size = (table[names].to_numpy(float) for names in (BOX[:2], BOX[2:]))
     low = np.floor(corner * ink.scale)
     high = np.minimum(np.ceil((corner + size) * ink.scale), photo.shape[1::-1])
-    boxes = pd.DataFrame(np.hstack([low, high - low]).astype(int), columns=BOX)
-    order = ["line", "position", *BOX, *table.columns.drop(["line", "position", "piece", *BOX])]
-    return pd.concat([table.drop(columns=BOX), boxes], axis=1)[order]
+    table[BOX] = np.hstack([low, high - low]).astype(int)
+    return table.reset_index(drop=True)
 
 
 def _images(pieces: list[Piece], ink: Ink, angle: float) -> np.ndarray:
@@ -168,23 +167,19 @@ def _images(pieces: list[Piece], ink: Ink, angle: float) -> np.ndarray:
 
 def _digit(piece: Piece, ink: Ink, angle: float) -> np.ndarray:
     """Return the ink of one piece, 0 to 1, with soft edges and no thinner than what networks are trained on."""
-    room = 3
-    mask, contrast = np.pad(piece.mask, room), np.pad(piece.within(ink.contrast), room)
+    box = ink.contrast[piece.y : piece.y + piece.height, piece.x : piece.x + piece.width]
+    mask, contrast = np.pad(piece.mask, 3), np.pad(box, 3)
     full = float(np.quantile(contrast[mask], 0.75))
     near = binary_dilation(mask, disk(1))
     soft = np.where(near, np.clip((contrast / full - 0.2) / 0.5, 0, 1), 0)
     soft = rotate(soft, angle, order=1) if abs(angle) >= 1 else soft
     # Thickness of a stroke: its ink over the length of its skeleton.
     thickness = (soft > 0.5).sum() / max(1, skeletonize(soft > 0.5).sum())
-    missing = float(THINNEST * piece.longer - thickness) / 2
-    return _thicker(soft, missing) if missing > 0.3 else soft
-
-
-def _thicker(soft: np.ndarray, radius: float) -> np.ndarray:
-    """Return strokes thicker by `radius` pixels on either side, their edges soft."""
-    room = int(np.ceil(radius)) + 1
-    outside = distance_transform_edt(np.pad(soft < 0.5, room, constant_values=True))
-    return np.maximum(np.clip(radius + 1 - outside, 0, 1), np.pad(soft, room))
+    missing = float(THINNEST * piece.longer - thickness) / 2  # on either side
+    if missing <= 0.3:
+        return soft
+    soft = np.pad(soft, int(np.ceil(missing)) + 1)
+    return np.maximum(np.clip(missing + 1 - distance_transform_edt(soft < 0.5), 0, 1), soft)
 
 
 def read_photos(
@@ -235,10 +230,9 @@ def read_photos(
 
 def write_reading(path: Path, photos: dict[str, pd.DataFrame]) -> None:
     """Write tables from `read_photo`, by the name of their photo, as a JSON list of ``photo``, ``lines``, ``digits``."""
-    tables = {name: table.round({"confidence": 6}) for name, table in photos.items()}
     content = [
-        {"photo": name, "lines": text_lines(table), "digits": table.to_dict("records")}
-        for name, table in tables.items()
+        {"photo": name, "lines": text_lines(table), "digits": table.round({"confidence": 6}).to_dict("records")}
+        for name, table in photos.items()
     ]
     write_json(path, content)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import distance_transform_edt, find_objects, label
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 from skimage.graph import route_through_array
+from skimage.measure import label, regionprops
 
 from digitlib.handwriting.binarize import Ink
 
@@ -28,58 +28,40 @@ SMALLEST = 8
 """Pixels of the longer side of a digit, at the scale it is worked on."""
 
 
-@dataclass
 class Piece:
     """Ink that belongs together.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Integers, shape (n, 2): row and column of each of its pixels.
 
     Attributes
     ----------
     x, y : int
         Left and upper edge of its box.
-    mask : numpy.ndarray
-        bool, shape (height, width): its pixels within the box.
     height, width, longer, area : int
         Rows and columns of its box, the larger of both, and the number of its pixels.
     """
 
-    x: int
-    y: int
-    mask: np.ndarray
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels, self.area = pixels, len(pixels)
+        self.y, self.x = pixels.min(axis=0).tolist()
+        self.height, self.width = (np.ptp(pixels, axis=0) + 1).tolist()
+        self.longer = max(self.height, self.width)
 
-    def __post_init__(self) -> None:
-        self.height, self.width = self.mask.shape
-        self.longer, self.area = max(self.mask.shape), int(self.mask.sum())
-
-    def within(self, whole: np.ndarray, left: int = 0, top: int = 0) -> np.ndarray:
-        """Return its box as a view of an array that begins at `left` and `top`."""
-        return whole[self.y - top : self.y - top + self.height, self.x - left : self.x - left + self.width]
-
-    def weight(self, contrast: np.ndarray) -> float:
-        """Return how much ink it holds: its contrast added up."""
-        return float(self.within(contrast)[self.mask].sum())
-
-    def joined(self, other: Piece) -> Piece:
-        """Return both as one."""
-        x, y = min(self.x, other.x), min(self.y, other.y)
-        right = max(self.x + self.width, other.x + other.width)
-        mask = np.zeros((max(self.y + self.height, other.y + other.height) - y, right - x), bool)
-        for one in (self, other):
-            one.within(mask, x, y)[:] |= one.mask
-        return Piece(x, y, mask)
-
-    def part(self, mask: np.ndarray) -> Piece:
-        """Return some of its pixels, in a box of their own."""
-        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-        cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return Piece(self.x + int(columns[0]), self.y + int(rows[0]), cut)
+    @property
+    def mask(self) -> np.ndarray:
+        """Its pixels within its box: bool, shape (height, width)."""
+        mask = np.zeros((self.height, self.width), bool)
+        mask[tuple((self.pixels - (self.y, self.x)).T)] = True
+        return mask
 
 
 def segment(ink: Ink) -> list[Piece]:
     """Find what may be digits on the page, in no particular order."""
-    numbers, _ = label(ink.mask, np.ones((3, 3)))
-    boxes = [(n, *box, box) for n, box in enumerate(find_objects(numbers), 1)]
-    found = [Piece(columns.start, rows.start, numbers[box] == n) for n, rows, columns, box in boxes]
-    found = [piece for piece in found if piece.longer > 1 and not _is_edge_or_line(piece, *numbers.shape)]
+    found = [Piece(region.coords) for region in regionprops(label(ink.mask))]
+    found = [piece for piece in found if piece.longer > 1 and not _is_edge_or_line(piece, *ink.mask.shape)]
     if not any(piece.height >= SMALLEST for piece in found):
         return []
     usual = usual_size(found)
@@ -88,9 +70,8 @@ def segment(ink: Ink) -> list[Piece]:
 
 
 def table_of(pieces: Sequence[Piece]) -> pd.DataFrame:
-    """Return the boxes of pieces, a row each: ``piece`` (its number in the list), ``x``, ``y``, ``width``, ``height``."""
-    rows = [(number, piece.x, piece.y, piece.width, piece.height) for number, piece in enumerate(pieces)]
-    return pd.DataFrame(rows, columns=["piece", *BOX])
+    """Return the boxes of pieces, a row each: ``x``, ``y``, ``width``, ``height``."""
+    return pd.DataFrame([[getattr(piece, name) for name in BOX] for piece in pieces], columns=BOX)
 
 
 def usual_size(pieces: list[Piece]) -> float:
@@ -120,8 +101,9 @@ def halves(piece: Piece, usual: float) -> list[Piece]:
     rows, columns = np.transpose(path)
     seam = np.zeros(piece.height + 2, int)
     np.maximum.at(seam, rows, columns + margin)
-    left = np.arange(piece.width)[None] <= seam[1:-1, None]
-    made = [piece.part(part) for part in (piece.mask & left, piece.mask & ~left) if part.any()]
+    rows, columns = (piece.pixels - (piece.y, piece.x)).T
+    left = columns <= seam[rows + 1]
+    made = [Piece(piece.pixels[part]) for part in (left, ~left) if part.any()]
     return made if len(made) == 2 and min(half.height for half in made) > 0.5 * usual else []
 
 
@@ -143,10 +125,11 @@ def _joined(pieces: list[Piece], usual: float) -> list[Piece]:
     boxes = np.array(table_of(todo)[BOX])
     for number, part in enumerate(todo):
         near = number + 1 + np.flatnonzero(_may_join(boxes[number], boxes[number + 1 :].T, usual))
-        gap, other = min(((_gap(part, todo[place]), place) for place in near), default=(np.inf, -1))
+        gaps = ((KDTree(todo[place].pixels).query(part.pixels)[0].min(), place) for place in near)
+        gap, other = min(gaps, default=(np.inf, -1))
         if gap <= NEAR * usual:
-            whole = todo[other] = todo[other].joined(part)
-            boxes[other] = whole.x, whole.y, whole.width, whole.height
+            todo[other] = Piece(np.concatenate([todo[other].pixels, part.pixels]))
+            boxes[other] = table_of([todo[other]])
         else:
             done.append(part)
     return done
@@ -162,12 +145,6 @@ def _may_join(box: np.ndarray, others: np.ndarray, usual: float) -> np.ndarray:
     # Parts of a digit mostly stand above one another; digits stand side by side.
     stacked = -beside > 0.5 * np.minimum(wide, widths)
     return near & (np.minimum(high, heights) < np.where(stacked, 0.75, 0.55) * usual)
-
-
-def _gap(one: Piece, other: Piece) -> float:
-    """Return the distance in pixels between the nearest ink of two pieces."""
-    here, there = (np.argwhere(piece.mask) + np.array([piece.y, piece.x]) for piece in (one, other))
-    return float(KDTree(there).query(here)[0].min())
 
 
 STEEPEST = 14
@@ -194,42 +171,40 @@ def reading_order(boxes: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     Returns
     -------
     boxes : pandas.DataFrame
-        In reading order, with ``line`` and ``position``, both from 1, in front.
+        In reading order, each with its index, with ``line`` and ``position``, both from 1, in front.
     angle : float
         Degrees by which the lines fall towards the right, positive as the photo's rows count.
     """
     columns = ["line", "position", *boxes.columns]
     if boxes.empty:
         return boxes.assign(line=0, position=0)[columns], 0.0
-    middle = boxes[["x", "y"]].to_numpy() + boxes[["width", "height"]].to_numpy() / 2
-    middle /= float(boxes["height"].median())
-    angle = min(np.arange(-STEEPEST, STEEPEST + STEP, STEP), key=lambda angle: _cost(middle, angle))
-    along, across = _turned(middle, angle)
-    lines = _lines(across)
-    order = np.lexsort((along, lines))
+    # As complex numbers, which a product turns: along the lines is real, across them is imaginary.
+    middle = (boxes["x"] + boxes["width"] / 2) + 1j * (boxes["y"] + boxes["height"] / 2)
+    middle = (middle / boxes["height"].median()).to_numpy()
+    angle = min(
+        np.arange(-STEEPEST, STEEPEST + STEP, STEP), key=lambda angle: _cost(_turned(middle, angle).imag, angle)
+    )
+    turned = _turned(middle, angle)
+    lines = _lines(turned.imag)
+    order = np.lexsort((turned.real, lines))
     ordered = boxes.iloc[order].assign(line=lines[order])
     ordered["position"] = ordered.groupby("line").cumcount() + 1
-    return ordered[columns].reset_index(drop=True), float(angle)
+    return ordered[columns], float(angle)
 
 
-def _turned(middle: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return places along and across lines that fall by `angle` degrees."""
-    cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-    x, y = middle.T
-    return x * cosine + y * sine, y * cosine - x * sine
+def _turned(middle: np.ndarray, angle: float) -> np.ndarray:
+    """Return places with lines that fall by `angle` degrees turned level."""
+    return middle * np.exp(-1j * np.deg2rad(angle))
 
 
 def _lines(across: np.ndarray) -> np.ndarray:
     """Return the number of each digit's line: a new one begins where there is a gap."""
-    order = np.argsort(across, kind="stable")
-    lines = np.empty(len(across), int)
-    lines[order] = 1 + np.concatenate([[0], np.cumsum(np.diff(across[order]) > APART)])
-    return lines
+    gaps = pd.Series(across).sort_values().diff() > APART
+    return (1 + gaps.cumsum()).sort_index().to_numpy()
 
 
-def _cost(middle: np.ndarray, angle: float) -> float:
+def _cost(across: np.ndarray, angle: float) -> float:
     """Return how badly a slope fits, in squared digit heights."""
-    _, across = _turned(middle, angle)
     lines = pd.Series(across).groupby(_lines(across))
     # Digits that lie far from the middle of their line cost more than a further line would.
     within = float((across - lines.transform("mean")).pow(2).sum())
