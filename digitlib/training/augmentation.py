@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
-from numba import get_num_threads, njit, prange, set_num_threads
+from numba import njit, prange
 
 from digitlib.errors import DigitError, did_you_mean, is_number
 
@@ -20,9 +20,6 @@ CONSTANT, _, REFLECT, WRAP = range(len(FILL_MODES))
 
 _ONE_AT_A_TIME = threading.Lock()
 """Not all of numba's thread pools may be entered from two threads at once."""
-
-ALONE = 2**17
-"""Batches of fewer pixels are made by one thread."""
 
 f32, i32, u32 = np.float32, np.int32, np.uint32
 
@@ -85,14 +82,10 @@ def resample(
     fours = np.empty((n, (h - 1) * (w - 1)), np.uint32)
     fill, nearest = FILL_MODES.index(fill_mode), interpolation == "nearest"
     with _ONE_AT_A_TIME:
-        threads = get_num_threads()
-        # To wake other threads for a small batch takes longer than the batch, and much longer on a busy machine.
-        set_num_threads(1 if plane.size < ALONE else threads)
         for channel in range(stored):
             _look_up(images[..., channel], maps, fill, f32(cval), f32(scale), nearest, fours, plane)
             if channels > 1:
                 _put(plane, out, channel, channel + 1 if stored > 1 else channels)
-        set_num_threads(threads)
     return out
 
 

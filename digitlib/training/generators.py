@@ -37,6 +37,9 @@ CHOICES = {
     "interpolation": ("bilinear", "nearest"),
 }
 
+BLOCK_IMAGES, BLOCK_BYTES, KEPT_BYTES = 1024, 2**25, 2**27
+"""Batches are made together, up to this many images and bytes; of an epoch up to so many bytes all of them are kept."""
+
 COOLDOWN_STRENGTH = 0.4
 """Strength of the transforms in the cooldown epochs; chosen on validation data, see benchmarks/."""
 
@@ -93,6 +96,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     _order: np.ndarray
     _maps: np.ndarray | None
+    _next: int
 
     def __init__(
         self,
@@ -185,17 +189,44 @@ class ImageBatches(keras.utils.PyDataset):
         return -(-self.samples // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        start = range(len(self))[index] * self.batch_size
-        chosen = self._order[start : start + self.batch_size]
-        if self._maps is None:  # drawn for the whole epoch at once: by batches it takes longer than the resampling
-            self._maps = self._draw(self.samples, 0)
-        images = self._resampled(self.originals(chosen), self._maps[start : start + len(chosen)])
+        index = range(len(self))[index]
+        images = self._images_of(index)
+        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         labels = self.classes[chosen]
         if self.class_mode is None:
             return (images,)
         if self.class_mode == "categorical":
             return images, np.eye(len(self.class_names), dtype=np.float32)[labels]
         return images, labels.astype(np.float32) if self.class_mode == "binary" else labels
+
+    def _images_of(self, index: int) -> np.ndarray:
+        """Return the images of a batch, made together with those of the batches around it: what a call costs is paid once.
+
+        Which batch is asked for when makes no difference to its images. Of an epoch too large to be kept, batches that are
+        asked for out of order are made one by one.
+        """
+        size, one_image = self.batch_size, 4 * int(np.prod(self.image_shape))
+        together = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // one_image) // size)
+        (block, place), in_order = divmod(index, together), index == self._next
+        kept, self._next = self.samples * one_image <= KEPT_BYTES, index + 1
+        if block not in self._blocks:
+            if not kept:
+                self._blocks.clear()
+                if place or not in_order:
+                    return self._made(index * size, size)
+            self._blocks[block] = self._made(block * together * size, together * size), set()
+        images, served = self._blocks[block]
+        served.add(place)
+        if len(served) * size >= len(images):
+            del self._blocks[block]
+        return images[place * size : (place + 1) * size]
+
+    def _made(self, start: int, n: int) -> np.ndarray:
+        """Return the next `n` images of this epoch's order from `start` on."""
+        chosen = self._order[start : start + n]
+        if self._maps is None:  # the transforms of the whole epoch, whose numbers do not depend on who asks first
+            self._maps = self._draw(self.samples, 0)
+        return self._resampled(self.originals(chosen), self._maps[start : start + n])
 
     def on_epoch_begin(self) -> None:
         """Take note that Keras begins an epoch."""
@@ -216,7 +247,8 @@ class ImageBatches(keras.utils.PyDataset):
 
     def _go_to(self, epoch: int) -> None:
         self.epoch, self._begun = epoch, False
-        self._maps = None
+        self._maps, self._next = None, 0
+        self._blocks: dict[int, tuple[np.ndarray, set[int]]] = {}
         self._order = np.arange(self.samples)
         if self.shuffle:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(self.samples)
