@@ -271,7 +271,7 @@ def test_files_are_not_read_far_ahead_of_whoever_takes_them(scans: Path, monkeyp
     monkeypatch.setattr(decoding, "CHUNK", 1)
     monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
     sent: list[str] = []
-    executor = decoding.get_reusable_executor(2)
+    executor = decoding.get_memmapping_executor(2)
     submit = executor.submit
     monkeypatch.setattr(executor, "submit", lambda f, chunk, *rest: (sent.append(chunk[0]), submit(f, chunk, *rest))[1])
     path = scans / "grey.png"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from loopback import loopback
 
+from digitlib.data import decoding
 from digitlib.errors import DigitError
 from digitlib.scale import cluster
 from digitlib.scale.cluster import each, workers
@@ -90,3 +91,16 @@ def test_something_else_that_answers_gets_one_sentence(monkeypatch: pytest.Monke
 def test_a_scheduler_and_processes_are_refused_together() -> None:
     with pytest.raises(DigitError, match="leave out --workers"), workers(2, "tcp://127.0.0.1:1"):
         pass
+
+
+@pytest.mark.slow
+def test_tasks_go_to_processes_after_images_were_decoded_by_others(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
+    assert len(list(decoding.read_files([str(path) for path in digits.rglob("*.png")][:20]))) == 20
+    for _ in range(2):
+        with workers(2):
+            assert sorted(value for _, value, _ in each(half, {"a": (2,), "b": (4,)})) == [1, 2]
+        assert len(list(decoding.read_files([str(path) for path in digits.rglob("*.png")][:20]))) == 20

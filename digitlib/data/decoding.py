@@ -17,7 +17,7 @@ from typing import Any, Literal
 import joblib
 import numpy as np
 import simplejpeg
-from joblib.externals.loky import get_reusable_executor
+from joblib.executor import get_memmapping_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -253,7 +253,7 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
         for path in paths:
             yield from _read_chunk([path], settings, largest)
         return
-    executor = get_reusable_executor(workers)
+    executor = get_memmapping_executor(workers)  # the kind that joblib.Parallel may reuse in this process
     pending: deque[Any] = deque()
     try:
         for chunk in chunks:
