@@ -190,9 +190,10 @@ def _csv(path: Path, kaggle: bool = False) -> Iterator[Add]:
 
         def add(table: pd.DataFrame) -> None:
             nonlocal done
-            rows = table.assign(filename=inert(table["filename"]))
             if kaggle:
                 rows = pd.DataFrame({"ImageId": range(done + 1, done + len(table) + 1), "Label": table["label"].array})
+            else:
+                rows = table.assign(filename=inert(table["filename"]))
             head = temporary.stat().st_size == 0
             rows.to_csv(temporary, mode="a", index=False, header=head, float_format="%.6f", **csv_options(table))
             done += len(table)
