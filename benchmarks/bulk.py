@@ -98,14 +98,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
                 rows.append(row | {"seconds": time.perf_counter() - begin})
                 click.echo(f"  {rows[-1]}", err=True)
         out = top / "killed"
-        command = (
-            "-c",
-            CLIENT + f"partition_size={size})",
-            str(run.folder),
-            str(sources[1]),
-            str(out),
-            two.address,
-        )
+        command = ("-c", CLIENT + f"partition_size={size})", str(run.folder), str(sources[1]), str(out), two.address)
         client = two.start(*command)
         half_done(out, n // size, client.kill)
         client.wait()

@@ -45,11 +45,7 @@ def layers(run: Run, side: int, color_mode: str, batch_size: int) -> Iterator[An
         ]
     )
     images = keras.utils.image_dataset_from_directory(
-        str(run / "TRAIN"),
-        image_size=(side, side),
-        color_mode=color_mode,
-        batch_size=batch_size,
-        verbose=False,
+        str(run / "TRAIN"), image_size=(side, side), color_mode=color_mode, batch_size=batch_size, verbose=False
     )
     batches = images.cache().map(lambda x, y: (augment(x, training=True), y), num_parallel_calls=-1)
     stream = iter(batches.repeat().prefetch(4))
@@ -69,12 +65,7 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
         streams: dict[str, tuple[Iterator[Any], int]] = {"image_data_generator": (peer, 32)}
         for size in (32, large):
             batches = generator_from_split(
-                run,
-                "train",
-                image_size=(side, side),
-                color_mode=color_mode,
-                batch_size=size,
-                **classic.AUGMENTATION,
+                run, "train", image_size=(side, side), color_mode=color_mode, batch_size=size, **classic.AUGMENTATION
             )
             streams[f"ours_batch_{size}"] = ours(batches), size
         rounds: dict[str, list[float]] = {name: [] for name in streams}

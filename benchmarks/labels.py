@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import comparison, timed
-from digitlib import cross_validate, find_label_issues, prepare, wilson_interval
-from digitlib.evaluation import inject_label_noise, label_noise_scores, label_recipe
+from digitlib import cross_validate, find_label_issues, get_recipe, prepare, wilson_interval
+from digitlib.evaluation import inject_label_noise, label_noise_scores
 
 SHARE = 0.01
 
@@ -22,8 +22,9 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     rows = []
     for number in range(seed, seed + (10 if full else 4)):
         noisy = inject_label_noise(manifest, SHARE, number)
+        recipe = get_recipe("tiny", seed=number, epochs=6, min_steps=450, label_smoothing=0.0)
         with timed(f"seed {number}"):
-            probabilities = cross_validate(run, label_recipe(seed=number), noisy).probabilities
+            probabilities = cross_validate(run, recipe, noisy).probabilities
             issues = find_label_issues(noisy, probabilities, run.class_names)
         right = manifest["class"].to_numpy() == np.array(run.class_names)[probabilities.argmax(axis=1)]
         rows.append({"seed": number, **label_noise_scores(noisy, issues), "accuracy": float(right.mean())})

@@ -40,10 +40,7 @@ def kept_row(run: Run) -> dict[str, object]:
 def epoch_table(ours: pd.DataFrame, augmented: pd.DataFrame) -> pd.DataFrame:
     """Return the original's accuracy beside ours, a row an epoch; both have a column a run."""
     table = pd.DataFrame({"Original": ORIGINAL[: len(ours)], "Ours": ours.mean(axis=1), "Lowest": ours.min(axis=1)})
-    table["Highest"], table["Ours, training (augmented, with dropout)"] = (
-        ours.max(axis=1),
-        augmented.mean(axis=1),
-    )
+    table["Highest"], table["Ours, training (augmented, with dropout)"] = (ours.max(axis=1), augmented.mean(axis=1))
     return table.map("{:.2%}".format).rename_axis("Epoch").reset_index()
 
 

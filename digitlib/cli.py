@@ -66,10 +66,7 @@ def main() -> None:
     help="sample, mnist, a folder of class folders, a zip of one, or labelled images in Parquet; sample by default, with "
     "--resume or --only the run's.",
 )
-@click.option(
-    "--recipe",
-    help="tiny, fast, accurate or classic; fast by default, with --resume or --only the run's.",
-)
+@click.option("--recipe", help="tiny, fast, accurate or classic; fast by default, with --resume or --only the run's.")
 @click.option("--out", "run_dir", default="runs/default", show_default=True, help="The run's folder.")
 @click.option("--only", default="", help="Numbers of notebooks, for example 01,02; all by default.")
 @click.option("--resume", is_flag=True, help="Begin with the first notebook that is not finished.")

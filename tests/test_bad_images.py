@@ -221,7 +221,7 @@ def test_an_empty_class_is_named_and_none(scans: Path) -> None:
     put(scans / "readme.txt", b"our scans")
     run, _, left = outcome(scans)
     assert left == {"c": "empty class folder", "readme.txt": "not in a class folder"}
-    assert d.class_names_of(run) == ["a", "b"]
+    assert run.class_names == ["a", "b"]
 
 
 def test_a_class_of_nothing_but_bad_images_stops_the_split(scans: Path) -> None:
@@ -242,7 +242,7 @@ def test_odd_names_of_classes(scans: Path, name: str, mode: str) -> None:
     before = {path.name: path.read_bytes() for path in (scans / "b").iterdir()}
     (scans / "b").rename(scans / name)
     run, taken, _ = outcome(scans, mode)
-    assert d.class_names_of(run) == sorted(["a", name])
+    assert run.class_names == sorted(["a", name])
     assert len(taken) == 20
     assert d.undo(run) == []
     assert {path.name: path.read_bytes() for path in (scans / name).iterdir()} == before

@@ -15,26 +15,13 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from browsing import (
-    NO_BROWSER,
-    browser,
-    clear,
-    jupyterlab,
-    prediction,
-    run_notebook,
-    shown_text,
-    wait_for,
-    write,
-)
+from browsing import NO_BROWSER, browser, clear, jupyterlab, prediction, run_notebook, shown_text, wait_for, write
 
 import digitlib as d
 from digitlib.handwriting import rasterize, read_strokes, to_mnist_format
 from digitlib.run import Run
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER or "there is a browser"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER or "there is a browser")]
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 WANTED = os.environ.get("DIGITLIB_LAB", "01,02")

@@ -103,14 +103,7 @@ def test_partitions_hold_what_one_table_would_and_are_not_done_again(
     second.write_bytes(second.read_bytes()[:-20])
     (out / ".tmp-0123").write_bytes(second.read_bytes())  # as a worker that was killed leaves it
     assert predict_bulk(model / "best_model.keras", images, out, partition_size=10)["found"] == 4
-    assert [path.stat().st_mtime_ns == time for path, time in times.items()] == [
-        False,
-        False,
-        True,
-        True,
-        True,
-        True,
-    ]
+    assert [path.stat().st_mtime_ns == time for path, time in times.items()] == [False, False, True, True, True, True]
     assert_same(out, whole)
 
 
@@ -193,12 +186,7 @@ def test_partitions_that_fail_are_told_after_the_others(
 
 
 def test_what_is_predicted_in_partitions(place: Path, images: Path) -> None:
-    for source, out in (
-        ("s3://x/y", None),
-        ("a.parquet", None),
-        ("scans", f"x{os.sep}"),
-        ("scans", "s3://x"),
-    ):
+    for source, out in (("s3://x/y", None), ("a.parquet", None), ("scans", f"x{os.sep}"), ("scans", "s3://x")):
         assert is_bulk(source, out)
     assert not is_bulk(images, "predictions.csv")
     assert not is_bulk(images, None)

@@ -70,10 +70,7 @@ def test_a_dask_cluster_gives_the_same_and_outlives_a_worker_that_is_killed(
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9"])
 def test_a_scheduler_that_does_not_answer_gets_one_sentence(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ANSWERS_WITHIN", 1)
-    with (
-        pytest.raises(DigitError, match=f"No scheduler answers at {address} .*start one with"),
-        workers(0, address),
-    ):
+    with pytest.raises(DigitError, match=f"No scheduler answers at {address} .*start one with"), workers(0, address):
         pass
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
-import pandas as pd
 import pytest
 from faults import fingerprint
 from PIL import Image
@@ -87,7 +86,7 @@ def test_letters_in_natural_order(root: Path, sample: Path) -> None:
         for path in images[number * 20 : number * 20 + 20]:
             shutil.copy2(path, root / "scans" / name)
     run = d.prepare(root / "scans", "runs/a")
-    assert d.class_names_of(run).index("class 9") < d.class_names_of(run).index("class 10")
+    assert run.class_names.index("class 9") < run.class_names.index("class 10")
     assert len(d.read_split(run)) == 80
 
 
@@ -111,19 +110,10 @@ def test_an_image_in_two_sets_leaves_training(digits: Path) -> None:
     (digits / in_train["filename"]).exists() or pytest.fail("the manifest names files relative to the source")
     shutil.copy2(digits / in_test["filename"], digits / in_train["filename"])
     run = d.prepare(digits, "runs/b")
-    assert d.repeated_images(run).empty
+    assert not run.split["sha256"].duplicated().any()
     assert in_train["filename"] in run.read_table("rejected.csv")["filename"].tolist()
     kept = d.read_split(run).set_index("filename")["part"]
     assert kept[in_test["filename"]] == "test"
-
-
-def test_repeated_images_are_found(digits: Path) -> None:
-    run = d.prepare(digits, "runs/a")
-    manifest = pd.read_csv(run / "split.csv", dtype=str)
-    test_hash = manifest.loc[manifest["part"] == "test", "sha256"].iloc[0]
-    manifest.loc[manifest.index[manifest["part"] == "train"][0], "sha256"] = test_hash
-    manifest.to_csv(run / "split.csv", index=False)
-    assert len(d.repeated_images(run)) == 2
 
 
 def test_sets_that_are_given_are_kept(digits: Path) -> None:
@@ -289,7 +279,7 @@ def test_unlabelled_images_may_stand_in_folders(digits: Path, name: str, inner: 
     (digits / "away").rename(digits / name / inner)
     next((digits / "trainingSet" / "1").iterdir()).rename(digits / name / "more" / "x.png")
     run = d.prepare(digits, "runs/a")
-    assert d.class_names_of(run) == list("0123456789")
+    assert run.class_names == list("0123456789")
     folder, names = unlabelled(run)
     assert folder == digits / name
     assert len(names) == 13
@@ -340,7 +330,7 @@ def test_unlabelled_images_beside_class_folders_are_no_class(digits: Path, name:
     plain = digits / "trainingSet"
     (digits / "testSet").rename(plain / name)
     run = d.prepare(plain, "runs/a")
-    assert d.class_names_of(run) == list("0123456789")
+    assert run.class_names == list("0123456789")
     folder, names = unlabelled(run)
     assert folder == plain / name
     assert len(names) == 12

@@ -59,16 +59,7 @@ def test_the_version_is_the_same_wherever_it_is_told() -> None:
 
 @pytest.mark.slow
 def test_the_site_has_every_notebook_and_public_name_and_no_dead_link(tmp_path: Path) -> None:
-    options = [
-        "-n",
-        "-W",
-        "--keep-going",
-        "-q",
-        "-c",
-        str(TOP / "docs/site"),
-        "-d",
-        str(tmp_path / "doctrees"),
-    ]
+    options = ["-n", "-W", "--keep-going", "-q", "-c", str(TOP / "docs/site"), "-d", str(tmp_path / "doctrees")]
     site = tmp_path / "html"
     subprocess.run([sys.executable, "-m", "sphinx", *options, str(TOP), str(site)], check=True, cwd=TOP)
     checked = subprocess.run([sys.executable, TOP / "tools/check_site.py", site], capture_output=True, text=True)

@@ -107,18 +107,7 @@ def test_a_run_does_not_write_over_the_notebooks_themselves(digits: Path, monkey
 
 @pytest.mark.slow
 def test_ctrl_c_in_a_real_run_can_be_gone_on_from(digits: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "digitlib",
-        "run",
-        "--data",
-        "scans",
-        "--recipe",
-        "tiny",
-        "--only",
-        "01,02",
-    ]
+    words = [sys.executable, "-m", "digitlib", "run", "--data", "scans", "--recipe", "tiny", "--only", "01,02"]
     environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(words, **options)

@@ -16,7 +16,7 @@ from scipy.ndimage import shift
 import digitlib as d
 from benchmarks.pages import match
 from benchmarks.paper import compose
-from digitlib import DigitError, handwriting, plots
+from digitlib import DigitError, handwriting
 from digitlib.cli import main
 from digitlib.handwriting import find_digits, read_image, to_mnist_format
 from digitlib.handwriting.binarize import find_inks, find_sheet
@@ -202,8 +202,6 @@ def test_boxes_are_drawn_and_written(root: Path) -> None:
     assert drawn.shape == (300, 500, 3)
     assert (drawn[62 - 4, 70:90] == (0, 114, 178)).all(axis=-1).any()
     assert (drawn[62 - 4, 210:230] == (213, 94, 0)).all(axis=-1).any()  # the one with little confidence
-    figure = handwriting.plot_readings([page, page], [READ, READ[:0]])
-    assert plots.alt_text(figure).endswith("Read on them: 33, 8; no digits.")
     handwriting.write_reading(root / "read.json", {"page": READ})
     (content,) = json.loads((root / "read.json").read_text())
     assert content["lines"] == ["33", "8"]

@@ -54,21 +54,12 @@ def weights(root: Path, run: str) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_a_killed_training_ends_as_if_it_had_not_been(root: Path, digits: Path) -> None:
     chance = random.Random(0)
-    kills: list[dict[str, int]] = [
-        {"kill_step": 2},
-        {"kill_step": 8},
-        {"kill_change": 12},
-        {"kill_change": 5},
-    ]
+    kills: list[dict[str, int]] = [{"kill_step": 2}, {"kill_step": 8}, {"kill_change": 12}, {"kill_change": 5}]
     if SOAK:
         kills = [
             {"kill_step": chance.randint(1, 12)} if n % 2 else {"kill_change": chance.randint(1, 20)} for n in range(50)
         ]
-    trials = [
-        {"run": "runs/whole"},
-        *({"run": "runs/killed", **kill} for kill in kills),
-        {"run": "runs/killed"},
-    ]
+    trials = [{"run": "runs/whole"}, *({"run": "runs/killed", **kill} for kill in kills), {"run": "runs/killed"}]
     first, *stopped, last = trainings(root, digits, *trials)
     assert first["status"] == last["status"] == 0, (first, last)
     assert [kill["status"] for kill in stopped].count(9) >= 4

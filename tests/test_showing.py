@@ -66,20 +66,15 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         (lambda: plots.plot_images([]), "0 images."),
         (lambda: plots.plot_augmented(BLANK, [BLANK / 255]), "6 original images in a row; below each, the same augmented"),
         (lambda: plots.plot_label_issues(TWO, BLANK[:2]), "a → c? …er_long_name.png"),
-        (lambda: plots.plot_near_duplicates(TWO, BLANK[:2], BLANK[:2]), "test: b, …er_long_name.png train: a, 1.png r = 0.990"),
         (lambda: plots.plot_history(TWO, 2), "validation accuracy goes from 50.0% to 75.0% in epoch 2, which was kept"),
         (lambda: plots.plot_sweep(TWO), "2 runs with intervals, best first: 97.00% down to 95.00%"),
-        (lambda: plots.plot_histories(SEVEN), "7 runs. The best, seed 0, goes from 50.0% to 75.0%"),
-        (lambda: plots.plot_pareto(TWO, TWO[::-1]), "2 of them are on the Pareto front, from 95.00% to 97.00%"),
         (lambda: plots.plot_confusion(confusion([8, 2], [0, 9])), "a predicted as b, 2 times"),
         (lambda: plots.plot_confusion(confusion([8, 0], [0, 9])), "17 of 17 images are on the diagonal"),
-        (lambda: plots.plot_confusion_shares(confusion([8, 2], [0, 9])), "20.0 % of a, predicted as b"),
         (lambda: plots.plot_per_class(TWO), "The lowest F1 is 80.0%, of b; the highest is 90.0%"),
         (lambda: plots.plot_most_confused(TWO, TWO, BLANK[:2]), "a → b (1×); b → a (1×)"),
         (lambda: plots.plot_top_losses(TWO, BLANK[:2]), "a → b 60% …er_long_name.png; b → a 90% "),
         (lambda: plots.plot_predictions(TWO, BLANK[:2], 2), "2 images: a 60% b 10%; b 90%."),
         (lambda: plots.plot_reliability({"raw": TWO}), "weighted by images: raw: 1.0%"),
-        (lambda: plots.plot_accuracy_by_confidence(TWO), "in 2 bars: 5, 9"),
         (lambda: plots.plot_risk_coverage({"score": TWO}, 0.9), "90.0% are accepted, 10.00% of these wrong"),
         (lambda: plots.plot_explanations(BLANK, {"Grad-CAM": BLANK / 255}, list("abcdef")), "below each, a map of Grad-CAM"),
     ],
@@ -95,9 +90,7 @@ def test_a_sweep_without_results_gets_one_sentence() -> None:
         plots.plot_sweep(TWO.assign(validation_accuracy=np.nan))
 
 
-def test_a_notebook_gets_an_image_with_its_text_and_nothing_stays_open(
-    displayed: list[dict[str, str]],
-) -> None:
+def test_a_notebook_gets_an_image_with_its_text_and_nothing_stays_open(displayed: list[dict[str, str]]) -> None:
     plots.show(plots.plot_counts(TWO))
     _, axes = plt.subplots()
     plots.show(axes, 'a < b & "c"')

@@ -55,7 +55,7 @@ def test_files_named_after_sets_are_the_sets(digits: Path, zipped: bool) -> None
     data = shutil.make_archive(str(digits.parent / "hub"), "zip", digits.parent, "hub") if zipped else "hub"
     run = d.prepare(data, "runs/hub", mode="none")
     manifest = d.read_split(run)
-    assert d.class_names_of(run) == [f"n{digit}" for digit in range(10)]
+    assert run.class_names == [f"n{digit}" for digit in range(10)]
     assert (manifest["part"] == "test").sum() == 30
     assert (manifest["part"] != "test").sum() == 90
 
@@ -91,7 +91,7 @@ def test_classes_that_pandas_has_turned_into_fractions_are_whole_again(digits: P
     table.loc[table.index % 6 == 5, "label"] = None
     table.to_parquet(digits.parent / "fractions.parquet")
     run = d.prepare("fractions.parquet", "runs/rows", mode="none")
-    assert d.class_names_of(run) == [str(digit) for digit in range(10)]
+    assert run.class_names == [str(digit) for digit in range(10)]
     assert len(unlabelled(run)[1]) == 10
 
 

@@ -140,14 +140,6 @@ def test_spread_of_seeds() -> None:
         e.spread([0.98])
 
 
-def test_choosing_and_reporting_on_the_same_images_leaks() -> None:
-    # Twenty epochs that are all equally good: whatever the best seems to be better by is chance.
-    correct = np.random.default_rng(0).random((20, 2000)) < 0.95
-    table = e.choose_and_report(correct, 300)
-    assert table["leak"].mean() > 0.005
-    assert table["fresh"].mean() == pytest.approx(correct.mean(), abs=0.004)
-
-
 def predictions() -> pd.DataFrame:
     columns = {"true": list("33511"), "predicted": list("55371"), "confidence": [0.9, 0.7, 0.8, 0.6, 0.99]}
     return pd.DataFrame(columns).assign(correct=[False] * 4 + [True])
@@ -157,7 +149,6 @@ def test_confused_pairs_count_both_directions() -> None:
     pairs = e.most_confused(predictions(), 1)
     assert pairs.iloc[0].tolist() == ["3", "5", 2, 1, 3]
     assert e.most_confused(predictions()[4:]).empty
-    assert e.accuracy_by_confidence(predictions(), 5)["wrong"].tolist() == [1, 1, 1, 1, 0]
 
 
 def test_intervals_of_each_class_hold_their_shares() -> None:
@@ -282,20 +273,6 @@ def test_maps_point_to_the_ink(clf: e.Classifier) -> None:
     # Where there is no ink, covering takes nothing away.
     ink = np.array([np.average(images[..., 0][i], weights=maps[i] + 1e-9) for i in range(10)])
     assert (ink > images.mean(axis=(1, 2, 3))).all()
-
-
-@pytest.mark.slow
-def test_seeds_are_trained_without_touching_the_run(clf) -> None:
-    run = clf.run
-    before = sorted((path.name, path.stat().st_mtime_ns) for path in run.folder.iterdir())
-    with pytest.raises(DigitError, match="give more seeds"):
-        e.train_seeds(run, "tiny", range(1), 10**6)
-    trials = e.train_seeds(run, "tiny", [1, 2], 2)
-    assert sorted((path.name, path.stat().st_mtime_ns) for path in run.folder.iterdir()) == before
-    assert trials[0].correct.shape == (2, 900)
-    table = e.choices_table(trials)
-    assert (table["difference"] >= 0).all()
-    assert table["chosen_on_validation"].min() > 0.8
 
 
 def test_occlusion_reaches_every_pixel_and_covers_with_the_ground() -> None:

@@ -127,11 +127,7 @@ def main() -> None:
         out = Path(sys.argv[1]) / "printed"
         pid = os.fork()
         if not pid:
-            with (
-                out.open("w") as file,
-                contextlib.redirect_stdout(file),
-                contextlib.redirect_stderr(io.StringIO()),
-            ):
+            with out.open("w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(io.StringIO()):
                 status = 0
                 try:
                     train(json.loads(text))

@@ -58,19 +58,6 @@ def split_counts(run: AnyRun) -> pd.DataFrame:
     return pd.concat([table, sums]).assign(total=lambda whole: whole.sum(axis=1))
 
 
-def repeated_images(run: AnyRun) -> pd.DataFrame:
-    """Return images that are in more than one set, byte for byte: ``filename``, ``class``, ``part``, ``sha256``.
-
-    Examples
-    --------
-    >>> repeated_images("runs/default").empty  # doctest: +SKIP
-    True
-    """
-    split = open_run(run).split
-    parts = split.groupby("sha256")["part"].transform("nunique")
-    return split.loc[parts > 1, ["filename", "class", "part", "sha256"]].sort_values("sha256")
-
-
 def _files_per_class(top: Path) -> Counter[str]:
     """Count the files below each class folder."""
     counts: Counter[str] = Counter()

@@ -224,11 +224,6 @@ def read_split(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
     return open_run(run).split
 
 
-def class_names_of(run: str | os.PathLike[str] | Run) -> list[str]:
-    """Return the class names of a run in natural order, as `digitlib.run.Run.class_names` does."""
-    return open_run(run).class_names
-
-
 def stratified_folds(manifest: pd.DataFrame, number: int, seed: int) -> Iterator[np.ndarray]:
     """Cut images into stratified folds; identical files are in the same fold.
 

@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "classifier": ["Classifier", "Evaluation"],
         "metrics": [
-            "accuracy_by_confidence",
             "classification_report",
             "confusion_matrix",
             "evaluate_run",
@@ -15,18 +14,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "top_losses",
             "training_accuracy",
         ],
-        "statistics": ["choices_table", "choose_and_report", "mcnemar", "spread", "train_seeds", "wilson_interval"],
+        "statistics": ["mcnemar", "spread", "wilson_interval"],
         "calibration": ["apply_temperature", "calibration_table", "expected_calibration_error", "fit_temperature"],
         "selective": ["SelectiveClassifier", "rejection_table", "risk_coverage", "threshold_for"],
         "out_of_distribution": ["OutlierDetector", "make_ood_images"],
         "explain": ["grad_cam", "occlusion"],
         "cross_validation": ["CrossValidation", "cross_validate", "fold_spread"],
-        "label_quality": [
-            "find_label_issues",
-            "inject_label_noise",
-            "label_noise_scores",
-            "label_recipe",
-            "save_label_issues",
-        ],
+        "label_quality": ["find_label_issues", "inject_label_noise", "label_noise_scores"],
     },
 )

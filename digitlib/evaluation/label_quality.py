@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 from digitlib.errors import DigitError, require
-from digitlib.files import write_table
-from digitlib.run import Run, open_run
-from digitlib.training.recipes import Recipe, get_recipe
-
-EPOCHS, STEPS = 6, 450
-"""Networks that check labels train at least this long: the recipe `tiny` by itself stops far earlier."""
 
 CERTAIN = 0.01
 """A label of lower quality is listed in any case; chosen with label noise of other seeds than those reported."""
-
-
-def label_recipe(recipe: str = "tiny", *, epochs: int | None = None, seed: int = 42) -> Recipe:
-    """Return a recipe as it is used to check labels: at least 6 epochs and 450 steps unless `epochs` says otherwise.
-
-    Label smoothing is left out: it pulls the probabilities together by which right and wrong labels are told apart.
-
-    Examples
-    --------
-    >>> label_recipe().scaled_to(3_600).epochs
-    8
-    """
-    settings = get_recipe(recipe, epochs=epochs, seed=seed, label_smoothing=0.0)
-    if epochs is not None:
-        return settings
-    return replace(settings, epochs=max(settings.epochs, EPOCHS), min_steps=max(settings.min_steps, STEPS))
 
 
 def find_label_issues(manifest: pd.DataFrame, probabilities: np.ndarray, class_names: list[str]) -> pd.DataFrame:
@@ -131,8 +107,3 @@ def label_noise_scores(
         "planted": len(wrong), "flagged": len(issues), "found": found,
         "recall": found / max(len(wrong), 1), "precision": found / max(len(issues), 1),
     }  # fmt: skip
-
-
-def save_label_issues(run: Run | str, issues: pd.DataFrame) -> None:
-    """Write the table of `find_label_issues` to ``label_issues.csv`` in a run."""
-    write_table(open_run(run) / "label_issues.csv", issues.round({"quality": 6}))

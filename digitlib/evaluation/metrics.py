@@ -124,8 +124,15 @@ def classification_report(predictions: pd.DataFrame, class_names: list[str]) -> 
 
 
 def top_losses(predictions: pd.DataFrame, n: int = 12) -> pd.DataFrame:
-    """Return the `n` most confident errors, the most confident first."""
-    return predictions[~predictions["correct"]].nlargest(n, "confidence").reset_index(drop=True)
+    """Return the most confident errors, as rows of `predictions` with their places as index.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"confidence": [0.9, 0.99, 0.8], "correct": [False, True, False]})
+    >>> top_losses(table, 1).index.tolist()
+    [0]
+    """
+    return predictions[~predictions["correct"]].nlargest(n, "confidence")
 
 
 def most_confused(predictions: pd.DataFrame, n: int = 4) -> pd.DataFrame:
@@ -143,20 +150,3 @@ def most_confused(predictions: pd.DataFrame, n: int = 4) -> pd.DataFrame:
     pairs["second_as_first"], pairs["images"] = ~pairs["first_as_second"], 1
     table = pairs.groupby(["first", "second"], sort=False).sum().astype(int).reset_index()
     return table.sort_values("images", ascending=False, kind="stable").head(n).reset_index(drop=True)
-
-
-def accuracy_by_confidence(predictions: pd.DataFrame, groups: int = 10) -> pd.DataFrame:
-    """Return the accuracy in groups of equally many images, from least to most confident.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``from_confidence`` and ``to_confidence``, ``images``, ``wrong``, ``accuracy``.
-    """
-    ordered = predictions.sort_values("confidence", kind="stable").reset_index(drop=True)
-    ordered["wrong"] = ~ordered["correct"]
-    rows = ordered.groupby(np.arange(len(ordered)) * groups // max(1, len(ordered))).agg(
-        from_confidence=("confidence", "min"), to_confidence=("confidence", "max"), images=("correct", "size"),
-        wrong=("wrong", "sum"), accuracy=("correct", "mean"),
-    )  # fmt: skip
-    return rows.reset_index(drop=True)

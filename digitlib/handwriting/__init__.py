@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "crop_digits",
             "draw_reading",
             "find_digits",
-            "plot_readings",
             "read_image",
             "read_photo",
             "read_photos",

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, distance_transform_edt, rotate
 from skimage.morphology import disk, skeletonize
@@ -19,7 +18,7 @@ from digitlib.files import atomic, display_path, resolve, write_json
 from digitlib.handwriting.binarize import Ink, find_inks
 from digitlib.handwriting.mnist_format import Network, as_classifier, digit_predictor, to_mnist_format
 from digitlib.handwriting.segmentation import BOX, Piece, halves, reading_order, segment, table_of, usual_size
-from digitlib.plots.style import BLUE, RED, WIDTH, describe, drawable, panels
+from digitlib.plots.style import BLUE, RED, drawable
 from digitlib.progress import progress
 
 THINNEST = 0.085
@@ -262,21 +261,3 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
         pen.rectangle(pen.textbbox(place, text, font=font), fill=color)
         pen.text(place, text, fill="white", font=font)
     return image
-
-
-def plot_readings(photos: Sequence[np.ndarray], tables: Sequence[pd.DataFrame]) -> Figure:
-    """Draw photos as from `read_image`, two side by side, each with what `read_photo` has read on it."""
-    columns = min(2, len(photos))
-    width = 0.86 * WIDTH / columns  # a notebook that keeps the figure stays small
-    height = min(9.0, width * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.3)
-    rows = -(-len(photos) // columns)
-    figure, grid = panels(rows, columns, rows * height, columns * width)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, photo, table in zip(grid.flat, photos, tables, strict=False):
-        # In grey the coloured boxes stand out.
-        grey = np.asarray(Image.fromarray(photo.squeeze(-1) if photo.shape[-1] == 1 else photo).convert("L"))
-        axes.imshow(draw_reading(grey[..., None], table))
-        axes.set_title("  ".join(text_lines(table)) or "no digits found", fontsize=9)
-    read = "; ".join(", ".join(text_lines(table)) or "no digits" for table in tables)
-    return describe(figure, f"{len(photos)} photos with a box and a label for each digit. Read on them: {read}.")

@@ -48,11 +48,7 @@ LOADED = "import digitlib.evaluation.classifier, digitlib.plots.evaluation"
 
 
 def run_series(
-    run: Run | str | os.PathLike[str],
-    parameters: dict[str, Any],
-    *,
-    only: Iterable[str] = (),
-    resume: bool = False,
+    run: Run | str | os.PathLike[str], parameters: dict[str, Any], *, only: Iterable[str] = (), resume: bool = False
 ) -> list[Path]:
     """Execute the notebooks with papermill into ``notebooks/`` of the run, write ``report.html``, and return their paths.
 

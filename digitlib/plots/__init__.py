@@ -6,12 +6,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "style": ["BLUE", "GREEN", "GREY", "ORANGE", "RED", "alt_text", "describe", "show", "use_style"],
-        "data": ["plot_augmented", "plot_counts", "plot_images", "plot_label_issues", "plot_near_duplicates"],
-        "training": ["plot_histories", "plot_history", "plot_pareto", "plot_sweep"],
+        "data": ["plot_augmented", "plot_counts", "plot_images", "plot_label_issues"],
+        "training": ["plot_history", "plot_sweep"],
         "evaluation": [
-            "plot_accuracy_by_confidence",
             "plot_confusion",
-            "plot_confusion_shares",
             "plot_explanations",
             "plot_most_confused",
             "plot_per_class",

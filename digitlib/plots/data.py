@@ -127,38 +127,6 @@ def plot_label_issues(issues: pd.DataFrame, images: Images, columns: int = 6) ->
     return plot_images(images, titles, columns, alt="Likely label errors, label → likely class")
 
 
-def plot_near_duplicates(pairs: pd.DataFrame, images: Images, twins: Images, columns: int = 3) -> Figure:
-    """Draw images, each left of the most similar one of another set, in red where the labels differ.
-
-    Parameters
-    ----------
-    pairs : pandas.DataFrame
-        As from `digitlib.data.duplicates.near_duplicates`.
-    images, twins : arrays or sequences of arrays
-        One a row of `pairs`: the image ``filename``, and the image ``twin``.
-    columns : int
-        Pairs a row.
-    """
-    rows = pairs.to_dict("records")
-    titles = [
-        f"{row['part']}: {row['class']}, {short_name(row['filename'])}\n"
-        f"{row['twin_part']}: {row['twin_class']}, {short_name(row['twin'])}\nr = {row['correlation']:.3f}"
-        for row in rows
-    ]
-    colors = ["black" if row["class"] == row["twin_class"] else RED for row in rows]
-    both = [_beside(*as_pixels(pair)) for pair in zip(images, twins, strict=True)]
-    return plot_images(both, titles, columns, colors, alt="Near-duplicates, side by side")
-
-
-def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return two images as one in RGB, a white gap between them."""
-    gap, height = max(1, left.shape[1] // 14), max(len(left), len(right))
-    whole = np.full((height, left.shape[1] + gap + right.shape[1], 3), 255, np.uint8)
-    for image, columns in ((left, slice(left.shape[1])), (right, slice(-right.shape[1], None))):
-        whole[: len(image), columns] = image if image.ndim == 3 else image[..., None]
-    return whole
-
-
 def short_name(filename: str) -> str:
     """Return a file's own name, only its end where it is long."""
     name = PurePosixPath(filename).name

@@ -18,71 +18,28 @@ from digitlib.plots.style import BLUE, GREEN, GREY, ORANGE, RED, describe, drawa
 
 
 def plot_confusion(table: pd.DataFrame) -> Axes:
-    """Draw a confusion matrix whose few errors stay readable beside the full diagonal.
-
-    Colour is logarithmic; empty cells stay white and without a number.
+    """Draw a confusion matrix, with logarithmic colours so that single errors can be seen.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Counts, as from `digitlib.evaluation.metrics.confusion_matrix`: rows are true classes, columns predicted ones.
+        As from `digitlib.evaluation.confusion_matrix`.
     """
-    counts, cells = table.to_numpy(), table.astype(str).where(table > 0, "")
-    bar = {"label": "images (logarithmic)", "format": "%d"}
-    options = {"cmap": "Blues", "norm": LogNorm(1, max(2, counts.max()))}
-    axes = _heatmap("Confusion matrix: test set", table, cells, table == 0, bar, **options)
-    alt = (
-        f"{len(table)} classes: {counts.trace():,} of {counts.sum():,} images are on the diagonal, predicted correctly."
-    )
-    true, predicted, errors = _largest_error(table)
-    most = f" The most frequent error: {true} predicted as {predicted}, {errors} times." if errors else ""
-    return describe(axes, f"Matrix of {alt}{most}")
-
-
-def plot_confusion_shares(table: pd.DataFrame) -> Axes:
-    """Draw the misclassified share of each true class; the diagonal has numbers, but no part in the colours.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `plot_confusion` takes it.
-    """
-    shares = 100 * table.div(table.sum(axis=1).clip(lower=1), axis=0)
-    cells = shares.map(lambda share: f"{share:.1f}" if share >= 0.05 else ("<.1" if share > 0 else ""))
-    diagonal = np.eye(len(table), dtype=bool)
-    true, predicted, worst = _largest_error(shares)
-    # Colours up to two thirds of the scale are light enough for black numbers.
-    options = {"cmap": "Oranges", "vmin": 0, "vmax": 1.5 * max(0.1, worst)}
-    title, bar = "Errors in % of the true class (grey: correct)", {"label": "% of the true class"}
-    axes = _heatmap(title, shares, cells, diagonal | (shares == 0), bar, **options)
-    for place, share in enumerate(np.diag(shares)):
-        axes.text(place + 0.5, place + 0.5, f"{share:.1f}", ha="center", va="center", fontsize=8, color=GREY)
-    alt = f"Matrix of {len(table)} classes in percent of the true class. The largest misclassified share:"
-    return describe(axes, f"{alt} {worst:.1f} % of {true}, predicted as {predicted}.")
-
-
-def _heatmap(
-    title: str, table: pd.DataFrame, cells: pd.DataFrame, mask: Any, bar: dict[str, str], **colors: Any
-) -> Axes:
-    side, text = (
-        max(4.6, 0.46 * len(table)),
-        {"fontsize": 8} | ({"color": "black"} if "vmax" in colors else {}),
-    )
+    counts, side = table.to_numpy(), max(4.6, 0.46 * len(table))
     axes = sns.heatmap(
-        table.rename(index=drawable, columns=drawable), annot=cells, fmt="", mask=mask, linewidths=0.5, square=True,
-        linecolor="#eeeeee", cbar_kws=bar | {"shrink": 0.8}, annot_kws=text, ax=new_axes(side, side + 0.8), **colors,
+        table.rename(index=drawable, columns=drawable), annot=table.astype(str).where(table > 0, ""), fmt="",
+        mask=table == 0, linewidths=0.5, linecolor="#eeeeee", square=True, cmap="Blues", norm=LogNorm(1, max(2, counts.max())),
+        cbar_kws={"label": "images (logarithmic)", "format": "%d", "shrink": 0.8}, annot_kws={"fontsize": 8},
+        ax=new_axes(side, side + 0.8),
     )  # fmt: skip
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix: test set")
     axes.tick_params(axis="both", rotation=0, length=0)
     axes.grid(visible=False)
-    return axes
-
-
-def _largest_error(table: pd.DataFrame) -> tuple[str, str, Any]:
-    """Return the true and the predicted class of the largest value beside the diagonal, and that value."""
-    off = np.where(np.eye(len(table), dtype=bool), 0, table)
-    true, predicted = np.unravel_index(off.argmax(), off.shape)
-    return drawable(table.index[true]), drawable(table.columns[predicted]), off.max()
+    alt = f"Matrix of {len(table)} classes: {counts.trace():,} of {counts.sum():,} images are on the diagonal, predicted correctly."
+    off = np.where(np.eye(len(table), dtype=bool), 0, counts)
+    true, predicted = (drawable(table.index[place]) for place in np.unravel_index(off.argmax(), off.shape))
+    most = f" The most frequent error: {true} predicted as {predicted}, {off.max()} times." if off.any() else ""
+    return describe(axes, alt + most)
 
 
 def plot_per_class(table: pd.DataFrame) -> Axes:
@@ -205,26 +162,6 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> Axes:
     axes.figure.legend(loc="outside lower center")
     alt = "Accuracy against confidence, beside the diagonal. Mean distance from the diagonal, weighted by images:"
     return describe(axes, f"{alt} {'; '.join(words)}.")
-
-
-def plot_accuracy_by_confidence(table: pd.DataFrame) -> Axes:
-    """Draw the errors in groups of equally many images, from the least to the most confident.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As from `digitlib.evaluation.metrics.accuracy_by_confidence`.
-    """
-    title, below = "Errors by confidence (above: accuracy)", "confidence, in groups of equally many images"
-    axes, place = new_axes(2.9, title=title, xlabel=below, ylabel="errors"), np.arange(len(table))
-    bars = axes.bar(place, table["wrong"], color=RED)
-    axes.bar_label(bars, [f"{share:.1%}" for share in table["accuracy"]], fontsize=8, padding=2)
-    names = [f"{row.from_confidence:.0%}–\n{row.to_confidence:.1%}" for row in table.itertuples()]
-    axes.set_xticks(place, names, fontsize=8)
-    axes.set_ylim(0, table["wrong"].max() * 1.18 + 0.5)
-    axes.grid(axis="x", visible=False)
-    wrong = ", ".join(map(str, table["wrong"]))
-    return describe(axes, f"Errors from the least to the most confident images, in {len(table)} bars: {wrong}.")
 
 
 def plot_risk_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:

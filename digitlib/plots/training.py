@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from digitlib.errors import DigitError
-from digitlib.plots.style import BLUE, GREY, LOOKS, ORANGE, RED, describe, drawable, new_axes, panels, reach
+from digitlib.plots.style import BLUE, GREY, ORANGE, RED, describe, drawable, new_axes, panels, reach
 
 MOST = 25
 """Runs that a figure with a line of text for each shows; more would be too small to read."""
@@ -81,76 +80,3 @@ def plot_sweep(table: pd.DataFrame) -> Axes:
     within = f"Of the others, {(share > lower).sum() - 1} are within the best run's interval."
     shares = f"{share.iloc[0]:.2%} down to {share.iloc[-1]:.2%}. {within}"
     return describe(axes, f"Validation accuracy of {len(table)} runs with intervals, best first: {shares}")
-
-
-def plot_histories(histories: pd.DataFrame) -> Axes:
-    """Draw the validation accuracy by epoch of several runs, the best five in colour.
-
-    Parameters
-    ----------
-    histories : pandas.DataFrame
-        As from `digitlib.scale.sweep.histories_of`: ``run``, ``label``, ``epoch``, ``val_accuracy``, best run first.
-    """
-    title = "Validation accuracy by epoch, the best runs in colour"
-    axes = new_axes(3.6, percent="y", title=title, xlabel="epoch", ylabel="validation accuracy")
-    runs = [rows for _, rows in histories.groupby("run", sort=False)]
-    for number, rows in enumerate(runs):
-        if number < len(LOOKS):
-            color, marker = LOOKS[number]
-            look: dict[str, Any] = {
-                "color": color,
-                "marker": marker,
-                "label": drawable(rows["label"].iloc[0]),
-            }
-        else:
-            others = f"{len(runs) - len(LOOKS)} others" if number == len(LOOKS) else None
-            look = {"color": GREY, "marker": "", "alpha": 0.5, "label": others}
-        # The best run is thicker and above all others.
-        look |= {"linewidth": 1 if number else 2.2, "zorder": 3 - number / len(runs)}
-        axes.plot(rows["epoch"], rows["val_accuracy"], **look)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower right")
-    (label, first), last = runs[0].iloc[0][["label", "val_accuracy"]], runs[0]["val_accuracy"].iloc[-1]
-    best = f"The best, {drawable(label)}, goes from {first:.1%} to {last:.1%}."
-    return describe(axes, f"Validation accuracy by epoch, a line for each of {len(runs)} runs. {best}")
-
-
-def plot_pareto(table: pd.DataFrame, front: pd.DataFrame) -> Axes:
-    """Draw validation accuracy against training time, the Pareto front ringed and joined by a line.
-
-    The area of a marker grows with the number of parameters. The axis of time spans a factor of three at least, so that
-    chance in the times is not spread over all of it.
-
-    Parameters
-    ----------
-    table, front : pandas.DataFrame
-        As from `digitlib.scale.sweep.read_sweep`, and the rows of it that `digitlib.scale.sweep.pareto_front` returns.
-    """
-    done = table[table["state"] == "done"]
-    title, accuracy = "Accuracy against training time", "validation_accuracy"
-    below, left = "training time in seconds", "validation accuracy"
-    axes = new_axes(3.8, percent="y", title=title, xlabel=below, ylabel=left)
-    ring: dict[str, Any] = {
-        "markersize": 19,
-        "markerfacecolor": "none",
-        "zorder": 1,
-        "drawstyle": "steps-post",
-    }
-    axes.plot("seconds", accuracy, "o--", color=GREY, label="Pareto front", data=front, **ring)
-    sizes = 25 + 175 * done["parameters"] / done["parameters"].max()
-    for (name, rows), (color, marker) in zip(done.groupby("recipe", sort=False), cycle(LOOKS), strict=False):
-        few, many = rows["parameters"].min(), rows["parameters"].max()
-        words = f"{name}: {f'{few:,.0f} to ' if few < many else ''}{many:,.0f} parameters"
-        look: dict[str, Any] = {"color": color, "marker": marker, "alpha": 0.85, "edgecolors": "white"}
-        axes.scatter("seconds", accuracy, s=sizes[rows.index], label=drawable(words), data=rows, **look)
-    fastest, slowest = done["seconds"].min(), done["seconds"].max()
-    aside = max(1.1, (3 * fastest / slowest) ** 0.5)
-    axes.set(xscale="log", xlim=(fastest / aside, slowest * aside))
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 3, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(y=0.12)
-    axes.figure.legend(loc="outside lower center", ncols=2, markerscale=0.5)
-    ends = f"{front[accuracy].min():.2%} to {front[accuracy].max():.2%}"
-    alt = f"Validation accuracy of {len(done)} runs against seconds of training."
-    return describe(axes, f"{alt} {len(front)} of them are on the Pareto front, from {ends}.")

@@ -44,7 +44,6 @@ def resample(
     fill_mode: FillMode = "nearest",
     cval: float = 0.0,
     scale: float = 1.0,
-    interpolation: Literal["bilinear", "nearest"] = "bilinear",
 ) -> np.ndarray:
     r"""Look up the pixels of many images, each through its own affine map, on all cores.
 
@@ -80,10 +79,10 @@ def resample(
     out = np.empty((n, height, width, channels), np.float32)
     plane = out[..., 0] if channels == 1 else np.empty((n, height, width), np.float32)
     fours = np.empty((n, (h - 1) * (w - 1)), np.uint32)
-    fill, nearest = FILL_MODES.index(fill_mode), interpolation == "nearest"
+    fill = FILL_MODES.index(fill_mode)
     with _ONE_AT_A_TIME:
         for channel in range(stored):
-            _look_up(images[..., channel], maps, fill, f32(cval), f32(scale), nearest, fours, plane)
+            _look_up(images[..., channel], maps, fill, f32(cval), f32(scale), fours, plane)
             if channels > 1:
                 _put(plane, out, channel, channel + 1 if stored > 1 else channels)
     return out
@@ -116,7 +115,7 @@ def _slack(side, shown, fill):  # type: ignore[no-untyped-def]
 
 
 @_compiled(parallel=True)
-def _look_up(images, maps, fill, cval, scale, nearest, fours, out):  # type: ignore[no-untyped-def]
+def _look_up(images, maps, fill, cval, scale, fours, out):  # type: ignore[no-untyped-def]
     """Fill `out`, shape (n, height, width), from one channel of the images.
 
     Each pixel and its neighbours right, below and both are first put into one
@@ -140,8 +139,6 @@ def _look_up(images, maps, fill, cval, scale, nearest, fours, out):  # type: ign
             x0, y0 = maps[k, 0, 1] * f32(r) + maps[k, 0, 2], maps[k, 1, 1] * f32(r) + maps[k, 1, 2]
             for c in range(width):
                 x, y = xx * f32(i32(c)) + x0, yx * f32(i32(c)) + y0
-                if nearest:
-                    x, y = np.floor(x + f32(0.5)), np.floor(y + f32(0.5))
                 x, y = _folded(x, w, fill), _folded(y, h, fill)
                 inner_x, inner_y = min(max(x, f32(0)), right), min(max(y, f32(0)), bottom)
                 outside = (abs(x - inner_x) > slack_x) | (abs(y - inner_y) > slack_y)

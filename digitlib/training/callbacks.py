@@ -216,7 +216,7 @@ def _record(recorder: RunRecorder) -> tuple[dict[str, Any], str]:
         "split_sha256": file_hash(split) if split.exists() else "",
     }
     architecture = keras.saving.serialize_keras_object(model)["config"]  # the rest is how it was compiled
-    generator = [getattr(train, name, None) for name in ("class_mode", "shuffle", "interpolation", "samples")]
+    generator = [getattr(train, name, None) for name in ("class_mode", "shuffle", "samples")]
     key = hashlib.sha256(_plain([record, architecture, generator]).encode()).hexdigest()[:DIGITS]
     record["recipe"], recipe = None, recorder.recipe
     if recipe:

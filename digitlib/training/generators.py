@@ -15,27 +15,17 @@ from PIL import Image
 
 from digitlib.data.cache import key_of, pixels_for, read_images
 from digitlib.data.sources import find_images
-from digitlib.data.split import class_names_of, pixels_of, read_split
+from digitlib.data.split import pixels_of, read_split
 from digitlib.errors import DigitError, as_size, is_whole
 from digitlib.files import display_path
 from digitlib.run import Run, open_run
-from digitlib.training.augmentation import (
-    Augmentation,
-    affine_maps,
-    resample,
-    sample_parameters,
-    scale_parameters,
-)
+from digitlib.training.augmentation import Augmentation, affine_maps, resample, sample_parameters, scale_parameters
 from digitlib.training.backend import keras
 from digitlib.training.recipes import Recipe
 
 ColorMode = Literal["grayscale", "rgb"]
 ClassMode = Literal["categorical", "sparse", "binary"] | None
-CHOICES = {
-    "color_mode": ("grayscale", "rgb"),
-    "class_mode": ("categorical", "sparse", "binary", None),
-    "interpolation": ("bilinear", "nearest"),
-}
+CHOICES = {"color_mode": ("grayscale", "rgb"), "class_mode": ("categorical", "sparse", "binary", None)}
 
 BLOCK_IMAGES, BLOCK_BYTES, KEPT_BYTES = 1024, 2**25, 2**27
 """Batches are made together, up to this many images and bytes; of an epoch up to so many bytes all of them are kept."""
@@ -111,13 +101,11 @@ class ImageBatches(keras.utils.PyDataset):
         class_mode: ClassMode = "categorical",
         shuffle: bool = True,
         seed: int = 0,
-        interpolation: Literal["bilinear", "nearest"] = "bilinear",
         cooldown_from: int | None = None,
         **augmentation: Any,
     ) -> None:
         super().__init__()
-        given = {"color_mode": color_mode, "class_mode": class_mode, "interpolation": interpolation}
-        for name, choice in given.items():
+        for name, choice in (("color_mode", color_mode), ("class_mode", class_mode)):
             if choice not in CHOICES[name]:
                 raise DigitError(f"{name} is {choice!r}: choose one of {', '.join(map(repr, CHOICES[name]))}.")
         for name, whole, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
@@ -131,7 +119,7 @@ class ImageBatches(keras.utils.PyDataset):
         self.image_size = as_size(image_size)
         self.color_mode, self.batch_size = color_mode, batch_size
         self.class_mode, self.shuffle, self.seed = class_mode, shuffle, seed
-        self.interpolation, self.cooldown_from = interpolation, cooldown_from
+        self.cooldown_from = cooldown_from
         self.class_names = list(class_names)
         self.class_indices = {name: label for label, name in enumerate(class_names)}
         self.filenames = files["filename"].tolist()
@@ -299,15 +287,7 @@ class ImageBatches(keras.utils.PyDataset):
         if not setting.changes_places and pixels.shape[1:3] == tuple(size):
             plain = pixels.astype(np.float32) * np.float32(scale)
             return plain if plain.shape[-1] == channels else np.repeat(plain, 3, axis=-1)
-        return resample(
-            pixels,
-            maps,
-            self.image_shape,
-            fill_mode=setting.fill_mode,
-            cval=setting.cval,
-            scale=scale,
-            interpolation=self.interpolation,
-        )
+        return resample(pixels, maps, self.image_shape, fill_mode=setting.fill_mode, cval=setting.cval, scale=scale)
 
     def _repr_html_(self) -> str:
         """Show classes, counts and the first images in a notebook."""
@@ -356,7 +336,7 @@ def generator_from_split(run: Run | str, sets: str | tuple[str, ...], **options:
     files = manifest[manifest["part"].isin(wanted)]
     # All sets are asked for, so that they share one entry of the cache.
     images, rows = pixels_of(run, manifest, as_size(options.get("image_size", (28, 28))))
-    return ImageBatches(images, rows[files.index], files, class_names_of(run), **options)
+    return ImageBatches(images, rows[files.index], files, run.class_names, **options)
 
 
 def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> ImageBatches:
@@ -404,12 +384,7 @@ def eval_generator(run: Run | str, spec: Any, sets: str | tuple[str, ...]) -> Im
     height, width = spec.image_size
     batch_size = min(max(2**18 // (height * width), 32), 256)
     return generator_from_split(
-        run,
-        sets,
-        image_size=spec.image_size,
-        color_mode=spec.color_mode,
-        batch_size=batch_size,
-        shuffle=False,
+        run, sets, image_size=spec.image_size, color_mode=spec.color_mode, batch_size=batch_size, shuffle=False
     )
 
 

@@ -6,8 +6,6 @@ import random
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-import pandas as pd
-
 from digitlib.errors import DigitError
 from digitlib.training.backend import keras, policy_of, tensorflow
 from digitlib.training.recipes import Recipe
@@ -209,21 +207,6 @@ def _draw_again(model: keras.Model, seed: int) -> None:
             layer.kernel.assign(seeded(layer.kernel.shape, layer.kernel.dtype))
         elif isinstance(layer, layers.Dropout):
             layer.seed_generator.state.assign(keras.random.SeedGenerator(own.randint(1, 10**9)).state)
-
-
-def layer_table(model: keras.Model) -> pd.DataFrame:
-    """Return what `model.summary()` prints, as a table: ``layer``, ``kind``, ``output_shape``, ``parameters``.
-
-    Examples
-    --------
-    >>> layer_table(tiny_cnn((28, 28, 1), 10)).iloc[-1]["output_shape"]
-    (10,)
-    """
-    rows = [
-        (layer.name, type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params())
-        for layer in model.layers
-    ]
-    return pd.DataFrame(rows, columns=["layer", "kind", "output_shape", "parameters"])
 
 
 def join_networks(networks: Sequence[keras.Model], image_shape: tuple[int, int, int]) -> keras.Model:

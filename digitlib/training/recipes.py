@@ -209,10 +209,7 @@ def _one_of(*words: str) -> Check:
 
 
 _SHARE: Check = (lambda value: is_number(value) and 0 <= value < 1, "a number ≥ 0 and < 1")
-_SETS: Check = (
-    lambda value: bool(value) and set(value) <= set(SETS),
-    f"one or more of {', '.join(SETS)}",
-)
+_SETS: Check = (lambda value: bool(value) and set(value) <= set(SETS), f"one or more of {', '.join(SETS)}")
 
 CHECKS: dict[str, Check] = {
     "batch_size": _whole(1),
