@@ -70,7 +70,9 @@ def predict_to_files(
         raise DigitError(f"{display_path(folder)} holds only tables that digitlib wrote: give a folder of images.")
     # TensorFlow takes seconds to load: what can't work has been refused by now.
     from digitlib.evaluation.classifier import Classifier
-    from digitlib.pipeline.report import least_confident, write_gallery
+
+    if gallery:
+        from digitlib.pipeline.report import least_confident, write_gallery  # nbconvert takes a second
 
     if not isinstance(classifier, Classifier):
         classifier = Classifier.load(classifier)
