@@ -20,13 +20,13 @@ def watched() -> bool:
     return "ipykernel" in sys.modules or sys.stderr.isatty()
 
 
-def bar(total: int, what: str, unit: str = "image", **options: Any) -> tqdm:
+def bar(total: int | None, what: str, unit: str = "image", **options: Any) -> tqdm:
     """Return a tqdm bar that shows itself after two seconds and leaves no trace.
 
     Parameters
     ----------
-    total : int
-        Number of units to come.
+    total : int or None
+        Number of units to come, if it is known.
     what : str
         The words before the bar, such as ``"Reading images"``.
     unit : str
@@ -48,7 +48,7 @@ def bar(total: int, what: str, unit: str = "image", **options: Any) -> tqdm:
     return made
 
 
-def progress(items: Iterable[Item], total: int, what: str, unit: str = "image") -> Iterator[Item]:
+def progress(items: Iterable[Item], total: int | None, what: str, unit: str = "image") -> Iterator[Item]:
     """Yield `items`, one step of a `bar` each."""
     with bar(total, what, unit) as shown:
         for item in items:

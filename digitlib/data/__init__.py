@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "split": ["assign_parts", "dark_on_light", "prepare", "read_split", "share_split", "stratified_folds"],
         "folders": ["undo"],
         "class_counts": ["class_counts", "split_counts"],
-        "duplicates": ["exact_duplicates", "near_duplicates"],
+        "duplicates": ["near_duplicates"],
         "decoding": ["read_files"],
     },
 )

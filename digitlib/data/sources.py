@@ -16,6 +16,13 @@ from digitlib.files import FORMULA, display_path, reraise_os_error, resolve
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 """Files and folders that systems leave behind; hidden ones are passed over as well."""
 
+FORMS = (
+    "'sample', 'mnist', a folder with one sub-folder of images a class, a zip of one, labelled images in Parquet or .npz, "
+    "a CSV file of pixels or of file names and labels, a folder with such a train.csv and test.csv, or in Python a "
+    "DataFrame or arrays (x, y)"
+)
+"""What labelled images may be given as."""
+
 ROLES = {
     "train": {"trainingset", "training_set", "training", "train"},
     "test": {"testset", "test_set", "testing", "test"},
@@ -73,7 +80,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     where = f"data {display_path(root)!r}"
     if not root.is_dir():
         what = "isn't a folder" if root.exists() else "doesn't exist"
-        raise DigitError(f"{where} {what}: give a folder with one sub-folder of images per class, or 'sample'.")
+        raise DigitError(f"{where} {what}: give {FORMS}.")
     with reraise_os_error(f"{where} can't be listed", "Try again, or give another folder."):
         labelled, others, unlabelled = _shape(root)
         used = [labelled, *others.values(), *([unlabelled] if unlabelled else [])]

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from digitlib.data.cache import Reading, key_of, pixels_for, read_images
 from digitlib.data.datasets import as_folder
-from digitlib.data.decoding import read_files, rims_are_light
+from digitlib.data.decoding import ColorMode, read_files, rims_are_light
 from digitlib.data.folders import Mode, check_places, fill_folders, holds_moved, place_files, target_path
 from digitlib.data.sources import Source, find_images
 from digitlib.errors import DigitError, is_number, is_whole, require
@@ -26,13 +26,16 @@ PARTS = ("train", "validation", "test")
 
 NAME_OF = {"train": "training", "validation": "validation", "test": "test"}
 
+SEVERAL_CLASSES = "same bytes under the classes"
+"""How the reason begins for which a file with two labels is left out."""
+
 OTHER_SIZES = "Add images, remove the class, or choose other sizes of the sets."
 
 Assign = Literal["random", "hash"]
 
 
 def prepare(
-    data: str | os.PathLike[str],
+    data: Any,
     run_dir: str | os.PathLike[str],
     *,
     test_size: float = 0.2,
@@ -48,7 +51,7 @@ def prepare(
 
     Parameters
     ----------
-    data : str or path-like
+    data : str, path-like, DataFrame or tuple of arrays
         See `digitlib.data.datasets.as_folder`.
     run_dir : str or path-like
         The run's folder.
@@ -74,6 +77,7 @@ def prepare(
     sizes: dict[str, Any] = {"test_size": float(test_size), "validation_size": float(validation_size)}
     sizes |= {"seed": int(seed), "assign": assign}
     root, run = as_folder(data), open_run(run_dir)
+    name = os.fspath(data) if isinstance(data, str | os.PathLike) else ""  # else where it was written is its name
     if holds_moved(run):
         about = run.read_json("source.json")
         if about["root"] != str(root) or any(about[name] != value for name, value in {**sizes, "mode": mode}.items()):
@@ -81,15 +85,17 @@ def prepare(
             raise DigitError(f"{what}: move them back with `digitlib undo {run}`, or choose another run_dir.")
         place_files(run)
         return run
-    if mode == "move" and root != resolve(data):
-        raise DigitError(f"data {os.fspath(data)!r} is shared by all runs and can't be moved: choose mode 'copy'.")
+    if mode == "move" and (not name or root != resolve(name)):
+        raise DigitError(
+            f"data {name or display_path(root)!r} is shared by all runs and can't be moved: choose mode 'copy'."
+        )
     source = find_images(root)
     check_places(source, run, mode)
     reading = read_images([str(source.root / name) for name in source.files["filename"]])
     usable, rejected = _checked(source, reading)
     manifest, repeated = drop_repeated(assign_parts(usable, **sizes))
     _require_all_parts(manifest, f": {len(repeated)} are copies of images in a later set" if len(repeated) else "")
-    about = {"data": os.fspath(data), "root": str(source.root), "class_names": source.class_names}
+    about = {"data": name or display_path(root), "root": str(source.root), "class_names": source.class_names}
     about |= {"unlabelled": str(source.unlabelled or ""), "given": sorted(set(source.files["part"]) - {"train", ""})}
     about |= {"pixels": key_of(reading.sha256), "mode": mode, **sizes}
     fill_folders(run, manifest, about, pd.concat([rejected, repeated], ignore_index=True))
@@ -213,6 +219,10 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
     files = source.files.assign(sha256=reading.sha256, size=reading.sizes)
     rejected = files.loc[list(reading.rejected)].assign(reason=list(reading.rejected.values()))
     usable = files.drop(index=rejected.index)
+    torn = usable[usable.groupby("sha256")["class"].transform("nunique") > 1]  # no network could get both right
+    names = torn.groupby("sha256")["class"].transform(lambda them: " and ".join(map(repr, natsorted(set(them)))))
+    rejected = pd.concat([rejected, torn.assign(reason=[f"{SEVERAL_CLASSES} {classes}" for classes in names])])
+    usable = usable.drop(index=torn.index)
     for name in set(source.class_names) - set(usable["class"]):
         why = rejected.loc[rejected["class"] == name, "reason"].iloc[0]
         raise DigitError(f"class {name!r} in {display_path(source.root)} has no file that is an image: {why}.")
@@ -246,10 +256,12 @@ def stratified_folds(manifest: pd.DataFrame, number: int, seed: int) -> Iterator
         yield np.isin(content, held)
 
 
-def pixels_of(run: Run, manifest: pd.DataFrame, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def pixels_of(
+    run: Run, manifest: pd.DataFrame, image_size: tuple[int, int], resize: str = "squeeze"
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels of some rows of a run's split and each row's place in them; see `pixels_for`."""
     first = run.read_json("source.json")["pixels"]
-    return pixels_for(lambda: paths_of(run, manifest), manifest["sha256"].tolist(), image_size, first)
+    return pixels_for(lambda: paths_of(run, manifest), manifest["sha256"].tolist(), image_size, first, resize)
 
 
 def paths_of(run: Run, manifest: pd.DataFrame) -> Sequence[str]:
@@ -313,10 +325,14 @@ def share_split(prepared: str | os.PathLike[str] | Run, run: str | os.PathLike[s
 
 def dark_on_light(run: str | os.PathLike[str] | Run, n: int = 100) -> bool:
     """Tell by the rims of `n` images whether a run's images are dark on light; False if none is there any more."""
-    run = open_run(run)
-    if not (run / "split.csv").exists():
-        return False
-    rows = run.split
-    some = rows.iloc[np.linspace(0, len(rows) - 1, min(n, len(rows)), dtype=int)]
-    images = [done.image for done in read_files(paths_of(run, some), "grayscale") if done.image is not None]
+    images = some_images(run, n, "grayscale")
     return bool(images) and rims_are_light(images)
+
+
+def some_images(run: str | os.PathLike[str] | Run, n: int, color_mode: ColorMode = "native") -> list[np.ndarray]:
+    """Return `n` images from all over a run's split, uint8, as they are on disk; none where there is no split."""
+    run = open_run(run)
+    rows = run.split if (run / "split.csv").exists() else pd.DataFrame()
+    some = rows.iloc[np.linspace(0, len(rows) - 1, min(n, len(rows)), dtype=int)]
+    paths = paths_of(run, some) if len(some) else []
+    return [done.image for done in read_files(paths, color_mode) if done.image is not None]
