@@ -7,13 +7,18 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_cache_path
 
 from digitlib.errors import DigitError
 
@@ -49,6 +54,14 @@ def project_root() -> Path:
     return here.parent if here.name == "notebooks" else here
 
 
+def storage(name: str) -> Path:
+    """Return the folder for what can be made again: ``$DIGITLIB_CACHE/NAME`` if set, else one that can be written to."""
+    if folder := os.environ.get("DIGITLIB_CACHE"):
+        return resolve(folder) / name
+    root = project_root()
+    return (root if os.access(root, os.W_OK) or (root / name).exists() else user_cache_path("digitlib")) / name
+
+
 def resolve(path: str | os.PathLike[str]) -> Path:
     """Return `path` as an absolute path; a relative one starts from `project_root`.
 
@@ -57,6 +70,10 @@ def resolve(path: str | os.PathLike[str]) -> Path:
     >>> resolve("/data/../scans").as_posix()
     '/scans'
     """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise DigitError(
+            f"a path is {path!r}, perhaps from a variable that is not set: give a file or folder, as text."
+        )
     try:
         expanded = Path(path).expanduser()
     except RuntimeError as error:
@@ -92,7 +109,7 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last, since writers such as Keras choose the format by it.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path.parent), suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -113,12 +130,32 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove temporary folders that a killed process left in `folder` a day or more ago; younger ones may be in use."""
+MARK = f".tmp-{re.sub('[^A-Za-z0-9]', '', platform.node())[:20]}-"
+"""How names of temporary files begin; the number of their process follows."""
+
+
+def temporary_prefix(folder: Path) -> str:
+    """Return how a temporary name in `folder` begins, having removed there what killed processes left."""
+    _remove_stale(folder, os.getpid())
+    return f"{MARK}{os.getpid()}-"
+
+
+@lru_cache(100)
+def _remove_stale(folder: Path, process: int) -> None:
     for path in folder.glob(".tmp-*"):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > 86_400:
-                shutil.rmtree(path)
+            owner = path.name.removeprefix(MARK).partition("-")[0] if path.name.startswith(MARK) else ""
+            if time.time() - path.stat().st_mtime > 86_400 or (owner.isdecimal() and _has_ended(int(owner))):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _has_ended(process: int) -> bool:
+    try:
+        if os.name == "posix":  # elsewhere this call would end it
+            os.kill(process, 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 @contextmanager

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import fastjsonschema
 import pandas as pd
 from filelock import FileLock, Timeout
 
@@ -21,16 +24,10 @@ from digitlib.files import display_path, file_hash, make_folder, read_table, res
 pd.set_option("mode.string_storage", "python")
 
 WRITTEN_BY = {
-    "recipe.json": "05_training_history",
-    "history.csv": "05_training_history",
-    "best_model.keras": "05_training_history",
-    "training.json": "05_training_history",
-    "metrics.json": "06_evaluation",
-    "calibration.json": "06_evaluation",
-    "calibration.npz": "06_evaluation",
-    "predictions.csv": "07_sample_predictions",
-    "label_issues.csv": "10_label_check",
-}
+    **dict.fromkeys(("recipe.json", "history.csv", "best_model.keras", "training.json"), "05_training_history"),
+    **dict.fromkeys(("metrics.json", "calibration.json", "calibration.npz"), "06_evaluation"),
+    "predictions.csv": "07_sample_predictions", "label_issues.csv": "10_label_check",
+}  # fmt: skip
 """The notebook that writes a file; the others are 01's."""
 
 
@@ -64,7 +61,11 @@ class Run:
     @property
     def split(self) -> pd.DataFrame:
         """The table of images: ``filename``, ``class``, ``part`` (the set), ``sha256``, ``size`` (bytes, int64)."""
-        return self.read_table("split.csv", size="int64")
+        table, about = self.read_table("split.csv", size="int64"), self.read_json("source.json")
+        written = about.get("split_sha256") in (None, file_hash(self / "split.csv"))
+        if not written or set(table["class"].unique()) != set(about["class_names"]):
+            raise self.damaged("split.csv", "it is not as it was written with source.json")
+        return table
 
     def require(self, *names: str) -> None:
         """Raise a `DigitError` that names the notebook to run first, unless the files `names` exist."""
@@ -75,26 +76,33 @@ class Run:
                 raise DigitError(f"{what}, with the same run_dir ({str(self)!r}).")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Return the content of a JSON file; a `DigitError` names the file if it or a key is missing or damaged."""
+        """Return the content of a JSON file; a `DigitError` names file and field if it is not as in schemas.json."""
         self.require(name)
         try:
-            content = json.loads((self / name).read_text("utf-8", errors="surrogateescape"))
-            return _Content(self, name, content)
-        except (ValueError, TypeError) as error:
+            text = (self / name).read_text("utf-8", errors="surrogateescape")
+            return _schema(name)(json.loads(text, parse_constant=str))
+        except (ValueError, RecursionError) as error:
             raise self.damaged(name, error) from error
 
     def read_table(self, name: str, **dtypes: Any) -> pd.DataFrame:
-        """Return a CSV file, see `digitlib.files.read_table`; a `DigitError` names it if it is missing or damaged."""
+        """Return a CSV file, see `digitlib.files.read_table`, with the same check of its columns."""
         self.require(name)
         try:
-            return read_table(self / name, **dtypes)
+            table = read_table(self / name)
+            _schema(name)({column: table[column].unique().tolist() for column in table})
+            return table.astype(dtypes)
         except (ValueError, KeyError) as error:
             raise self.damaged(name, error) from error
 
-    def damaged(self, name: str, error: Exception) -> DigitError:
-        """Return the error for a file that can't be read as it was written."""
-        by = WRITTEN_BY.get(name, "01_data_preparation")
-        return DigitError(f"{display_path(self / name)} is damaged ({error}): run {by} again.")
+    def damaged(self, name: str, error: object) -> DigitError:
+        """Return the error for a file that does not hold what it must."""
+        why, by = str(error).strip(".\n"), WRITTEN_BY.get(name, "01_data_preparation")
+        if isinstance(error, fastjsonschema.JsonSchemaValueException):
+            field = ".".join(part for part in error.path[1:] if not part.isdigit()) or "it"
+            must = error.definition.get("description", "")
+            why = f"{field} must be {must}" if must else error.message.replace(str(error.name), field, 1)
+            why += "" if isinstance(error.value, dict) else f", not {reprlib.repr(error.value)}"
+        return DigitError(f"{display_path(self / name)} is damaged ({why}): move it away and run {by} again.")
 
     def hashes(self) -> dict[str, str]:
         """Return short hashes of the recipe and the split, "" where there is none: what a result was made from."""
@@ -106,15 +114,11 @@ class Run:
         return (self / name).exists() and self.read_json(name).get("made_from") == self.hashes()
 
 
-class _Content(dict[str, Any]):
-    """The content of a run's JSON file, whose missing keys are reported as damage of the file."""
-
-    def __init__(self, run: Run, name: str, content: dict[str, Any]) -> None:
-        super().__init__(content)
-        self._run, self._name = run, name
-
-    def __missing__(self, key: str) -> Any:
-        raise self._run.damaged(self._name, ValueError(f"no {key!r} in it"))
+@cache
+def _schema(name: str) -> Callable[[Any], Any]:
+    """Return what checks the content of a file, and takes any where schemas.json does not know the file."""
+    known = json.loads(Path(__file__).with_name("data").joinpath("schemas.json").read_text("utf-8"))
+    return fastjsonschema.compile(known | known["definitions"].get(name, {}))
 
 
 def open_run(run: str | os.PathLike[str] | Run) -> Run:
@@ -189,10 +193,10 @@ def read_history(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
     >>> read_history("runs/default")["val_accuracy"].max()  # doctest: +SKIP
     """
     run = open_run(run)
-    try:
-        return run.read_table("history.csv").astype(float).astype({"epoch": int})
-    except (ValueError, KeyError) as error:
-        raise run.damaged("history.csv", error) from error
+    history = run.read_table("history.csv").replace("", "nan").astype(float).astype({"epoch": int})
+    if history["epoch"].tolist() != list(range(1, len(history) + 1)):
+        raise run.damaged("history.csv", "epoch must be 1, 2, 3 …")
+    return history
 
 
 def best_epoch(history: pd.DataFrame, checkpoint: Literal["best", "last"] = "best") -> int:
@@ -203,15 +207,19 @@ def best_epoch(history: pd.DataFrame, checkpoint: Literal["best", "last"] = "bes
     >>> best_epoch(pd.DataFrame({"epoch": [1, 2, 3], "val_accuracy": [0.9, 0.95, 0.95]}))
     2
     """
-    last = checkpoint == "last"
-    return int(history["epoch"].iloc[-1] if last else history.loc[history["val_accuracy"].idxmax(), "epoch"])
+    if checkpoint == "last":
+        return int(history["epoch"].iloc[-1])
+    if "val_accuracy" not in history or history["val_accuracy"].isna().all():
+        raise DigitError("the history has no val_accuracy to choose an epoch by: train again with notebook 05.")
+    return int(history.loc[history["val_accuracy"].idxmax(), "epoch"])
 
 
-def check_split(run: Run) -> None:
-    """Refuse a network that was trained on another split than the run has now: it may know the test images."""
-    if not ((run / "training.json").exists() and (run / "split.csv").exists()):
-        return
-    trained_on = run.read_json("training.json").get("split_sha256")
-    if trained_on and trained_on != file_hash(run / "split.csv"):
-        what = f"best_model.keras of {run} was trained on another split than split.csv has now and may know the test images"
-        raise DigitError(f"{what}: train again with notebook 05, or split as before with notebook 01.")
+def check_training(run: Run) -> None:
+    """Refuse a network whose record, recipe, history or split are not those that it was trained with."""
+    record = run.read_json("training.json") if (run / "training.json").exists() else {}
+    for name, expected in (record.get("sha256", {}) | {"split.csv": record.get("split_sha256")}).items():
+        if expected and (run / name).exists() and expected != file_hash(run / name):
+            what = f"{name} of {run} has changed since best_model.keras was trained"
+            if name == "split.csv":  # the network may know the test images
+                raise DigitError(f"{what}: train again with notebook 05, or split as before with notebook 01.")
+            raise DigitError(f"{what}, or a training was stopped while it wrote its result: run notebook 05 again.")
