@@ -268,15 +268,12 @@ def sample_parameters(
     middle, half = (high + low) / 2, (high - low) / 2
     flips = rng.random((2, n)) < 0.5
     return {
-        "theta": theta * augmentation.rotation_range,
+        "theta": theta * augmentation.rotation_range, "shear": shear * augmentation.shear_range,
         "tx": _shift(tx, augmentation.width_shift_range, image_size[1], rng),
         "ty": _shift(ty, augmentation.height_shift_range, image_size[0], rng),
-        "shear": shear * augmentation.shear_range,
-        "zx": middle + half * zx,
-        "zy": middle + half * zy,
-        "flip_horizontal": flips[0] & augmentation.horizontal_flip,
-        "flip_vertical": flips[1] & augmentation.vertical_flip,
-    }
+        "zx": middle + half * zx, "zy": middle + half * zy,
+        "flip_horizontal": flips[0] & augmentation.horizontal_flip, "flip_vertical": flips[1] & augmentation.vertical_flip,
+    }  # fmt: skip
 
 
 def scale_parameters(parameters: dict[str, np.ndarray], strength: float) -> dict[str, np.ndarray]:

@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 import digitlib
 from digitlib.errors import DigitError
-from digitlib.files import display_path, file_hash, reraise_os_error, write_json, write_table
+from digitlib.files import display_path, file_hash, make_folder, reraise_os_error, write_json, write_table
 from digitlib.run import Run, open_run, read_history
 from digitlib.training.backend import in_float32, keras, tensorflow
 from digitlib.training.generators import ImageBatches
@@ -82,14 +83,17 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Write down what trains, then go on or make room for a new beginning."""
-        path = self.run / "recipe.json"
-        if path.exists() and self.run.read_json("recipe.json").get("model") == "ensemble":
+        if (self.run / "recipe.json").exists() and self.run.read_json("recipe.json").get("model") == "ensemble":
             raise DigitError(f"{self.run} is an ensemble, which a training would overwrite: choose another run.")
+        make_folder(self.run.folder)
+        self._lock = FileLock(self.run / ".training.lock", is_singleton=True)  # a cell that is run again has it already
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise DigitError(
+                f"{self.run} is being trained by another process: wait, or choose another run_dir."
+            ) from error
         self.record, key = _record(self)
-        if self.record["recipe"] and self.recipe:
-            save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))
-        else:
-            path.unlink(missing_ok=True)
         self.temporary.unlink(missing_ok=True)
         self.folder = self.run / "backup" / key
         self.rows = self._past()
@@ -105,7 +109,6 @@ class RunRecorder(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         seconds = round(time.perf_counter() - self._start, 3)
         self.rows.append({"epoch": epoch + 1, **(logs or {}), "learning_rate": rate, "seconds": seconds})
-        write_table(self.run / "history.csv", pd.DataFrame(self.rows))
         accuracies = [row.get("val_accuracy", -1.0) for row in self.rows]
         best = accuracies.index(max(accuracies))
         if self.checkpoint == "best" and accuracies[-1] < 0:
@@ -113,25 +116,32 @@ class RunRecorder(keras.callbacks.Callback):
                 "checkpoint 'best' needs val_accuracy: compile with metrics=[\"accuracy\"] and give fit validation_data, "
                 "or choose checkpoint 'last'."
             )
-        if self.checkpoint == "last" or best == epoch:
-            self._keep_network()
+        self._keep(network=self.checkpoint == "last" or best == epoch)
         if self.recipe and self.recipe.patience and epoch - best >= self.recipe.patience:
             self.model.stop_training = True
         self._back_up(epoch)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Remove the state: what is finished starts from scratch the next time, also with the same model object."""
+        self._lock.release(force=True)
         self._remove_backups()
         self.model._initial_epoch = None  # set by Keras's callback, and obeyed by any later fit
 
-    def _keep_network(self) -> None:
-        """Save the network in float32 with its record; the file is the old or the new one, never half of one."""
-        path = self.run / "best_model.keras"
+    def _keep(self, network: bool) -> None:
+        """Write the result so far. ``training.json`` comes last and holds the hashes of the others: they belong together."""
+        path, recipe = self.run / "best_model.keras", self.run / "recipe.json"
         with reraise_os_error(f"Can't write {display_path(path)}", MAKE_ROOM):
-            in_float32(self.model).save(self.temporary)
-            self.temporary.replace(path)
-            write_json(self.run / "training.json", self.record)
-            (self.run / "metrics.json").unlink(missing_ok=True)  # of another network
+            if network:
+                in_float32(self.model).save(self.temporary)
+                self.temporary.replace(path)
+                (self.run / "metrics.json").unlink(missing_ok=True)  # of another network
+            recipe.unlink(missing_ok=True)
+        if self.record["recipe"] and self.recipe:
+            save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))
+        write_table(self.run / "history.csv", pd.DataFrame(self.rows))
+        files = (path, recipe, self.run / "history.csv")
+        hashes = {file.name: file_hash(file) for file in files if file.exists()}
+        write_json(self.run / "training.json", self.record | {"sha256": hashes})
 
     def _back_up(self, epoch: int) -> None:
         """Keep the state under its final name once it is whole, then remove the one before."""
@@ -199,22 +209,16 @@ def _record(recorder: RunRecorder) -> tuple[dict[str, Any], str]:
     batches = isinstance(train, ImageBatches)
     height, width, channels = train.image_shape if batches else model.input_shape[1:]
     record: dict[str, Any] = {
-        "parameters": model.count_params(),
-        "class_names": train.class_names if batches else recorder.run.class_names,
-        "image_size": [height, width],
-        "color_mode": "grayscale" if channels == 1 else "rgb",
+        "parameters": model.count_params(), "class_names": train.class_names if batches else recorder.run.class_names,
+        "image_size": [height, width], "color_mode": "grayscale" if channels == 1 else "rgb",
+        "resize": train.resize if batches else "squeeze",
         "optimizer": keras.saving.serialize_keras_object(model.optimizer),
         "loss": keras.saving.serialize_keras_object(model.loss),
-        "fit": {
-            "epochs": fit["epochs"],
-            "batch_size": train.batch_size if batches else None,
-            "steps_per_epoch": fit["steps"],
-        },
+        "fit": {"epochs": fit["epochs"], "batch_size": getattr(train, "batch_size", None), "steps_per_epoch": fit["steps"]},
         "augmentation": vars(train.augmentation) | {"cooldown_from": train.cooldown_from} if batches else None,
-        "seed": train.seed if batches else None,
-        "checkpoint": recorder.checkpoint,
-        "split_sha256": file_hash(split) if split.exists() else "",
-    }
+        "class_weight": train.class_weight if batches else None, "seed": train.seed if batches else None,
+        "checkpoint": recorder.checkpoint, "split_sha256": file_hash(split) if split.exists() else "",
+    }  # fmt: skip
     architecture = keras.saving.serialize_keras_object(model)["config"]  # the rest is how it was compiled
     generator = [getattr(train, name, None) for name in ("class_mode", "shuffle", "samples")]
     key = hashlib.sha256(_plain([record, architecture, generator]).encode()).hexdigest()[:DIGITS]
@@ -222,19 +226,12 @@ def _record(recorder: RunRecorder) -> tuple[dict[str, Any], str]:
     if recipe:
         trains = [record["optimizer"], record["loss"], architecture]
         recipe = replace(recipe, epochs=fit["epochs"])
-        objects = (
-            make_optimizer(recipe, fit["steps"]),
-            make_loss(recipe),
-            new_network(recipe, len(record["class_names"])),
-        )
+        network = new_network(recipe, len(record["class_names"]))
+        objects = (make_optimizer(recipe, fit["steps"]), make_loss(recipe), network)
         optimizer, loss, network = map(keras.saving.serialize_keras_object, objects)
         record["recipe"] = recipe.name if _plain([optimizer, loss, network["config"]]) == _plain(trains) else None
-    versions = {
-        "digitlib": digitlib.__version__,
-        "keras": keras.__version__,
-        "tensorflow": tensorflow.__version__,
-        "python": platform.python_version(),
-    }
+    versions = {package.__name__: package.__version__ for package in (digitlib, keras, tensorflow)}
+    versions |= {"python": platform.python_version()}
     record = {"network": model.name, **record, "versions": versions}
     return json.loads(json.dumps(record, default=str)), key
 

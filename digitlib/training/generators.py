@@ -26,6 +26,7 @@ from digitlib.training.recipes import Recipe
 ColorMode = Literal["grayscale", "rgb"]
 ClassMode = Literal["categorical", "sparse", "binary"] | None
 CHOICES = {"color_mode": ("grayscale", "rgb"), "class_mode": ("categorical", "sparse", "binary", None)}
+CHOICES["resize"] = ("squeeze", "pad", "crop")
 
 BLOCK_IMAGES, BLOCK_BYTES, KEPT_BYTES = 1024, 2**25, 2**27
 """Batches are made together, up to this many images and bytes; of an epoch up to so many bytes all of them are kept."""
@@ -58,9 +59,15 @@ class ImageBatches(keras.utils.PyDataset):
     seed : int
         The order and the transforms depend on it and the epoch alone: not on timing, threads, or the order in which
         batches are asked for.
+    least_steps : int
+        Batches that an epoch has at least; with few images, each is in it several times, augmented differently.
     cooldown_from : int, optional
         From this epoch on (counted from 0) transforms have 0.4 of their strength, so that the last weights fit images
         as they are.
+    class_weight : {"none", "balanced"}
+        "balanced" gives batches a third array, the weight of each image, with which all classes count alike.
+    resize : {"squeeze", "pad", "crop"}
+        How `images` of another aspect ratio were brought to that of `image_size` when they were decoded.
     **augmentation
         Settings of `digitlib.training.augmentation.Augmentation`, named as in `ImageDataGenerator`.
 
@@ -101,11 +108,14 @@ class ImageBatches(keras.utils.PyDataset):
         class_mode: ClassMode = "categorical",
         shuffle: bool = True,
         seed: int = 0,
+        least_steps: int = 0,
         cooldown_from: int | None = None,
+        class_weight: Literal["none", "balanced"] = "none",
+        resize: str = "squeeze",
         **augmentation: Any,
     ) -> None:
         super().__init__()
-        for name, choice in (("color_mode", color_mode), ("class_mode", class_mode)):
+        for name, choice in (("color_mode", color_mode), ("class_mode", class_mode), ("resize", resize)):
             if choice not in CHOICES[name]:
                 raise DigitError(f"{name} is {choice!r}: choose one of {', '.join(map(repr, CHOICES[name]))}.")
         for name, whole, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
@@ -119,12 +129,17 @@ class ImageBatches(keras.utils.PyDataset):
         self.image_size = as_size(image_size)
         self.color_mode, self.batch_size = color_mode, batch_size
         self.class_mode, self.shuffle, self.seed = class_mode, shuffle, seed
-        self.cooldown_from = cooldown_from
+        self.cooldown_from, self.least_steps = cooldown_from, least_steps
+        self.class_weight, self.resize = class_weight, resize
         self.class_names = list(class_names)
         self.class_indices = {name: label for label, name in enumerate(class_names)}
         self.filenames = files["filename"].tolist()
         self.classes = files["class"].map(self.class_indices).to_numpy(np.int32)
         self.samples = len(self.classes)
+        self._weights = None
+        if class_weight == "balanced":  # as in scikit-learn, the mean over all images is 1
+            counts = np.bincount(self.classes, minlength=len(class_names))
+            self._weights = (self.samples / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
         self._images, self._rows = images, rows
         self.start_at(0)
 
@@ -174,7 +189,7 @@ class ImageBatches(keras.utils.PyDataset):
         return cls(pixels, np.arange(len(pixels)), files, class_names, **(defaults | options))
 
     def __len__(self) -> int:
-        return -(-self.samples // self.batch_size)
+        return max(-(-self.samples // self.batch_size), self.least_steps)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         index = range(len(self))[index]
@@ -183,9 +198,10 @@ class ImageBatches(keras.utils.PyDataset):
         labels = self.classes[chosen]
         if self.class_mode is None:
             return (images,)
+        weights = () if self._weights is None else (self._weights[labels],)
         if self.class_mode == "categorical":
-            return images, np.eye(len(self.class_names), dtype=np.float32)[labels]
-        return images, labels.astype(np.float32) if self.class_mode == "binary" else labels
+            return images, np.eye(len(self.class_names), dtype=np.float32)[labels], *weights
+        return images, labels.astype(np.float32) if self.class_mode == "binary" else labels, *weights
 
     def _images_of(self, index: int) -> np.ndarray:
         """Return the images of a batch, made together with those of the batches around it: what a call costs is paid once.
@@ -196,7 +212,7 @@ class ImageBatches(keras.utils.PyDataset):
         size, one_image = self.batch_size, 4 * int(np.prod(self.image_shape))
         together = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // one_image) // size)
         (block, place), in_order = divmod(index, together), index == self._next
-        kept, self._next = self.samples * one_image <= KEPT_BYTES, index + 1
+        kept, self._next = len(self._order) * one_image <= KEPT_BYTES, index + 1
         if block not in self._blocks:
             if not kept:
                 self._blocks.clear()
@@ -213,7 +229,7 @@ class ImageBatches(keras.utils.PyDataset):
         """Return the next `n` images of this epoch's order from `start` on."""
         chosen = self._order[start : start + n]
         if self._maps is None:  # the transforms of the whole epoch, whose numbers do not depend on who asks first
-            self._maps = self._draw(self.samples, 0)
+            self._maps = self._draw(len(self._order), 0)
         return self._resampled(self.originals(chosen), self._maps[start : start + n])
 
     def on_epoch_begin(self) -> None:
@@ -237,9 +253,9 @@ class ImageBatches(keras.utils.PyDataset):
         self.epoch, self._begun = epoch, False
         self._maps, self._next = None, 0
         self._blocks: dict[int, tuple[np.ndarray, set[int]]] = {}
-        self._order = np.arange(self.samples)
-        if self.shuffle:
-            self._order = np.random.default_rng((self.seed, epoch)).permutation(self.samples)
+        rng, rounds = np.random.default_rng((self.seed, epoch)), -(-len(self) * self.batch_size // max(1, self.samples))
+        orders = [rng.permutation(self.samples) if self.shuffle else np.arange(self.samples) for _ in range(rounds)]
+        self._order = np.concatenate(orders)[: max(self.samples, self.least_steps * self.batch_size)]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -335,7 +351,8 @@ def generator_from_split(run: Run | str, sets: str | tuple[str, ...], **options:
             raise DigitError(f"the split has no {name!r} set: choose from {', '.join(there)}.")
     files = manifest[manifest["part"].isin(wanted)]
     # All sets are asked for, so that they share one entry of the cache.
-    images, rows = pixels_of(run, manifest, as_size(options.get("image_size", (28, 28))))
+    size, resize = as_size(options.get("image_size", (28, 28))), options.get("resize", "squeeze")
+    images, rows = pixels_of(run, manifest, size, resize)
     return ImageBatches(images, rows[files.index], files, run.class_names, **options)
 
 
@@ -351,8 +368,9 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
     ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']
     """
     source, image_size = find_images(folder), as_size(options.get("image_size", (28, 28)))
+    resize = options.get("resize", "squeeze")
     paths = [str(source.root / name) for name in source.files["filename"]]
-    reading = read_images(paths, image_size)
+    reading = read_images(paths, image_size, resize)
     files = source.files.drop(index=list(reading.rejected)).assign(
         sha256=lambda kept: [reading.sha256[i] for i in kept.index]
     )
@@ -360,7 +378,7 @@ def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> 
         raise DigitError(f"folder {display_path(source.root)!r} holds no file that can be read as an image.")
     usable = [paths[index] for index in files.index]
     # The entry that was just written is named by all files, those that were left out among them.
-    images, rows = pixels_for(lambda: usable, files["sha256"].tolist(), image_size, key_of(reading.sha256))
+    images, rows = pixels_for(lambda: usable, files["sha256"].tolist(), image_size, key_of(reading.sha256), resize)
     return ImageBatches(images, rows, files.reset_index(drop=True), source.class_names, **options)
 
 
@@ -383,9 +401,12 @@ def eval_generator(run: Run | str, spec: Any, sets: str | tuple[str, ...]) -> Im
     """
     height, width = spec.image_size
     batch_size = min(max(2**18 // (height * width), 32), 256)
-    return generator_from_split(
-        run, sets, image_size=spec.image_size, color_mode=spec.color_mode, batch_size=batch_size, shuffle=False
-    )
+    return generator_from_split(run, sets, **image_form(spec), batch_size=batch_size, shuffle=False)
+
+
+def image_form(spec: Any) -> dict[str, Any]:
+    """Return the options of `ImageBatches` by which a Recipe or Classifier has its images."""
+    return {name: getattr(spec, name) for name in ("image_size", "color_mode", "resize")}
 
 
 def train_val_generators(run: Run | str, recipe: Recipe) -> tuple[ImageBatches, ImageBatches]:
@@ -397,14 +418,11 @@ def train_val_generators(run: Run | str, recipe: Recipe) -> tuple[ImageBatches, 
     --------
     >>> train, validation = train_val_generators("runs/default", get_recipe("fast"))  # doctest: +SKIP
     """
-    train = generator_from_split(
-        run,
-        recipe.train_on,
-        image_size=recipe.image_size,
-        color_mode=recipe.color_mode,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        **recipe.augmentation,
-    )
-    train.cooldown_from = recipe.scaled_to(train.samples).cooldown_from
+    train = generator_from_split(run, recipe.train_on, **train_options(recipe))
     return train, eval_generator(run, recipe, recipe.validate_on)
+
+
+def train_options(recipe: Recipe) -> dict[str, Any]:
+    """Return the arguments with which `ImageBatches` makes what a recipe trains on."""
+    names = ("batch_size", "seed", "least_steps", "cooldown_from", "class_weight")
+    return image_form(recipe) | {name: getattr(recipe, name) for name in names} | dict(recipe.augmentation)

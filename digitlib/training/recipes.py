@@ -14,36 +14,28 @@ if TYPE_CHECKING:
     from digitlib.run import Run
 
 CLASSIC_AUGMENTATION = {
-    "rotation_range": 40,
-    "width_shift_range": 0.2,
-    "height_shift_range": 0.2,
-    "shear_range": 0.2,
-    "zoom_range": 0.2,
+    "rotation_range": 40, "width_shift_range": 0.2, "height_shift_range": 0.2, "shear_range": 0.2, "zoom_range": 0.2,
     "horizontal_flip": True,
-}
+}  # fmt: skip
 """The classic notebook's generator. After flips and 40 degrees some images are not digits any more."""
 
 MILD_AUGMENTATION = {
-    "rotation_range": 12,
-    "width_shift_range": 0.08,
-    "height_shift_range": 0.08,
-    "shear_range": 10,
-    "zoom_range": 0.12,
+    "rotation_range": 12, "width_shift_range": 0.08, "height_shift_range": 0.08, "shear_range": 10, "zoom_range": 0.12,
     "fill_mode": "constant",
-}
+}  # fmt: skip
 """For short runs."""
 
 HAND_AUGMENTATION = MILD_AUGMENTATION | {
-    "rotation_range": 15,
-    "width_shift_range": 0.1,
-    "height_shift_range": 0.1,
-    "shear_range": 15,
-    "zoom_range": 0.15,
-}
+    "rotation_range": 15, "width_shift_range": 0.1, "height_shift_range": 0.1, "shear_range": 15, "zoom_range": 0.15,
+}  # fmt: skip
 """About as much as handwriting varies by itself; without it, longer runs overfit."""
 
 SMALLEST_SIDE = {"classic": 22, "tiny": 1, "small": 14, "wide": 14}
 """Smallest image side, in pixels, of each network of `digitlib.training.models`; here, where TensorFlow is not needed."""
+
+
+LARGE = 64
+"""Images with a larger median side, in pixels, are trained on at this one."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +48,10 @@ class Recipe:
         "tiny", "small", "wide", "classic", or an own function of (image_shape, n_classes) as "package.module:function".
     image_size : tuple of int
         (height, width) the network sees, in pixels.
+    resize : {"squeeze", "pad", "crop"}
+        How images of another aspect ratio get it; see `digitlib.data.decoding.resized`.
+    auto : tuple of str
+        "image_size" and "color_mode" where the images decide; see `adapted_to`.
     learning_rate : float
         Peak of the schedule, or the constant rate.
     schedule : {"one_cycle", "constant"}
@@ -93,6 +89,8 @@ class Recipe:
     model: str
     image_size: tuple[int, int] = (28, 28)
     color_mode: Literal["grayscale", "rgb"] = "grayscale"
+    resize: Literal["squeeze", "pad", "crop"] = "squeeze"
+    auto: tuple[str, ...] = ()
     batch_size: int = 128
     epochs: int = 14
     learning_rate: float = 4e-3
@@ -107,6 +105,7 @@ class Recipe:
     train_on: tuple[str, ...] = ("train",)
     validate_on: tuple[str, ...] = ("validation",)
     augmentation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType(MILD_AUGMENTATION))
+    class_weight: Literal["none", "balanced"] = "none"
     seed: int = 42
 
     def as_dict(self) -> dict[str, Any]:
@@ -137,16 +136,44 @@ class Recipe:
         """Whether the test images decide which epoch is kept, or when training ends: their accuracy is too high then."""
         return "test" in self.validate_on and (self.checkpoint == "best" or self.patience > 0)
 
-    def scaled_to(self, samples: int) -> Recipe:
-        """Return this recipe with enough epochs for a training set of `samples` images.
+    @property
+    def least_steps(self) -> int:
+        """Steps that an epoch has at least: images of a small data set are seen several times in it."""
+        return -(-self.min_steps // self.epochs)
 
-        Examples
-        --------
-        >>> get_recipe("fast").scaled_to(3_240).epochs
-        31
+    def adapted_to(self, run: Run | str) -> Recipe:
+        """Return this recipe with what is `auto` chosen by a hundred images of a run, and say so where that changes it.
+
+        A tenth of them coloured makes it rgb; a median side of more than 64 pixels, 64 × 64.
+
+        Raises
+        ------
+        DigitError
+            If all images at this size would take more than 4 GB.
         """
-        steps_per_epoch = -(-samples // self.batch_size)
-        return replace(self, epochs=max(self.epochs, -(-self.min_steps // steps_per_epoch)))
+        from digitlib.data.split import some_images
+        from digitlib.run import open_run
+
+        images = some_images(run, 100) if self.auto else []
+        sides = [side for image in images for side in image.shape[:2]]
+        changes: dict[str, Any] = {"auto": ()}
+        if "color_mode" in self.auto and sum(image.shape[2] == 3 for image in images) > len(images) / 10:
+            changes["color_mode"] = "rgb"
+        if "image_size" in self.auto and sides and sorted(sides)[len(sides) // 2] > LARGE:
+            changes["image_size"] = (LARGE, LARGE)
+        recipe = replace(self, **changes)
+        if recipe.image_shape != self.image_shape:
+            print(f"By the images' own size and colours, they are used as {' × '.join(map(str, recipe.image_shape))}.")
+        recipe.check_memory(len(open_run(run).split))
+        return recipe
+
+    def check_memory(self, n: int) -> None:
+        """Refuse an image size at which `n` images, a byte a value, would take more than 4 GB; the recipe's own is not."""
+        height, width, channels = self.image_shape
+        usual = [(LARGE, LARGE), *(recipe.image_size for recipe in RECIPES.values())]
+        if (gigabytes := n * height * width * channels / 1e9) > 4 and self.image_size not in usual:
+            what = f"{n:,} images of {height} × {width} pixels would take {gigabytes:,.0f} GB"
+            raise DigitError(f"image_size {height} × {width} is too large: {what}. Give a smaller one.")
 
 
 def _from_dict(fields: dict[str, Any]) -> Recipe:
@@ -158,42 +185,20 @@ RECIPES = {
     for recipe in (
         Recipe("tiny", model="tiny", batch_size=64, epochs=2, min_steps=100, learning_rate=1e-2),
         Recipe(
-            "fast",
-            model="small",
-            epochs=10,
-            label_smoothing=0.05,
-            min_steps=800,
-            cooldown_epochs=4,
+            "fast", model="small", epochs=10, label_smoothing=0.05, min_steps=800, cooldown_epochs=4,
             augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
-        Recipe(
-            "accurate",
-            model="wide",
-            epochs=28,
-            weight_decay=0.1,
-            label_smoothing=0.05,
-            min_steps=2000,
-            cooldown_epochs=5,
-            checkpoint="last",  # the last epochs are the best, and validation images tell them apart by chance
-            augmentation=MappingProxyType(HAND_AUGMENTATION),
+        Recipe(  # keeps the last epoch: the last ones are the best, and validation images tell them apart by chance
+            "accurate", model="wide", epochs=28, weight_decay=0.1, label_smoothing=0.05, min_steps=2000, cooldown_epochs=5,
+            checkpoint="last", augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
-            "classic",
-            model="classic",
-            image_size=(128, 128),
-            color_mode="rgb",
-            batch_size=32,
-            epochs=10,
-            learning_rate=1e-3,
-            schedule="constant",
-            weight_decay=0.0,
-            train_on=("train", "validation"),
-            validate_on=("test",),
+            "classic", model="classic", image_size=(128, 128), color_mode="rgb", batch_size=32, epochs=10, learning_rate=1e-3,
+            schedule="constant", weight_decay=0.0, train_on=("train", "validation"), validate_on=("test",),
             augmentation=MappingProxyType(CLASSIC_AUGMENTATION),
         ),
     )
-}
-
+}  # fmt: skip
 
 SETS = ("train", "validation", "test")
 
@@ -209,7 +214,7 @@ def _one_of(*words: str) -> Check:
 
 
 _SHARE: Check = (lambda value: is_number(value) and 0 <= value < 1, "a number ≥ 0 and < 1")
-_SETS: Check = (lambda value: bool(value) and set(value) <= set(SETS), f"one or more of {', '.join(SETS)}")
+_SETS: Check = (lambda value: bool(value) and all(one in SETS for one in value), f"one or more of {', '.join(SETS)}")
 
 CHECKS: dict[str, Check] = {
     "batch_size": _whole(1),
@@ -219,11 +224,13 @@ CHECKS: dict[str, Check] = {
     "cooldown_epochs": _whole(0),
     "seed": (lambda value: is_whole(value) and 0 <= value < 2**32, f"an integer ≥ 0 and < {2**32}"),
     "color_mode": _one_of("grayscale", "rgb"),
+    "resize": _one_of("squeeze", "pad", "crop"),
     "schedule": _one_of("one_cycle", "constant"),
     "checkpoint": _one_of("best", "last"),
+    "class_weight": _one_of("none", "balanced"),
     "precision": _one_of("auto", "float32", "mixed_bfloat16"),
     "model": (
-        lambda value: value in SMALLEST_SIDE or ":" in str(value),
+        lambda value: isinstance(value, str) and (value in SMALLEST_SIDE or ":" in value),
         f"one of {', '.join(SMALLEST_SIDE)}, or an own one as 'package.module:function'",
     ),
     "weight_decay": _SHARE,
@@ -238,7 +245,9 @@ CHECKS: dict[str, Check] = {
 }
 """What a field must be."""
 
-RECIPE_PARAMETERS = ("epochs", "batch_size", "learning_rate", "image_size", "seed", "precision")
+RECIPE_PARAMETERS = (
+    "epochs", "batch_size", "learning_rate", "image_size", "color_mode", "resize", "class_weight", "seed", "precision",
+)  # fmt: skip
 """Fields that the notebooks let a run change."""
 
 
@@ -265,14 +274,9 @@ def get_recipe(name: str, /, **changes: Any) -> Recipe:
         changes[key] = _checked(key, value)
     if "epochs" in changes:
         changes.setdefault("min_steps", 0)  # who asks for a number of epochs gets that number
-    recipe = replace(RECIPES[name], **changes)
-    smallest = SMALLEST_SIDE.get(recipe.model, 1)
-    if min(recipe.image_size) < smallest:
-        height, width = recipe.image_size
-        raise DigitError(
-            f"image_size {height} x {width} is too small for the network of recipe {name!r}: give {smallest} or more, "
-            "or choose another recipe."
-        )
+    auto = () if name == "classic" else tuple(sorted({"color_mode", "image_size"} - changes.keys()))
+    recipe = _large_enough(replace(RECIPES[name], **{"auto": auto} | changes))
+    recipe.check_memory(4 * recipe.batch_size)  # the floats of a batch
     return recipe
 
 
@@ -302,17 +306,26 @@ def load_recipe(run: Run | str) -> Recipe:
     run = open_run(run)
     content = run.read_json("recipe.json")
     try:
-        pairs = {name: tuple(content[name]) for name in ("image_size", "train_on", "validate_on")}
-        return Recipe(**content | pairs)
-    except TypeError as error:
+        return _large_enough(Recipe(**{key: _checked(key, value) for key, value in content.items()}))
+    except (TypeError, DigitError) as error:
+        raise run.damaged("recipe.json", error) from error
+
+
+def _large_enough(recipe: Recipe) -> Recipe:
+    """Refuse images that are too small for the network."""
+    smallest = SMALLEST_SIDE.get(recipe.model, 1)
+    if min(recipe.image_size) < smallest:
+        height, width = recipe.image_size
         raise DigitError(
-            f"recipe.json of {run} is of another version ({error}): train again with notebook 05."
-        ) from error
+            f"image_size {height} x {width} is too small for the network of recipe {recipe.name!r}: give {smallest} or more, "
+            "or choose another recipe."
+        )
+    return recipe
 
 
 def _checked(key: str, value: Any) -> Any:
     """Return a value as a recipe holds it, or refuse one that makes no sense before any work is lost on it."""
-    if key in ("train_on", "validate_on"):
+    if key in ("train_on", "validate_on", "auto"):
         value = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     if key == "image_size":
         return as_size(value)
