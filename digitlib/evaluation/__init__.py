@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "selective": ["SelectiveClassifier", "rejection_table", "risk_coverage", "threshold_for"],
         "out_of_distribution": ["OutlierDetector", "make_ood_images"],
         "explain": ["grad_cam", "occlusion"],
-        "cross_validation": ["CrossValidation", "cross_validate", "fold_spread"],
+        "cross_validation": ["CrossValidation", "cross_validate"],
         "label_quality": ["find_label_issues", "inject_label_noise", "label_noise_scores"],
     },
 )

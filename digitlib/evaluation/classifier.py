@@ -18,22 +18,22 @@ from PIL import Image, ImageOps
 
 from digitlib.data.class_counts import AnyRun, split_counts
 from digitlib.data.datasets import find_inputs
-from digitlib.data.decoding import Decoded, decoded, read_files, rims_are_light
+from digitlib.data.decoding import Decoded, as_uint8, decoded, read_files, resized, rims_are_light
 from digitlib.data.split import dark_on_light
 from digitlib.errors import DigitError, require
 from digitlib.evaluation.calibration import apply_temperature, fit_temperature
 from digitlib.evaluation.explain import grad_cam, has_convolution, occlusion
 from digitlib.evaluation.out_of_distribution import OutlierDetector, draw_own_and_other, feature_extractor
-from digitlib.evaluation.selective import FILES, SelectiveClassifier, check_target, threshold_for
+from digitlib.evaluation.selective import FILES, PRIOR_ERRORS, SelectiveClassifier, check_target, threshold_for
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.export.formats import FORMATS, check_formats, export_network
 from digitlib.export.model_card import card_text, page_facts
 from digitlib.export.web_page import write_page
-from digitlib.files import atomic, display_path, make_folder, resolve, write_json
+from digitlib.files import atomic, display_path, file_hash, make_folder, resolve, write_json
 from digitlib.progress import progress
-from digitlib.run import Run, check_split, open_run
+from digitlib.run import Run, check_training, open_run
 from digitlib.training.backend import in_float32, keras
-from digitlib.training.generators import ImageBatches, generator_from_split
+from digitlib.training.generators import ImageBatches, generator_from_split, image_form
 
 AnyPath = str | os.PathLike[str]
 
@@ -82,6 +82,8 @@ class Classifier:
     image_size : tuple of int
         (height, width) of the model's input.
     color_mode : {"grayscale", "rgb"}
+    resize : {"squeeze", "pad", "crop"}
+        How images of another aspect ratio are brought to that of the input, as the network was trained.
     selective : SelectiveClassifier or None
         What decides which predictions are accepted, once calibrated.
 
@@ -105,6 +107,7 @@ class Classifier:
         self.model = in_float32(model) if rescale == 1 else _rescaled(in_float32(model), rescale)
         self.image_size: tuple[int, int] = shape[1:3]
         self.color_mode: Literal["grayscale", "rgb"] = "rgb" if shape[3] == 3 else "grayscale"
+        self.resize = "squeeze"
         self.run = None if run is None else open_run(run)
         blank = np.asarray(self.model(np.zeros((1, *shape[1:]), np.float32), training=False))
         if blank.shape != (1, len(self.class_names)):
@@ -143,15 +146,22 @@ class Classifier:
         run, own, rescale = Run(file.parent), file.name == "best_model.keras", 1.0
         run.require(file.name)
         if own:
-            check_split(run)
+            check_training(run)
         if (run / "training.json").exists():
-            class_names = class_names or run.read_json("training.json")["class_names"]
+            known = run.read_json("training.json")["class_names"]
+            class_names = class_names or known
+            if own and (run / "source.json").exists() and run.class_names != known:
+                raise DigitError(
+                    f"source.json and training.json of {run} name other classes: train again with notebook 05."
+                )
         elif (run / "source.json").exists():  # a run of version 1, whose networks take 0 to 1
             class_names = class_names or run.class_names
             rescale = run.read_json("recipe.json").get("augmentation", {}).get("rescale") or 1.0
         if not class_names:
             raise DigitError(f"the class names of {display_path(file)} are unknown: give class_names=[…].")
         loaded = cls(_load_model(file), class_names, rescale=rescale, run=run if own else None)
+        if (run / "training.json").exists():
+            loaded.resize = run.read_json("training.json").get("resize", "squeeze")
         loaded.selective = SelectiveClassifier.load(run.folder) if own else None
         if loaded.selective and loaded.selective.outliers:
             loaded._extractor = feature_extractor(loaded.model)
@@ -273,7 +283,7 @@ class Classifier:
         ----------
         validation, train
             As of `evaluate`. The detector is learned from training images and drawn characters; temperature, limits
-            and threshold are chosen on the validation images.
+            and threshold (see `digitlib.evaluation.threshold_for`) are chosen on the validation images.
         target_accuracy : float
             Share of the accepted predictions that should be right, between 0 and 1.
         seed : int
@@ -294,7 +304,8 @@ class Classifier:
             outliers = outliers.with_limits(features, predicted)
         chooser = SelectiveClassifier(temperature, 0.0, target_accuracy, outliers)
         judged = chooser.judge(probabilities, features).assign(right=predicted == labels).query("in_distribution")
-        threshold = threshold_for(judged["confidence"].to_numpy(), judged["right"].to_numpy(), target_accuracy)
+        confidence, right = judged["confidence"].to_numpy(), judged["right"].to_numpy()
+        threshold = threshold_for(confidence, right, target_accuracy, PRIOR_ERRORS)
         self.selective = replace(chooser, threshold=threshold)
         return self
 
@@ -352,7 +363,8 @@ class Classifier:
         make_folder(place)
         with atomic(place / "best_model.keras") as temporary:
             self.model.save(temporary)
-        write_json(place / "training.json", record)
+        hashes = {"best_model.keras": file_hash(place / "best_model.keras")}
+        write_json(place / "training.json", record | {"sha256": hashes})
         for name in FILES:
             (place / name).unlink(missing_ok=True)
         if self.selective:
@@ -367,7 +379,7 @@ class Classifier:
         compiled = ("optimizer", "loss") if self.model.compiled else ()
         return {
             "network": self.model.name, "parameters": self.model.count_params(), "class_names": self.class_names,
-            "image_size": list(self.image_size), "color_mode": self.color_mode, "recipe": None,
+            "image_size": list(self.image_size), "color_mode": self.color_mode, "resize": self.resize, "recipe": None,
             **{name: keras.saving.serialize_keras_object(getattr(self.model, name)) for name in compiled},
             "versions": {name: version(name) for name in ("keras", "tensorflow", "numpy")},
         }  # fmt: skip
@@ -390,8 +402,9 @@ class Classifier:
         """Return the training, validation or test set of the run."""
         if self.run is None:
             raise DigitError(f"this classifier has no run and no {name!r} set: give images and labels.")
-        options = {"batch_size": SET_BATCH, "shuffle": False, "color_mode": self.color_mode} | options
-        return generator_from_split(self.run, name, image_size=self.image_size, **options)
+        return generator_from_split(
+            self.run, name, **{"batch_size": SET_BATCH, "shuffle": False, **image_form(self), **options}
+        )
 
     def _read(self, source: Any) -> tuple[list[str], Iterator[Decoded]]:
         """Return names and decoded images of what `predict` takes."""
@@ -403,11 +416,11 @@ class Classifier:
             return list(map(os.fspath, several)), self._read_files([str(resolve(one)) for one in several])
         if all(isinstance(one, Image.Image) for one in several):
             return [str(number) for number in range(len(several))], (_from_pil(one, self.color_mode) for one in several)
-        images = _as_uint8(source)
+        images = as_uint8(source)
         return [str(number) for number in range(len(images))], (Decoded(one, "", 0, "") for one in images)
 
     def _read_files(self, paths: list[str]) -> Iterator[Decoded]:
-        return read_files(paths, self.color_mode, self.image_size, min(self.image_size))
+        return read_files(paths, self.color_mode, self.image_size, min(self.image_size), self.resize)
 
     def _pixels(self, decoded: Sequence[Decoded]) -> np.ndarray:
         """Return images as the network takes them: float32, 0 to 255, black where unreadable.
@@ -415,8 +428,9 @@ class Classifier:
         They are resized by the same code that training uses, each size by itself, so that an image's prediction doesn't
         depend on its company.
         """
-        pixels = np.zeros((len(decoded), *self.model.input_shape[1:]), np.float32)
-        images = {n: _fitted(one.image, pixels.shape[1:]) for n, one in enumerate(decoded) if one.image is not None}
+        shape = self.model.input_shape[1:]
+        pixels = np.zeros((len(decoded), *shape), np.float32)
+        images = {n: _fitted(one.image, shape, self.resize) for n, one in enumerate(decoded) if one.image is not None}
         for size in {image.shape for image in images.values()}:
             rows = [number for number, image in images.items() if image.shape == size]
             stack = np.stack([images[number] for number in rows])
@@ -543,33 +557,6 @@ def _load_model(path: Path) -> keras.Model:
         ) from error
 
 
-def _as_uint8(source: Any) -> np.ndarray:
-    """Return images as uint8, shape (n, height, width, 1 or 3), or refuse what could be taken for something else."""
-    try:
-        array = np.asarray(source)
-    except ValueError as error:
-        raise DigitError("the images must be one array of equal sizes, or a list of paths or PIL images.") from error
-    if array.dtype.kind == "f":
-        least, most = float(array.min(initial=0)), float(array.max(initial=0))
-        if not (least >= 0 and most <= 1):  # NaN fails both
-            raise DigitError(
-                f"float images must be between 0 and 1, these go from {least:g} to {most:g}. Give uint8, or divide 0 to 255 by 255."
-            )
-        array = np.round(array * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise DigitError(f"images of dtype {array.dtype} can't be read: give uint8 (0 to 255) or float (0 to 1).")
-    shape = array.shape
-    if array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3)):
-        array = array[None]
-    if array.ndim == 3:
-        array = array[..., None]
-    if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape[1:]:
-        raise DigitError(
-            f"images have shape {shape}: it must be (n, height, width), (n, height, width, 1 or 3) or one image of these."
-        )
-    return array
-
-
 def _from_pil(image: Image.Image, color_mode: Literal["grayscale", "rgb"]) -> Decoded:
     """Return a PIL image as one from a file would be."""
     data = io.BytesIO()
@@ -580,14 +567,13 @@ def _from_pil(image: Image.Image, color_mode: Literal["grayscale", "rgb"]) -> De
     return decoded(data.getvalue(), color_mode)
 
 
-def _fitted(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return an image in the network's colours and, if it is larger, size: as `digitlib.data.decoding.decode` does."""
+def _fitted(image: np.ndarray, shape: tuple[int, ...], resize: str) -> np.ndarray:
+    """Return an image in the network's colours and, if it is larger, size, as `digitlib.data.decoding.decode` does."""
     if image.shape == shape:
         return image
     whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     small = whole.convert("L" if shape[2] == 1 else "RGB")
-    if max(small.size) > min(shape[:2]) and small.size != shape[1::-1]:
-        small = small.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    small = resized(small, (shape[0], shape[1]), min(shape[:2]), resize)
     return np.asarray(small).reshape(small.height, small.width, -1)
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
@@ -15,17 +14,16 @@ import pandas as pd
 from digitlib.data.split import pixels_of, stratified_folds
 from digitlib.errors import is_whole, require
 from digitlib.evaluation.classifier import Classifier
-from digitlib.evaluation.statistics import spread
 from digitlib.files import atomic
 from digitlib.progress import progress
 from digitlib.run import Run, open_run
 from digitlib.training.backend import keras
-from digitlib.training.generators import ImageBatches
+from digitlib.training.generators import ImageBatches, image_form, train_options
 from digitlib.training.models import build_model
 from digitlib.training.optimizers import make_loss, make_optimizer
 from digitlib.training.recipes import Recipe
 
-VERSION = 3
+VERSION = 4
 """Increase this whenever folds change, so that the results of earlier ones are not used."""
 
 
@@ -49,25 +47,6 @@ class CrossValidation:
         """Mean over the repeats: float64, shape (n, classes), each row with sum 1."""
         total = self.repeats.sum(axis=0, dtype=np.float64)
         return total / total.sum(axis=1, keepdims=True)
-
-    def fold_table(self, labels: np.ndarray) -> pd.DataFrame:
-        """Return the accuracy of each fold's network on the images that it had not seen.
-
-        Parameters
-        ----------
-        labels : numpy.ndarray
-            int, shape (n,): the true classes.
-
-        Returns
-        -------
-        pandas.DataFrame
-            ``repeat`` and ``fold`` (from 1), ``images``, ``right``, ``accuracy`` (0 to 1).
-        """
-        right = (self.repeats.argmax(axis=2) == labels).ravel()
-        repeat = np.repeat(np.arange(len(self.fold)) + 1, len(labels))
-        table = pd.DataFrame({"repeat": repeat, "fold": self.fold.ravel() + 1, "right": right})
-        found = table.groupby(["repeat", "fold"])["right"]
-        return found.agg(images="size", right="sum", accuracy="mean").reset_index()
 
 
 def cross_validate(
@@ -100,6 +79,7 @@ def cross_validate(
     (4500, 10)
     """
     run = open_run(run)
+    recipe = recipe.adapted_to(run)
     manifest = run.split if manifest is None else manifest.reset_index(drop=True)
     _check(manifest, recipe, folds, repeats)
     place = run / "folds" / _key(recipe, manifest, folds)
@@ -127,50 +107,16 @@ def cross_validate(
 def predict_fold(folder: Path, manifest: pd.DataFrame, held: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Train on all images but those held out (bool, shape (n,)), and return the probabilities of these: float32."""
     run = Run(folder)
-    images, rows = pixels_of(run, manifest, recipe.image_size)
-    shared: dict[str, Any] = {"image_size": recipe.image_size, "color_mode": recipe.color_mode}
-    augmented: dict[str, Any] = {"batch_size": recipe.batch_size, "seed": recipe.seed, **recipe.augmentation}
-    train = ImageBatches(images, rows[~held], manifest[~held], run.class_names, **shared, **augmented)
-    test = ImageBatches(images, rows[held], manifest[held], run.class_names, **shared, batch_size=256, shuffle=False)
-    recipe = recipe.scaled_to(train.samples)
-    train.cooldown_from = recipe.cooldown_from
+    images, rows = pixels_of(run, manifest, recipe.image_size, recipe.resize)
+    train = ImageBatches(images, rows[~held], manifest[~held], run.class_names, **train_options(recipe))
+    options = image_form(recipe) | {"batch_size": 256, "shuffle": False}
+    test = ImageBatches(images, rows[held], manifest[held], run.class_names, **options)
     model = build_model(recipe, run.class_names)
     model.compile(make_optimizer(recipe, len(train)), make_loss(recipe))
     model.fit(train, epochs=recipe.epochs, verbose=0)
     found = Classifier(model, run.class_names).predict_proba(test)
     keras.backend.clear_session()
     return found
-
-
-def fold_spread(table: pd.DataFrame, confidence: float = 0.95) -> dict[str, float]:
-    """Return mean and spread of the folds' accuracies, and an interval that allows for what they share.
-
-    The standard deviation is that of accuracies on different small test sets, by networks with largely the same
-    training images; how far trainings on fresh data would be apart can't be measured on the same images without bias
-    (Y. Bengio and Y. Grandvalet, 2004, Journal of Machine Learning Research 5:1089). Divided by the root of the number
-    of folds it gives an interval that is too narrow; so the variance of the mean is taken as that of one fold times
-    1 / J + n_fold / n_rest, with J folds in all repeats (C. Nadeau and Y. Bengio, 2003,
-    https://doi.org/10.1023/A:1024068626366).
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `CrossValidation.fold_table`.
-
-    Returns
-    -------
-    dict of str to float
-        ``folds``, ``mean``, ``sd``, ``lowest``, ``highest``, ``mean_low``, ``mean_high``.
-
-    Examples
-    --------
-    >>> folds = pd.DataFrame({"repeat": 1, "fold": [1, 2, 3, 4], "accuracy": [0.97, 0.98, 0.98, 0.99]})
-    >>> round(fold_spread(folds)["mean_low"], 3)
-    0.96
-    """
-    shared = 1 / (int(table["fold"].max()) - 1)  # n_fold / n_rest
-    found = spread(table["accuracy"].to_list(), confidence, shared)
-    return {"folds": found.pop("seeds"), **found}
 
 
 def _key(recipe: Recipe, manifest: pd.DataFrame, folds: int) -> str:

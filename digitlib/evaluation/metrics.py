@@ -12,7 +12,7 @@ from digitlib.evaluation.classifier import Classifier, Evaluation
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.files import write_json
 from digitlib.run import Run, best_epoch, open_run, read_history
-from digitlib.training.generators import generator_from_split
+from digitlib.training.generators import generator_from_split, image_form
 from digitlib.training.recipes import Recipe, load_recipe
 
 
@@ -31,25 +31,24 @@ def evaluate_run(run: Run | str, evaluation: Evaluation | None = None) -> dict[s
         return run.read_json("metrics.json")
     clf = Classifier.load(run)
     record, recipe = clf.record, _recipe_of(clf)
-    measured = (evaluation or clf.evaluate("test")).metrics
+    evaluation = evaluation or clf.evaluate("test")
+    measured, true = evaluation.metrics, evaluation.predictions["true"]
+    recall = evaluation.predictions["correct"].groupby(true).mean()
     history, sizes = read_history(run), run.split["part"].value_counts()
     chosen = best_epoch(history, record["checkpoint"])
     metrics = {
-        "recipe": record["recipe"] or record["network"],
-        "seed": record["seed"],
+        "recipe": record["recipe"] or record["network"], "seed": record["seed"],
         "data": str(run.read_json("source.json")["data"]),
         "n_train": int(sizes[list(recipe.train_on) if recipe else ["train"]].sum()),
         "n_validation": int(sizes[list(recipe.validate_on) if recipe else ["validation"]].sum()),
-        "n_test": measured["images"],
-        "parameters": record["parameters"],
-        "epochs": len(history),
-        "fit_seconds": float(history["seconds"].iloc[-1]),
-        "best_epoch": chosen,
-        "validation_accuracy": float(history.set_index("epoch").loc[chosen, "val_accuracy"]),
+        "n_test": measured["images"], "parameters": record["parameters"], "epochs": len(history),
+        "fit_seconds": float(history["seconds"].iloc[-1]), "best_epoch": chosen,
+        "validation_accuracy": history.set_index("epoch").get("val_accuracy", pd.Series()).dropna().get(chosen),
         **{f"test_{name}": measured[name] for name in ("accuracy", "loss", "accuracy_low", "accuracy_high")},
-        "test_chose_the_epoch": bool(recipe and recipe.test_chooses),
-        "made_from": run.hashes(),
-    }
+        "balanced_accuracy": float(recall.mean()), "lowest_recall": float(recall.min()),
+        "lowest_recall_class": recall.idxmin(), "majority_baseline": float(true.value_counts(normalize=True).max()),
+        "test_chose_the_epoch": bool(recipe and recipe.test_chooses), "made_from": run.hashes(),
+    }  # fmt: skip
     write_json(run / "metrics.json", metrics)
     return metrics
 
@@ -68,7 +67,7 @@ def training_accuracy(run: Run | str) -> pd.DataFrame:
     clf = Classifier.load(run)
     assert clf.run is not None
     recipe, augmentation = _recipe_of(clf), clf.record["augmentation"] or {}
-    shared = {"image_size": clf.image_size, "color_mode": clf.color_mode, "batch_size": 256, "shuffle": False}
+    shared = {**image_form(clf), "batch_size": 256, "shuffle": False}
     parts = recipe.train_on if recipe else ("train",)
     rows = {
         name: clf.evaluate(generator_from_split(clf.run, parts, **shared, **options)).metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,9 @@ from digitlib.files import atomic, file_hash, write_json
 from digitlib.run import open_run
 
 FILES = ("calibration.json", "calibration.npz")
+
+PRIOR_ERRORS = 10.0
+"""See `threshold_for`: 3,000 validation images have about three errors at 99.9 %, too few to count alone."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,10 @@ class SelectiveClassifier:
             inside = self.outliers.in_distribution(features, probabilities.argmax(axis=1))
         return pd.DataFrame(
             {
-                "raw_confidence": probabilities.max(axis=1).astype(float),
-                "confidence": confidence,
-                "in_distribution": inside,
-                "score": np.where(inside, confidence, 0.0),
-                "accepted": inside & (confidence >= self.threshold),
+                "raw_confidence": probabilities.max(axis=1).astype(float), "confidence": confidence, "in_distribution": inside,
+                "score": np.where(inside, confidence, 0.0), "accepted": inside & (confidence >= self.threshold),
             }
-        )
+        )  # fmt: skip
 
     def save(self, run: AnyRun) -> None:
         """Write ``calibration.json`` and ``calibration.npz`` beside the ``best_model.keras`` that it belongs to."""
@@ -84,7 +83,8 @@ class SelectiveClassifier:
         with atomic(run / FILES[1]) as temporary:
             np.savez_compressed(temporary, **arrays)
         numbers = {name: getattr(self, name) for name in ("target_accuracy", "temperature", "threshold")}
-        write_json(run / FILES[0], numbers | {"model_sha256": file_hash(run / "best_model.keras")})
+        hashes = {"model_sha256": file_hash(run / "best_model.keras"), "outliers_sha256": file_hash(run / FILES[1])}
+        write_json(run / FILES[0], numbers | hashes)
 
     @classmethod
     def load(cls, run: AnyRun) -> SelectiveClassifier | None:
@@ -95,17 +95,21 @@ class SelectiveClassifier:
         DigitError
             If it is damaged, or the network has been trained again since.
         """
-        run, again = open_run(run), "Run notebook 06_evaluation.ipynb again, or delete calibration.json."
+        run = open_run(run)
         if not (run / FILES[0]).exists():
             return None
         numbers = dict(run.read_json(FILES[0]))
         if numbers.pop("model_sha256", None) != file_hash(run / "best_model.keras"):
-            raise DigitError(f"calibration.json of {run} belongs to another network than best_model.keras. {again}")
+            what = f"calibration.json of {run} belongs to another network than best_model.keras"
+            raise DigitError(f"{what}. Run notebook 06_evaluation.ipynb again, or delete calibration.json.")
+        run.require(FILES[1])
+        if numbers.pop("outliers_sha256", now := file_hash(run / FILES[1])) != now:
+            raise run.damaged(FILES[1], "it has other bytes than calibration.json says")
         try:
             with np.load(run / FILES[1], allow_pickle=False) as arrays:
                 return cls(**numbers, outliers=OutlierDetector(**arrays) if arrays.files else None)
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise DigitError(f"the calibration of {run} is damaged ({error}). {again}") from error
+        except Exception as error:  # zip, zlib and NumPy each raise their own
+            raise run.damaged(FILES[1], error) from error
 
 
 def risk_coverage(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
@@ -139,7 +143,7 @@ def risk_coverage(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
     return table.drop_duplicates("threshold", keep="last").reset_index(drop=True)
 
 
-def threshold_for(score: np.ndarray, correct: np.ndarray, target_accuracy: float) -> float:
+def threshold_for(score: np.ndarray, correct: np.ndarray, target_accuracy: float, prior_errors: float = 0.0) -> float:
     """Return the lowest threshold at which accepted predictions reach an accuracy, to be chosen on validation images.
 
     Parameters
@@ -148,6 +152,10 @@ def threshold_for(score: np.ndarray, correct: np.ndarray, target_accuracy: float
         As in `risk_coverage`.
     target_accuracy : float
         Share of the accepted predictions that should be right, between 0 and 1.
+    prior_errors : float
+        0 counts errors alone, which is noisy where few are expected. Otherwise scores are calibrated confidences, whose
+        mean weighs as much as the count on so many images that they would have this many errors at the target accuracy
+        (the mean of a beta posterior).
 
     Returns
     -------
@@ -160,8 +168,11 @@ def threshold_for(score: np.ndarray, correct: np.ndarray, target_accuracy: float
     0.8
     """
     check_target(target_accuracy)
-    table = risk_coverage(score, correct)
-    enough = table[table["accuracy"] >= target_accuracy]
+    table, prior = risk_coverage(score, correct), prior_errors / (1 - target_accuracy)
+    accepted = table["accepted"].to_numpy()
+    confidence = np.cumsum(np.sort(score)[::-1])[accepted - 1] / accepted
+    weight = prior / (accepted + prior)
+    enough = table[(1 - weight) * table["accuracy"] + weight * confidence >= target_accuracy]
     return float(enough["threshold"].min() if len(enough) else np.nextafter(np.max(score), np.inf))
 
 
@@ -192,11 +203,10 @@ def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test i
     least = judged[reference]["raw_confidence"].quantile(1 - judged[reference]["accepted"].mean())
     rows = {
         kind: {
-            "images": len(table),
-            "rejected": 1 - table["accepted"].mean(),
+            "images": len(table), "rejected": 1 - table["accepted"].mean(),
             "out-of-distribution": 1 - table["in_distribution"].mean(),
             "rejected by raw confidence": (table["raw_confidence"] < least).mean(),
         }
         for kind, table in judged.items()
-    }
+    }  # fmt: skip
     return pd.DataFrame(rows).T.astype({"images": int})

@@ -59,13 +59,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     }  # fmt: skip
 
 
-def spread(accuracies: Sequence[float], confidence: float = 0.95, shared: float = 0.0) -> dict[str, float]:
+def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
     """Return mean, standard deviation and interval of the mean (Student's t) of several trainings.
-
-    Parameters
-    ----------
-    shared : float
-        Variance of the mean, as a share of that of one training, that comes from training on the same images.
 
     Returns
     -------
@@ -81,7 +76,7 @@ def spread(accuracies: Sequence[float], confidence: float = 0.95, shared: float 
     if len(values) < 2:
         raise DigitError(f"a spread needs at least 2 trainings, not {len(values)}: give more seeds.")
     mean, sd = float(values.mean()), float(values.std(ddof=1))
-    error = sd * (1 / len(values) + shared) ** 0.5 or 1e-300  # SciPy refuses 0
+    error = sd / len(values) ** 0.5 or 1e-300  # SciPy refuses 0
     low, high = np.clip(t.interval(confidence, len(values) - 1, mean, error), 0, 1)
     return {
         "seeds": len(values), "mean": mean, "sd": sd, "lowest": float(values.min()),

@@ -12,7 +12,7 @@ import pandas as pd
 from digitlib import __version__
 
 TOLD = (
-    "network", "parameters", "image_size", "color_mode", "recipe", "optimizer", "loss", "checkpoint", "seed",
+    "network", "parameters", "image_size", "color_mode", "resize", "recipe", "optimizer", "loss", "checkpoint", "seed",
     "augmentation",
 )  # fmt: skip
 """Entries of ``training.json`` that the card shows."""
@@ -156,7 +156,7 @@ def _short(value: Any) -> str:
     """Return a setting as text: of a Keras object the class and what differs from nothing."""
     if isinstance(value, Mapping) and "config" in value:
         settings = value["config"]
-        return f"{value['class_name']} ({_short(settings)})" if isinstance(settings, Mapping) else str(settings)
+        return f"{value.get('class_name', '')} ({_short(settings)})" if isinstance(settings, Mapping) else str(settings)
     if isinstance(value, Mapping):
         kept = {name: one for name, one in value.items() if one and name not in ("name", "reduction", "axis", "dtype")}
         return ", ".join(f"{name} {_short(one)}" for name, one in kept.items()) or "none"
