@@ -18,7 +18,7 @@ from digitlib.files import atomic, display_path, resolve, write_json
 from digitlib.handwriting.binarize import Ink, find_inks
 from digitlib.handwriting.mnist_format import Network, as_classifier, digit_predictor, to_mnist_format
 from digitlib.handwriting.segmentation import BOX, Piece, halves, reading_order, segment, table_of, usual_size
-from digitlib.plots.style import BLUE, RED, drawable
+from digitlib.plots.style import BLUE, RED, short
 from digitlib.progress import progress
 
 THINNEST = 0.085
@@ -256,7 +256,7 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
         size = max(12, 0.5 * (bottom - y))
         color, mark = (BLUE, "") if row.confidence >= CONFIDENT else (RED, "?")
         pen.rectangle([x - 2, y - 2, right + 2, bottom + 2], outline=color, width=max(2, round(size / 12)))
-        text, font = drawable(row.label) + mark, ImageFont.load_default(size)
+        text, font = short(row.label) + mark, ImageFont.load_default(size)
         place = (x - 2, max(0, y - 2 - 1.15 * size))
         pen.rectangle(pen.textbbox(place, text, font=font), fill=color)
         pen.text(place, text, fill="white", font=font)

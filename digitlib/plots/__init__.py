@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "style": ["BLUE", "GREEN", "GREY", "ORANGE", "RED", "alt_text", "describe", "show", "use_style"],
+        "style": ["BLUE", "GREEN", "GREY", "ORANGE", "RED", "alt_text", "describe", "drawable", "show", "use_style"],
         "data": ["plot_augmented", "plot_counts", "plot_images", "plot_label_issues"],
         "training": ["plot_history", "plot_sweep"],
         "evaluation": [

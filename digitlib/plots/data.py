@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from digitlib.plots.style import BLUE, GREY, ORANGE, RED, WIDTH, describe, drawable, new_axes, panels
+from digitlib.plots import style
+from digitlib.plots.style import BLUE, GREY, ORANGE, RED, describe, drawable, line_axes, panels
 
 Images = np.ndarray | Sequence[np.ndarray]
 """Images of shape (height, width), (height, width, 1) or (height, width, 3): uint8, or float in 0 to 1 or 0 to 255."""
@@ -24,17 +25,14 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
     counts : pandas.DataFrame
         As from `digitlib.data.class_counts.class_counts`.
     """
-    title, below = "Images per class and their share of all", "class, and its share of all images"
-    axes = new_axes(3.2, max(WIDTH, 0.42 * len(counts)), title=title, xlabel=below, ylabel="images")
-    train, test = counts["Train_images"], counts["Test_images"]
-    total, place = train + test, np.arange(len(counts))
-    axes.bar(place, train, color=BLUE, label="TRAIN")
-    axes.bar(place, test, bottom=train, color=ORANGE, hatch="//", edgecolor="white", label="TEST")
-    axes.axhline(total.mean(), color=GREY, linestyle="--", label="mean of all classes")
-    axes.set_xticks(place, counts["Classes"].map(drawable) + counts["Share"].map("\n{:.1%}".format))
-    axes.set_ylim(0, total.max() * 1.25)  # room for the legend
-    axes.legend(ncols=3, loc="upper right")
-    axes.grid(axis="x", visible=False)
+    title = "Images per class and their share of all"
+    names = counts["Classes"].map(drawable) + counts["Share"].map("  {:.1%}".format)
+    axes, place = line_axes(names, title=title, xlabel="images", ylabel="class"), range(len(counts))
+    train, test, total = counts["Train_images"], counts["Test_images"], counts["Train_images"] + counts["Test_images"]
+    axes.barh(place, train, color=BLUE, label="TRAIN")
+    axes.barh(place, test, left=train, color=ORANGE, hatch="//", edgecolor="white", linewidth=0, label="TEST")
+    axes.axvline(total.mean(), color=GREY, linestyle="--", label="mean of all classes")
+    axes.figure.legend(loc="outside lower right", ncols=3)
     sizes = f"{total.sum():,} images in all, {total.min():,} in the smallest class and {total.max():,} in the largest."
     return describe(axes, f"A bar for each of {len(counts)} classes, stacked from TRAIN and TEST: {sizes}")
 
@@ -62,19 +60,17 @@ def plot_images(
     alt : str
         What the images are, for `digitlib.plots.style.alt_text`; the titles follow it.
     """
-    titles = [drawable(title) for title in titles] if titles is not None else [""] * len(images)
-    size = size or min(2.0, WIDTH / columns)
+    titles = titles if titles is not None else [""] * len(images)
+    size = size or min(2.0, style.WIDTH / columns)
     rows = max(1, -(-len(images) // columns))
-    lines = max((title.count("\n") for title in titles), default=0) + 1
     high = max((len(image) / np.shape(image)[1] for image in images), default=1)
-    figure, grid = panels(rows, columns, rows * (size * high + 0.22 * lines), columns * size)
+    figure, grid = panels(rows, columns, rows * size * high, columns * size)
     for axes in grid.flat:
         axes.axis("off")
-    for number, image in enumerate(as_pixels(images)):
-        axes = grid.flat[number]
+    for axes, image in zip(grid.flat, as_pixels(images), strict=False):
         draw_image(axes, image)
-        color = colors[number] if colors else "black"
-        axes.set_title(titles[number], fontsize=8, color=color, parse_math=False)
+    lines = style.write_titles(grid, titles, colors or ["black"] * len(titles), size - 0.06)
+    figure.set_figheight(rows * (size * high + 0.06 + 0.16 * lines))
     words = "; ".join(" ".join(title.split()) for title in titles[:40]) + " …" * (len(titles) > 40)
     count = f"{alt}{', ' if alt else ''}{len(images)} image{'s' * (len(images) != 1)}"
     return describe(figure, f"{count}: {words}." if any(titles) else f"{count}.")
@@ -123,11 +119,12 @@ def plot_label_issues(issues: pd.DataFrame, images: Images, columns: int = 6) ->
     columns : int
         Images a row.
     """
-    titles = [f"{row.label} → {row.likely_label}?\n{short_name(row.filename)}" for row in issues.itertuples()]
+    names = zip(issues["label"].map(drawable), issues["likely_label"].map(drawable), issues["filename"], strict=True)
+    titles = [f"{label} → {likely}?\n{short_name(filename)}" for label, likely, filename in names]
     return plot_images(images, titles, columns, alt="Likely label errors, label → likely class")
 
 
 def short_name(filename: str) -> str:
     """Return a file's own name, only its end where it is long."""
-    name = PurePosixPath(filename).name
+    name = style.short(PurePosixPath(filename).name, 10_000)
     return name if len(name) <= 17 else "…" + name[-16:]

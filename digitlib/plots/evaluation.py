@@ -12,59 +12,74 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
+from digitlib.plots import style
 from digitlib.plots.data import Images, as_pixels, draw_image, plot_images, short_name
-from digitlib.plots.style import BLUE, GREEN, GREY, ORANGE, RED, describe, drawable, new_axes, panels, reach
+from digitlib.plots.style import BLUE, GREEN, GREY, ORANGE, RED, describe, drawable, line_axes, new_axes, panels, reach
 
 
 def plot_confusion(table: pd.DataFrame) -> Axes:
     """Draw a confusion matrix, with logarithmic colours so that single errors can be seen.
+
+    Above 40 classes, where a matrix can't be read, bars show the 20 most frequent errors instead.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As from `digitlib.evaluation.confusion_matrix`.
     """
-    counts, side = table.to_numpy(), max(4.6, 0.46 * len(table))
+    names, counts, n = [drawable(name) for name in table.index], table.to_numpy(), len(table)
+    off = np.where(np.eye(n, dtype=bool), 0, counts)
+    cells = np.argsort(-off, axis=None, kind="stable")[: min(20, np.count_nonzero(off))]
+    pairs, times = [f"{names[cell // n]} → {names[cell % n]}" for cell in cells], off.flat[cells]
+    alt = f"{counts.trace():,} of {counts.sum():,} images are predicted correctly."
+    if pairs:
+        alt += f" The most frequent error, true → predicted: {pairs[0]}, {times[0]} times."
+    if n > style.MOST:
+        axes = line_axes(pairs, title="Most frequent errors: test set", xlabel="images", ylabel="true → predicted")
+        axes.bar_label(axes.barh(range(len(pairs)), times, color=RED), padding=3, fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return describe(axes, f"A bar for each of the {len(pairs)} most frequent errors of {n} classes. {alt}")
+    wide, highest = 0.08 * max(map(len, names)), max(2, counts.max())
+    side = min(1.6 * style.WIDTH - 0.8, max(4.6, 0.46 * n) + wide)
+    small = min(8, 100 * (side - wide - 1.8) / n / len(str(highest)))  # points, so that the highest count fits its cell
     axes = sns.heatmap(
-        table.rename(index=drawable, columns=drawable), annot=table.astype(str).where(table > 0, ""), fmt="",
-        mask=table == 0, linewidths=0.5, linecolor="#eeeeee", square=True, cmap="Blues", norm=LogNorm(1, max(2, counts.max())),
-        cbar_kws={"label": "images (logarithmic)", "format": "%d", "shrink": 0.8}, annot_kws={"fontsize": 8},
+        counts, mask=counts == 0, annot=True, fmt="d", annot_kws={"fontsize": small}, linewidths=0.5, linecolor="#eeeeee",
+        square=True, cmap="Blues", norm=LogNorm(1, highest), xticklabels=names, yticklabels=names,
+        cbar_kws={"label": "images (logarithmic)", "format": "%d", "ticks": LogLocator(subs=(1, 2, 5)), "shrink": 0.8},
         ax=new_axes(side, side + 0.8),
     )  # fmt: skip
+    axes.collections[0].colorbar.minorticks_off()
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix: test set")
-    axes.tick_params(axis="both", rotation=0, length=0)
+    axes.tick_params(axis="both", length=0)
     axes.grid(visible=False)
-    alt = f"Matrix of {len(table)} classes: {counts.trace():,} of {counts.sum():,} images are on the diagonal, predicted correctly."
-    off = np.where(np.eye(len(table), dtype=bool), 0, counts)
-    true, predicted = (drawable(table.index[place]) for place in np.unravel_index(off.argmax(), off.shape))
-    most = f" The most frequent error: {true} predicted as {predicted}, {off.max()} times." if off.any() else ""
-    return describe(axes, alt + most)
+    return describe(axes, f"Matrix of {n} classes, with correct predictions on the diagonal. {alt}")
 
 
 def plot_per_class(table: pd.DataFrame) -> Axes:
-    """Draw precision, recall and F1 of each class with their 95 % intervals.
+    """Draw precision, recall and F1 of each class with their 95 % intervals; above 40 classes, of the 40 of lowest F1.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As from `digitlib.evaluation.metrics.classification_report`.
     """
-    title, width = "Precision, recall and F1 of each class, with 95 % intervals", max(7.2, 0.6 * len(table))
-    axes, place = new_axes(3.2, width, percent="y", xlabel="class", title=title), np.arange(len(table))
+    worst, best, n = table.loc[table["f1"].idxmin()], table["f1"].max(), len(table)
+    f1 = f"The lowest F1 is {worst['f1']:.1%}, of {drawable(worst['class'])}; the highest is {best:.1%}."
+    title = "Precision, recall and F1 with 95 % intervals"
+    if n > style.MOST:
+        table, title = table.nsmallest(style.MOST, "f1"), f"{title}: the {style.MOST} classes of lowest F1"
+    axes = line_axes(table["class"].map(drawable), 0.34, percent="x", ylabel="class", title=title)
     looks = zip(("precision", "recall", "f1"), (BLUE, ORANGE, GREEN), "osD", (-0.22, 0, 0.22), strict=True)
     for name, color, marker, aside in looks:
         errors = reach(table[name], table[f"{name}_low"], table[f"{name}_high"])
         label = name.replace("f1", "F1")
-        axes.errorbar(place + aside, table[name], errors, fmt=marker, color=color, capsize=2, label=label)
-    axes.set_xticks(place, table["class"].map(drawable))
-    axes.grid(axis="x", visible=False)
-    lowest = float(table[["precision_low", "recall_low", "f1_low"]].to_numpy().min())
-    axes.set_ylim(lowest - 0.3 * (1 - lowest), 1 + 0.03 * (1 - lowest))  # room for the legend
-    axes.legend(ncols=3, loc="lower center")
-    worst = table.loc[table["f1"].idxmin()]
-    f1 = f"The lowest F1 is {worst['f1']:.1%}, of {drawable(worst['class'])}; the highest is {table['f1'].max():.1%}."
-    return describe(axes, f"Precision, recall and F1 of {len(table)} classes, each with its interval. {f1}")
+        axes.errorbar(
+            table[name], np.arange(len(table)) + aside, xerr=errors, fmt=marker, color=color, capsize=2, label=label
+        )
+    axes.figure.legend(loc="outside lower right", ncols=3)
+    return describe(axes, f"Precision, recall and F1 of {n} classes, each with its interval. {f1}")
 
 
 def plot_most_confused(pairs: pd.DataFrame, predictions: pd.DataFrame, images: Images, each: int = 4) -> Figure:
@@ -90,9 +105,9 @@ def plot_most_confused(pairs: pd.DataFrame, predictions: pd.DataFrame, images: I
             found = rows.index[(rows["true"] == true) & (rows["predicted"] == predicted)][:each]
             missing = each - len(found)
             shown += [*(images[number] for number in found), *[white] * missing]
-            titles += [f"{true} → {predicted}"] * len(found) + [""] * missing
+            titles += [f"{drawable(true)} → {drawable(predicted)}"] * len(found) + [""] * missing
     counts = pd.Series(filter(None, titles)).value_counts(sort=False)
-    words = "; ".join(f"{drawable(title)} ({count}×)" for title, count in counts.items())
+    words = "; ".join(f"{title} ({count}×)" for title, count in counts.items())
     return describe(plot_images(shown, titles, 2 * each), f"Most confused pairs, true → predicted: {words}.")
 
 
@@ -108,9 +123,9 @@ def plot_top_losses(wrong: pd.DataFrame, images: Images, columns: int = 6) -> Fi
     columns : int
         Images a row.
     """
-    titles = [
-        f"{row.true} → {row.predicted}  {row.confidence:.0%}\n{short_name(row.filename)}" for row in wrong.itertuples()
-    ]
+    table = wrong.assign(true=wrong["true"].map(drawable), predicted=wrong["predicted"].map(drawable))
+    form = "{0.true} → {0.predicted}  {0.confidence:.0%}\n"
+    titles = [form.format(row) + short_name(row.filename) for row in table.itertuples()]
     return plot_images(images, titles, columns, alt="The most confident errors, true → predicted")
 
 
@@ -130,7 +145,7 @@ def plot_predictions(predictions: pd.DataFrame, images: Images, guesses: int = 1
     """
     names = [(f"label{end}", f"confidence{end}") for end in ("", "_2", "_3")[:guesses]]
     titles = [
-        "\n".join(f"{row[label]}  {row[share]:.0%}" for label, share in names if row.get(label))
+        "\n".join(f"{drawable(row[label])}  {row[share]:.0%}" for label, share in names if row.get(label))
         for row in predictions.to_dict("records")
     ]
     return plot_images(images, titles, columns, alt="Images with their predicted class and its confidence")
@@ -209,11 +224,11 @@ def plot_explanations(
     """
     kinds, blocks = ["image", *maps], -(-len(images) // columns)
     rows = blocks * len(kinds)
-    figure, grid = panels(rows, columns, rows * 5.8 / columns + 0.3 * blocks)
+    figure, grid = panels(rows, columns, 1)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[], frame_on=False)
         axes.grid(visible=False)
-    for number, (pixels, title) in enumerate(zip(as_pixels(images), titles, strict=True)):
+    for number, pixels in enumerate(as_pixels(images)):
         block, column = divmod(number, columns)
         grey = pixels if pixels.ndim == 2 else pixels.mean(axis=-1)
         for name, axes in zip(kinds, grid[block * len(kinds) :, column], strict=False):
@@ -223,6 +238,7 @@ def plot_explanations(
                 axes.imshow(heat, cmap="inferno", alpha=0.15 + 0.6 * heat, vmin=0, vmax=1)
             if column == 0:
                 axes.set_ylabel(name, fontsize=8)
-        grid[block * len(kinds), column].set_title(drawable(title), fontsize=9, parse_math=False)
-    shown = f"{len(images)} images ({', '.join(map(drawable, titles))}); below each, a map of {' and of '.join(maps)}"
+    lines = style.write_titles(grid[:: len(kinds)], titles, ["black"] * len(titles), 5.8 / columns)
+    figure.set_figheight(rows * 5.8 / columns + (0.14 + 0.16 * lines) * blocks)
+    shown = f"{len(images)} images ({', '.join(titles)}); below each, a map of {' and of '.join(maps)}"
     return describe(figure, f"{shown}, bright where it counted.")

@@ -5,6 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import pairwise, product
+from textwrap import fill
 from typing import Any, TypeVar, cast
 
 import matplotlib.pyplot as plt
@@ -13,21 +18,37 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.category import StrCategoryLocator
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.font_manager import fontManager, get_font
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, PercentFormatter
 from PIL import Image
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#777777"
 """Colours that people with any colour vision can tell apart (Okabe and Ito, 2008)."""
-
-LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (RED, "^"), (GREY, "v"))
-"""Colour and marker of each line, so that they differ in a grey print too."""
 
 WIDTH = 7.2
 """Inches of a figure as wide as a notebook's text."""
 
 STORED_COLORS = 128
 """Of a stored figure: plots have no more, and their files get three times as small."""
+
+MOST = 40
+"""Classes that a figure with a line for each shows; above, those that the network does worst at."""
+
+FALLBACKS = (
+    "DejaVu Sans", "Noto Sans", "Lohit", "Nirmala UI", "Mangal", "Kohinoor", "Devanagari MT", "Bangla MN", "Microsoft YaHei",
+    "MS Gothic", "Yu Gothic", "Malgun Gothic", "PingFang", "Hiragino", "Heiti", "Apple SD Gothic Neo", "WenQuanYi",
+    "Droid Sans Fallback", "Leelawadee UI", "Thonburi", "Ebrima", "Segoe UI", "FreeSans", "Arial Unicode MS",
+)  # fmt: skip
+"""How the names of font families begin that are searched for a name's characters, in this order."""
+
+NUMBERS: dict[str, str] = {}
+"""Names that can't be drawn, or not told apart, and the numbers drawn for them: the same in all figures."""
+
+SHORTENED: dict[str, str] = {}
+"""Drawn texts and the names that they stand for."""
 
 Drawn = TypeVar("Drawn", Figure, Axes)
 
@@ -51,9 +72,78 @@ def new_axes(height: float = 3.4, width: float = WIDTH, percent: str = "", **set
     return axes
 
 
-def drawable(name: object) -> str:
-    """Return a class or file name as a font can show it: bytes that aren't UTF-8 as their numbers."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
+def short(name: object, longest: int = 20) -> str:
+    """Return a name in one line, without its middle where it is long, and bytes that aren't UTF-8 as their numbers."""
+    text = " ".join(str(name).encode("utf-8", "backslashreplace").decode().split())
+    return text if len(text) <= longest else f"{text[: longest // 2 - 1]}…{text[-(longest // 2) :]}"
+
+
+def line_axes(names: Sequence[str], each: float = 0.28, **settings: Any) -> Axes:
+    """Return the axes of a new figure with a line for each name, the first at the top."""
+    axes = new_axes(min(16, 1.4 + each * len(names)), **settings)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(max(1, len(names)) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    return axes
+
+
+def drawable(name: object, longest: int = 20) -> str:
+    """Return a name as it is drawn: `short`, or its number if no font has its characters or another name looks the same.
+
+    `key_of` says what a number in a figure stands for.
+    """
+    whole, text = short(name, 10_000), short(name, longest)
+    if whole == text and text in SHORTENED:
+        return text
+    families, used = {_family_with(character) for character in text}, plt.rcParams["font.family"]
+    plt.rcParams["font.family"] = used + sorted(families - {*used, ""})  # all that is drawn from now on has them
+    if "" in families or SHORTENED.setdefault(text, whole) != whole:
+        return NUMBERS.setdefault(whole, f"#{len(NUMBERS) + 1}")
+    return text
+
+
+@cache
+def _family_with(character: str) -> str:
+    """Return the first font family that has a character, or nothing."""
+    regular = [font for font in fontManager.ttflist if font.weight == 400]
+    fonts = (font for start in FALLBACKS for font in regular if font.name.startswith(start))
+    return next((font.name for font in fonts if get_font(font.fname).get_char_index(ord(character))), "")
+
+
+def key_of(figure: Figure) -> str:
+    """Return which names the numbers in a figure stand for."""
+    drawn = set(re.findall(r"#\d+", " ".join(text.get_text() for text in figure.findobj(Text))))
+    return "; ".join(f"{number} = {name}" for name, number in NUMBERS.items() if number in drawn)
+
+
+def write_titles(cells: np.ndarray, titles: Iterable[str], colors: Iterable[str], width: float) -> int:
+    """Write a title above each image in lines no wider than `width` inches; return how many lines the longest has."""
+    for axes, title, color in zip(cells.flat, titles, colors, strict=False):
+        words = re.sub(r"\S+|[^\n]", lambda word: drawable(word[0], 40) or " ", str(title))
+        text = axes.set_title(words, fontsize=8, color=color, family=plt.rcParams["font.family"], parse_math=False)
+        letters = len(words)
+        while letters > 3 and text.get_window_extent().width > width * axes.figure.dpi:
+            letters -= 1
+            text.set_text("\n".join(fill(line, letters) for line in words.split("\n")))
+    return 1 + max(axes.get_title().count("\n") for axes in cells.flat)
+
+
+def fit_ticks(figure: Figure) -> None:
+    """Write the names at ticks without overlaps: turned, in smaller type, or only every few of them."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        places, locator = axis.get_majorticklocs(), axis.get_major_locator()
+        if len(places) < 2 or not isinstance(locator, FixedLocator | StrCategoryLocator):
+            continue
+        longest = int(5.5 * figure.get_size_inches()[int(axis.axis_name == "x")])
+        texts = [drawable(label.get_text(), longest) for label in axis.get_ticklabels()]
+        look: Any = {"family": plt.rcParams["font.family"], "parse_math": False}
+        steps = [step for step in (1, 2, 5, 10, 50, 200) if len(texts) <= 150 * step]
+        for step, turn, size in product(steps, (0, 90)[: 1 + (axis.axis_name == "x")], (10, 8)):
+            axis.set_ticks(places[::step], texts[::step], size=size, rotation=turn, **look)
+            figure.draw_without_rendering()
+            boxes = [label.get_window_extent().padded(2, 0) for label in axis.get_ticklabels()]
+            if not any(one.overlaps(other) for one, other in pairwise(boxes)):
+                break
 
 
 def reach(value: pd.Series, low: pd.Series, high: pd.Series) -> np.ndarray:
@@ -64,14 +154,16 @@ def reach(value: pd.Series, low: pd.Series, high: pd.Series) -> np.ndarray:
 
 def describe(drawn: Drawn, alt: str) -> Drawn:
     """Keep with a figure what it shows, in one or two sentences that `show` hands to screen readers, and return it."""
+    fit_ticks(figure_of(drawn))
     figure_of(drawn).set_label(alt)
     return drawn
 
 
 def alt_text(drawn: Figure | Axes) -> str:
-    """Return what `describe` has kept, or else the titles in the figure."""
+    """Return what `describe` has kept, or else the titles in the figure, and the key to its numbers."""
     figure = figure_of(drawn)
-    return str(figure.get_label()) or "; ".join(filter(None, (axes.get_title() for axes in figure.axes)))
+    text = str(figure.get_label()) or "; ".join(filter(None, (axes.get_title() for axes in figure.axes)))
+    return " ".join(filter(None, (text, key_of(figure)))).encode("utf-8", "backslashreplace").decode()
 
 
 def show(drawn: Figure | Axes, alt: str = "") -> None:
@@ -97,12 +189,15 @@ def show(drawn: Figure | Axes, alt: str = "") -> None:
     '1 image: a stroke.'
     """
     figure = figure_of(drawn)
+    if alt or not figure.get_label():
+        describe(figure, alt)
     if getattr(get_ipython(), "kernel", None) is None:
         if figure.canvas.required_interactive_framework:
             plt.show()
     else:
-        text = alt or alt_text(figure)
+        text, key = alt_text(figure), key_of(figure)
         tag = f'<img alt="{html.escape(text)}" src="data:image/png;base64,{_png(figure)}">'
+        tag += f"<p>{html.escape(key)}</p>" * bool(key)
         display({"text/html": tag, "text/plain": f"Figure: {text}"}, raw=True)
     plt.close(figure)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from digitlib.errors import DigitError
-from digitlib.plots.style import BLUE, GREY, ORANGE, RED, describe, drawable, new_axes, panels, reach
+from digitlib.plots.style import BLUE, GREY, ORANGE, RED, describe, line_axes, panels, reach
 
 MOST = 25
 """Runs that a figure with a line of text for each shows; more would be too small to read."""
@@ -67,15 +67,12 @@ def plot_sweep(table: pd.DataFrame) -> Axes:
     place, share = np.arange(len(table)), table["validation_accuracy"]
     below = f"validation accuracy, n = {table['n_validation'].iloc[0]:,.0f} images"
     title = "Validation accuracy with 95 % intervals"
-    axes = new_axes(1.0 + 0.28 * len(table), percent="x", xlabel=below, title=title)
+    axes = line_axes(table.get("label", table["run"]).map(str), percent="x", xlabel=below, title=title)
     errors = reach(share, table["validation_low"], table["validation_high"])
     axes.errorbar(share, place, xerr=errors, fmt="o", color=BLUE, capsize=3, markersize=5)
     axes.plot(share.iloc[:1], place[:1], "*", color=RED, markersize=14, label="best", zorder=3)
     lower = table["validation_low"].iloc[0]
     axes.axvline(lower, color=GREY, linestyle=":", label="lower end of the best run's interval")
-    axes.set_yticks(place, table.get("label", table["run"]).map(drawable))
-    axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
     axes.figure.legend(loc="outside lower right", ncols=2)
     within = f"Of the others, {(share > lower).sum() - 1} are within the best run's interval."
     shares = f"{share.iloc[0]:.2%} down to {share.iloc[-1]:.2%}. {within}"
