@@ -15,7 +15,7 @@ import click
 
 from digitlib import __version__
 from digitlib.errors import DigitError
-from digitlib.files import atomic, display_path, project_root, resolve
+from digitlib.files import DISK, atomic, display_path, project_root, resolve
 
 # What else a command needs it imports itself: the first line and the shell's completion should not wait for TensorFlow.
 
@@ -45,13 +45,26 @@ class _Group(click.Group):
         # On Windows, where no shell does it, click replaces patterns by the files that match; `predict` takes one pattern.
         return super().main(*args, windows_expand_args=sys.argv[1:2] != ["predict"], **options)
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        for before, word in zip(["digitlib", *args], args, strict=False):
+            if not word or (word.startswith("--") and word.endswith("=")):
+                raise click.UsageError(
+                    f"{before if not word else word[:-1]} is followed by nothing: is a variable not set?"
+                )
+        return super().parse_args(context, args)
+
     def invoke(self, context: click.Context) -> Any:
         try:
             project_root()  # raises before NumPy is loaded, which Python 3.13 can't do in a folder that was removed
             return super().invoke(context)
         except DigitError as error:
             click.echo(f"Error: {error}", err=True)
-            sys.exit(1)
+        except OSError as error:
+            if error.errno is None or error.errno not in DISK:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"Error: {error.strerror}{where}. Make room and try again; what is finished stays.", err=True)
+        sys.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,16 +76,18 @@ def main() -> None:
 @main.command()
 @click.option(
     "--data",
-    help="sample, mnist, a folder of class folders, a zip of one, or labelled images in Parquet; sample by default, with "
-    "--resume or --only the run's.",
+    help="sample, mnist, a folder of class folders, a zip of one, labelled images in Parquet or .npz, a CSV file of pixels or "
+    "of file names and labels, or a folder with train.csv and test.csv; sample by default, with --resume or --only the run's.",
 )
 @click.option("--recipe", help="tiny, fast, accurate or classic; fast by default, with --resume or --only the run's.")
 @click.option("--out", "run_dir", default="runs/default", show_default=True, help="The run's folder.")
+@click.option("--color", default="auto", show_default=True, type=click.Choice(["auto", "grayscale", "rgb"]))
 @click.option("--only", default="", help="Numbers of notebooks, for example 01,02; all by default.")
 @click.option("--resume", is_flag=True, help="Begin with the first notebook that is not finished.")
 @pairs_option("Another parameter of the notebooks.")
-def run(data: str | None, recipe: str | None, run_dir: str, only: str, resume: bool, pairs: Pairs) -> None:
+def run(data: str | None, recipe: str | None, run_dir: str, color: str, only: str, resume: bool, pairs: Pairs) -> None:
     """Execute the notebooks in order and write a report."""
+    pairs += (("color_mode", color),) if color != "auto" else ()
     parameters = values(pairs)
     for name, option in (("data", "--data"), ("recipe", "--recipe"), ("run_dir", "--out")):
         if name in parameters:
@@ -163,7 +178,8 @@ def predict(
     """Predict the classes of the images in SOURCE with the network of RUN_OR_MODEL.
 
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
-    with a column filename), a pattern in quotes such as "scans/**/*.png", or one image.
+    with a column filename), a .csv with a column a pixel such as Kaggle's
+    test.csv, a pattern in quotes such as "scans/**/*.png", or one image.
 
     An address such as s3://bucket/folder, a Parquet file with images, --workers, --scheduler or an --out that ends in /
     is predicted partition by partition; the same command again goes on where it was stopped.

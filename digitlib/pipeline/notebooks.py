@@ -72,7 +72,10 @@ def run_series(
     >>> run_series("runs/default", {"data": "sample", "recipe": "fast"}, only=["05", "06"])  # doctest: +SKIP
     """
     run = open_run(run)
-    names = {path: set(papermill.inspect_notebook(str(path))) for path in sorted(notebooks_folder().glob(SERIES))}
+    series = notebooks_folder()
+    if not series.is_relative_to(Path(__file__).parents[2]):
+        click.echo(f"The notebooks of {display_path(series)} are used: they are a copy of the series.")
+    names = {path: set(papermill.inspect_notebook(str(path))) for path in sorted(series.glob(SERIES))}
     chosen = _choose(list(names), only)
     _check_parameters(run, names, chosen, parameters)
     given = {"run_dir": str(run), **parameters}
@@ -129,7 +132,7 @@ def _check_parameters(run: Run, names: dict[Path, set[str]], chosen: list[Path],
         if name in ("shown", "gallery") and not (is_whole(value) and value >= 0):
             raise DigitError(f"{name} is {value!r}: it must be an integer ≥ 0.")
     settings = {name: value for name, value in parameters.items() if name in RECIPE_PARAMETERS}
-    get_recipe(parameters.get("recipe", "fast"), **settings)
+    recipe = get_recipe(parameters.get("recipe", "fast"), **settings)
     split = ("test_size", "validation_size", "seed", "mode", "assign")
     check_options(**{name: value for name, value in parameters.items() if name in split})
     if "target_accuracy" in parameters:
@@ -137,7 +140,7 @@ def _check_parameters(run: Run, names: dict[Path, set[str]], chosen: list[Path],
 
         check_target(parameters["target_accuracy"])
     if "data" in used and not holds_moved(run):  # else the images are no longer there
-        find_images(as_folder(parameters.get("data", "sample")))
+        recipe.check_memory(len(find_images(as_folder(parameters.get("data", "sample"))).files))
 
 
 def _is_done(run: Run, output: Path, parameters: dict[str, Any]) -> bool:
@@ -246,22 +249,20 @@ class _LastLine(io.StringIO):
 
 
 def notebooks_folder() -> Path:
-    """Return the folder with the series: a reader's own copy in ``notebooks/`` of the project first, so that it runs.
+    """Return the folder with the series: that of this digitlib, or a reader's own whole copy in ``notebooks/`` of the project.
+
+    Notebooks of other people may have the same names: a folder counts as a copy if it has every notebook of the series.
 
     Examples
     --------
     >>> sorted((notebooks_folder() / "photos").glob("*.jpg"))[0].suffix
     '.jpg'
     """
-    package = Path(__file__).parents[1]
-    places = [project_root() / "notebooks", package.parent / "notebooks", package / "notebooks"]
-    for place in places:
-        if any(place.glob(SERIES)):
-            return place
-    raise DigitError(
-        f"there is no notebook in {display_path(places[0])}, and none came with this digitlib: install it from its wheel, or "
-        "run this in the project's own folder."
-    )
+    package, own = Path(__file__).parents[1], project_root() / "notebooks"
+    for place in (package / "notebooks", package.parent / "notebooks"):
+        if names := {path.name for path in place.glob(SERIES)}:
+            return own if names <= {path.name for path in own.glob(SERIES)} else place
+    raise DigitError("this digitlib came without its notebooks: install it from its wheel.")
 
 
 def copy_notebooks(folder: str | os.PathLike[str]) -> list[Path]:

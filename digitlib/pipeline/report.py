@@ -19,6 +19,7 @@ from PIL import Image
 from traitlets.config import Config
 
 from digitlib.data.decoding import read_file
+from digitlib.data.split import SEVERAL_CLASSES
 from digitlib.export.model_card import accuracy_text
 from digitlib.files import atomic
 from digitlib.run import Run, open_run
@@ -52,6 +53,16 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
         for name, label in LABELS.items()
     }  # an ensemble has no best epoch
     rows["Test accuracy"] = accuracy_text(metrics)
+    if "balanced_accuracy" in metrics:
+        rows["Majority-class baseline"] = (
+            f"{metrics['majority_baseline']:.2%}, the accuracy of predicting one class always"
+        )
+        lowest = f"the lowest is {metrics['lowest_recall']:.2%}, of {metrics['lowest_recall_class']}"
+        rows["Balanced accuracy"] = f"{metrics['balanced_accuracy']:.2%}, the mean recall of all classes; {lowest}"
+    rejected = run.read_table("rejected.csv") if (run / "rejected.csv").exists() else pd.DataFrame({"reason": []})
+    torn = rejected[rejected["reason"].astype(str).str.startswith(SEVERAL_CLASSES)]
+    if len(torn):
+        rows["Files with two labels"] = f"{len(torn)}, left out: {', '.join(torn['filename'].head(4))}"
     if (run / "predictions.csv").exists():
         rows["Images predicted"] = f"{len(run.read_table('predictions.csv')):,}"
     return pd.DataFrame({"result": list(rows), "value": list(rows.values())})

@@ -176,7 +176,7 @@ def _predict(
             _LOADED.clear()
             _LOADED[key] = Classifier.load(folder)
     classifier, tables = _LOADED[key], []
-    settings = (classifier.color_mode, classifier.image_size, min(classifier.image_size))
+    settings = (classifier.color_mode, classifier.image_size, min(classifier.image_size), classifier.resize)
     items = _rows(columns, *partition) if columns else _files(*partition)
     images = ((name, decoded(one, *settings) if isinstance(one, bytes) else unread(one)) for name, one in items)
     while batch := list(islice(images, BATCH)):

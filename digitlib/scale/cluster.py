@@ -13,6 +13,7 @@ from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
+from digitlib.data.decoding import end_with_parent
 from digitlib.errors import DigitError
 from digitlib.files import project_root
 from digitlib.progress import environment
@@ -115,6 +116,7 @@ def each(function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]) -> 
 
 
 def _call(root: str, name: str, function: Callable[..., Any], given: tuple[Any, ...]) -> tuple[str, Any, str]:
+    end_with_parent()
     if str(project_root()) != root:
         os.environ["DIGITLIB_ROOT"] = root
     with _ONE_AT_A_TIME:

@@ -72,8 +72,9 @@ def make_ensemble(
     networks = [Classifier.load(member) for member in members]
     first = networks[0]
     for member, one in zip(members, networks, strict=True):
-        if one.color_mode != first.color_mode or not member.split.equals(members[0].split):
-            raise DigitError(f"{member} and {members[0]} can't be joined: their splits or color modes differ.")
+        same = (one.color_mode, one.resize) == (first.color_mode, first.resize)
+        if not (same and member.split.equals(members[0].split)):
+            raise DigitError(f"{member} and {members[0]} can't be joined: their splits, color_mode or resize differ.")
     about = [member.read_json("metrics.json") for member in members]
     best = int(np.argmax([one["validation_accuracy"] for one in about]))
     shape = max(one.model.input_shape[1:] for one in networks)
@@ -81,6 +82,7 @@ def make_ensemble(
         share_split(members[0], run)
         network = join_networks([one.model for one in networks], shape)
         joined = Classifier(network, first.class_names, run=run)
+        joined.resize = first.resize
         joined.save(run.folder)
         test, against = joined.evaluate("test"), networks[best].evaluate("test")
         metrics = about[best] | {

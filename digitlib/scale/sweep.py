@@ -228,8 +228,9 @@ def run_sweep(
     combinations, function = space.combinations(), _do_trial if space.trials else _do_run
     with cluster.workers(workers, scheduler), run_lock(folder):
         split = split_once(space.data, open_run(folder / "split"), **space.split)
-        for size in {recipe_of(one).image_size for one in combinations.values()}:
-            pixels_of(split, split.split, size)  # into the cache, where every worker finds them
+        recipes = [recipe_of(one).adapted_to(split) for one in combinations.values()]
+        for size, resize in {(recipe.image_size, recipe.resize) for recipe in recipes}:
+            pixels_of(split, split.split, size, resize)  # into the cache, where every worker finds them
         tasks: dict[str, Any] = {name: (split, name, one, notebooks) for name, one in combinations.items()}
         if space.trials:
             _open_study(folder, space)
