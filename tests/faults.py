@@ -25,6 +25,8 @@ CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir"}
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["digitlib.data.split"])
 
+"".encode("unicode_escape")  # is loaded from a file that another user may not be able to read
+
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """Return name and hash of every file below a folder, hidden ones included."""

@@ -247,13 +247,19 @@ def test_an_empty_folder_of_unlabelled_images_is_none(digits: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("history.csv", "epoch,loss\n1,much\n", ".*"),
+        ("history.csv", "epoch,loss,seconds,learning_rate\n1,much,1,1\n", "loss must be a number, not 'much'"),
+        ("history.csv", "epoch,loss,seconds,learning_rate\n2,0.5,1,1\n", "epoch must be 1, 2, 3 …"),
         ("recipe.json", "{", ".*"),
-        ("source.json", "{}", "no 'pixels' in it"),
-        ("source.json", "[1]", ".*"),
+        ("recipe.json", '{"name": "a", "model": 3}', "model must be string, not 3"),
+        ("source.json", "{}", "it must contain .*'pixels'.*"),
+        ("source.json", "[1]", r"it must be object, not \[1\]"),
         ("split.csv", "", ".*"),
         ("split.csv", "filename;class;part\n", ".*"),
-        ("split.csv", "filename,class,part,sha256,size\na,3,train,x,many\n", ".*"),
+        (
+            "split.csv",
+            "filename,class,part,sha256,size\na,3,training,x,5\n",
+            "part must be one of .*'train'.*, not 'training'",
+        ),
     ],
 )
 def test_a_damaged_file_is_named(digits: Path, name: str, content: str, fault: str) -> None:
@@ -261,7 +267,7 @@ def test_a_damaged_file_is_named(digits: Path, name: str, content: str, fault: s
     (run / name).write_text(content, encoding="utf-8")
     by = "05_training_history" if name in ("history.csv", "recipe.json") else "01_data_preparation"
     read = {"history.csv": d.read_history, "recipe.json": lambda run: run.read_json("recipe.json")}
-    with pytest.raises(d.DigitError, match=rf"runs/a/{name} is damaged \({fault}\): run {by} again"):
+    with pytest.raises(d.DigitError, match=rf"runs/a/{name} is damaged \({fault}\): move it away and run {by} again"):
         read.get(name, partial(d.generator_from_split, sets="train"))(run)
 
 

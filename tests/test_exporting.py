@@ -23,7 +23,8 @@ DIGITS = list("0123456789")
 METRICS = {
     "recipe": "fast", "data": "a/b/scans", "n_train": 288, "n_test": 80, "n_validation": 32, "parameters": 132618,
     "epochs": 3, "best_epoch": 2, "validation_accuracy": 0.9, "test_accuracy": 0.95, "test_accuracy_low": 0.8784,
-    "test_accuracy_high": 0.9804, "test_loss": 0.2, "test_chose_the_epoch": True,
+    "test_accuracy_high": 0.9804, "test_loss": 0.2, "test_chose_the_epoch": True, "seed": 42,
+    "fit_seconds": 9.0, "balanced_accuracy": 0.94, "lowest_recall": 0.9, "lowest_recall_class": "8", "majority_baseline": 0.1,
 }  # fmt: skip
 
 

@@ -260,3 +260,68 @@ def test_a_changed_image_is_decoded_again(run: d.Run, digits: Path) -> None:
     generator = generator_from_split(fresh, parts[name], shuffle=False)
     place = generator.filenames.index(name)
     assert abs(int(generator.originals(np.array([place])).mean()) - 200) < 2
+
+
+def coloured(digits: Path, shape: tuple[int, int]) -> Path:
+    """Return a folder of red digits on white, (height, width) pixels large, with a class for each of the first two digits."""
+    for digit in "01":
+        (digits.parent / "red" / digit).mkdir(parents=True)
+        for path in sorted((digits / "trainingSet" / digit).iterdir())[:30]:
+            ink = np.asarray(Image.open(path).resize(shape[::-1]))
+            Image.fromarray(np.dstack([np.full_like(ink, 255), 255 - ink, 255 - ink])).save(
+                digits.parent / "red" / digit / f"{path.stem}.png"
+            )
+    return digits.parent / "red"
+
+
+@pytest.mark.parametrize(("side", "size"), [(40, (28, 28)), (90, (64, 64))])
+def test_size_and_colours_are_chosen_by_the_images_and_said(
+    digits: Path, side: int, size: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = d.prepare(coloured(digits, (side, side)), "runs/red", mode="none")
+    recipe = d.get_recipe("tiny").adapted_to(run)
+    assert (recipe.image_size, recipe.color_mode, recipe.auto) == (size, "rgb", ())
+    assert f"{size[0]} × {size[1]} × 3" in capsys.readouterr().out
+    train, _ = d.train_val_generators(run, recipe)
+    assert train[0][0].shape[1:] == d.build_model(recipe, train.class_names).input_shape[1:] == (*size, 3)
+    given = d.get_recipe("tiny", color_mode="grayscale", image_size=20).adapted_to(run)
+    assert given.image_shape == (20, 20, 1)
+    assert d.get_recipe("classic").adapted_to(run).image_shape == (128, 128, 3)
+    assert d.get_recipe("fast").adapted_to(d.prepare(digits, "runs/grey", mode="none")).image_shape == (28, 28, 1)
+    assert not capsys.readouterr().out
+
+
+def test_sizes_that_would_fill_the_memory_are_refused_with_what_they_take(digits: Path) -> None:
+    with pytest.raises(d.DigitError, match=r"512 images of 4000 × 4000 pixels would take 8 GB"):
+        d.get_recipe("fast", image_size=4000)
+    run = d.prepare(digits, "runs/a", mode="none")
+    with pytest.raises(d.DigitError, match=r"400 images of 2500 × 2500 pixels would take 8 GB") as told:
+        d.get_recipe("tiny", image_size=2500, batch_size=8, color_mode="rgb").adapted_to(run)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("shape", [(20, 28), (60, 84)])
+@pytest.mark.parametrize("resize", ["squeeze", "pad", "crop"])
+def test_a_classifier_resizes_as_its_training_did(digits: Path, resize: str, shape: tuple[int, int]) -> None:
+    run = d.prepare(coloured(digits, shape), "runs/red", mode="none")
+    recipe = d.get_recipe("tiny", epochs=1, resize=resize, image_size=28).adapted_to(run)
+    train, validation = d.train_val_generators(run, recipe)
+    black = validation[0][0].max(axis=(0, 2, 3)) == 0  # rows of all images
+    assert black.sum() == (8 if resize == "pad" else 0)
+    model = d.build_model(recipe, train.class_names)
+    classifier = d.Classifier(model, train.class_names)
+    classifier.resize = resize
+    paths = [str(digits.parent / "red" / name) for name in validation.filenames]
+    at_prediction = classifier._pixels(list(classifier._read(paths)[1]))
+    np.testing.assert_allclose(at_prediction, np.concatenate([batch[0] for batch in validation]), atol=1)
+    arrays = [np.asarray(Image.open(path)) for path in paths]
+    np.testing.assert_array_equal(at_prediction, classifier._pixels(list(classifier._read(np.stack(arrays))[1])))
+
+
+@pytest.mark.slow
+def test_how_images_were_resized_is_kept_with_the_network(digits: Path) -> None:
+    run = d.prepare(coloured(digits, (20, 28)), "runs/red", mode="none")
+    d.train_run(run, d.get_recipe("tiny", epochs=1, resize="pad"))
+    classifier = d.Classifier.load(run)
+    assert (classifier.resize, classifier.color_mode, d.load_recipe(run).resize) == ("pad", "rgb", "pad")
+    assert d.Classifier.load(classifier.save("runs/copy")).resize == "pad"

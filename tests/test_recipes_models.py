@@ -84,13 +84,9 @@ def test_the_same_seed_gives_the_same_network_though_another_thread_draws_number
         np.testing.assert_array_equal(one, same)
 
 
-@pytest.mark.parametrize(("images", "epochs"), [(3_240, 31), (30_240, 10), (100, 800)])
-def test_small_data_gets_more_epochs(images: int, epochs: int) -> None:
-    assert d.get_recipe("fast").scaled_to(images).epochs == epochs
-
-
-def test_asked_for_epochs_are_what_one_gets() -> None:
-    assert d.get_recipe("fast", epochs=2).scaled_to(100).epochs == 2
+def test_small_data_gets_more_steps_in_each_epoch_unless_epochs_are_asked_for() -> None:
+    assert d.get_recipe("fast").least_steps == 80
+    assert d.get_recipe("fast", epochs=2).least_steps == 0
 
 
 @pytest.mark.parametrize(

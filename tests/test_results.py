@@ -87,7 +87,7 @@ def test_a_network_is_not_evaluated_on_another_split(run: Run, sample: Path, tmp
     Classifier.load(other)
     prepare(sample, other.folder, mode="none", seed=7)
     for path in (other, other.folder, other / "best_model.keras"):
-        with pytest.raises(DigitError, match="was trained on another split than"):
+        with pytest.raises(DigitError, match=r"split\.csv of .* has changed since"):
             Classifier.load(path)
     prepare(sample, other.folder, mode="none")
     Classifier.load(other)

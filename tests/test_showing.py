@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import warnings
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from digitlib import DigitError, plots
@@ -68,8 +70,8 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         (lambda: plots.plot_label_issues(TWO, BLANK[:2]), "a → c? …er_long_name.png"),
         (lambda: plots.plot_history(TWO, 2), "validation accuracy goes from 50.0% to 75.0% in epoch 2, which was kept"),
         (lambda: plots.plot_sweep(TWO), "2 runs with intervals, best first: 97.00% down to 95.00%"),
-        (lambda: plots.plot_confusion(confusion([8, 2], [0, 9])), "a predicted as b, 2 times"),
-        (lambda: plots.plot_confusion(confusion([8, 0], [0, 9])), "17 of 17 images are on the diagonal"),
+        (lambda: plots.plot_confusion(confusion([8, 2], [0, 9])), "predicted: a → b, 2 times"),
+        (lambda: plots.plot_confusion(confusion([8, 0], [0, 9])), "17 of 17 images are predicted correctly"),
         (lambda: plots.plot_per_class(TWO), "The lowest F1 is 80.0%, of b; the highest is 90.0%"),
         (lambda: plots.plot_most_confused(TWO, TWO, BLANK[:2]), "a → b (1×); b → a (1×)"),
         (lambda: plots.plot_top_losses(TWO, BLANK[:2]), "a → b 60% …er_long_name.png; b → a 90% "),
@@ -112,7 +114,86 @@ def test_without_a_screen_or_words_nothing_is_said() -> None:
     assert not plt.get_fignums()
 
 
+NAMES = {
+    "CIFAR-10": "airplane automobile bird cat deer dog frog horse ship truck".split(),
+    "Fashion-MNIST": ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
+    "long": ["a", "name_" * 21 + "_1", "W" * 107],
+    "look the same": ["Brassica oleracea var. italica (leaf)", "Brassica oleracea var. gemmifera (leaf)"],
+    "no font": [chr(start + n) for start in (0xE000, 0xE100) for n in range(15)],
+    "odd": ["$x_1$", "two\nlines", "tab\there", "$", "<b>", "\udcff", ""],
+    "100": [f"class_{n:02}" for n in range(100)],
+}  # fmt: skip
+"""Class names as people have them; no font has a private character."""
+
+
+def overlapping(texts: list[Text]) -> list[tuple[str, str]]:
+    boxes = [text.get_window_extent() for text in texts]
+    return [(a.get_text(), b.get_text()) for (a, b), (one, two) in
+            zip(pairwise(texts), pairwise(boxes), strict=True) if one.overlaps(two)]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("what", ["counts", "confusion", "per class", "most confused", "top losses", "own"])
+def test_names_of_classes_can_be_read(kind: str, what: str, recwarn: pytest.WarningsRecorder) -> None:
+    names = NAMES[kind]
+    counts = 6 * np.eye(len(names), dtype=int) + np.eye(len(names), k=1, dtype=int)
+    table = pd.DataFrame(
+        {"Classes": names, "Train_images": 5, "Test_images": 1, "Share": 1 / len(names), "class": names}
+    )
+    for column in ("precision", "recall", "f1"):
+        table[[f"{column}_low", column, f"{column}_high"]] = [0.5, 0.8, 1]
+    pairs = pd.DataFrame({"first": names[:-1], "second": names[1:], "true": names[:-1], "predicted": names[1:],
+                          "confidence": 0.99, "filename": "IMG_0001.png"}).head(4)  # fmt: skip
+    images = np.zeros((len(pairs), 28, 28), np.uint8)
+    draw = {
+        "counts": lambda: plots.plot_counts(table),
+        "confusion": lambda: plots.plot_confusion(pd.DataFrame(counts, names, names)),
+        "per class": lambda: plots.plot_per_class(table),
+        "most confused": lambda: plots.plot_most_confused(pairs, pairs, images),
+        "top losses": lambda: plots.plot_top_losses(pairs, images),
+        "own": lambda: plots.describe(table.plot.bar("class", "f1", rot=0).figure, "Drawn in a notebook."),
+    }
+    figure = style.figure_of(draw[what]())
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert axes.bbox.width > 40 or axes.get_label() == "<colorbar>"
+        for axis in (axes.xaxis, axes.yaxis):
+            assert not overlapping([label for label in axis.get_ticklabels() if label.get_text()])
+    titles = [axes.title for axes in figure.axes if axes.get_title()]
+    assert not overlapping(titles[:4])
+    assert not [str(warning.message) for warning in recwarn]
+    assert figure.get_figwidth() <= 1.6 * style.WIDTH
+    assert figure.get_figheight() <= 16
+    drawn = [text.get_text() for text in figure.findobj(Text)]
+    key = [f"{number} = {name}" for name, number in style.NUMBERS.items() if number in " ".join(drawn).split()]
+    assert bool(key) == (kind == "no font") or kind == "look the same"
+    assert all(line in plots.alt_text(figure) for line in key)
+    assert not [text for text in drawn if "mathdefault" in text or max(map(ord, text), default=0) >= 0xD800]
+
+
+def test_the_key_to_numbers_is_below_the_figure(displayed: list[dict[str, str]]) -> None:
+    name = "<i>\ue0ff"
+    plots.show(plots.plot_images(BLANK[:1], [name], 1), "A drawing.")
+    number = style.NUMBERS[name]
+    assert displayed[0]["text/html"].endswith(f"<p>{number} = &lt;i&gt;\ue0ff</p>")
+    assert displayed[0]["text/plain"] == f"Figure: A drawing. {number} = {name}"
+
+
+def test_a_font_of_the_machine_is_used_for_what_the_first_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "FALLBACKS", ("DejaVu Sans", "STIXNonUnicode"))
+    style._family_with.cache_clear()
+    assert plots.style.drawable("a\ue153") == "a\ue153"  # matplotlib brings this font along
+    assert plt.rcParams["font.family"] == ["sans-serif", "DejaVu Sans", "STIXNonUnicode"]
+    style._family_with.cache_clear()
+
+
 def test_the_style_leaves_formulas_in_names_alone() -> None:
     assert plt.rcParams["text.parse_math"] is False
     assert plt.rcParams["figure.figsize"][0] == style.WIDTH
-    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == [color for color, _ in style.LOOKS]
+    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == [
+        plots.BLUE,
+        plots.ORANGE,
+        plots.GREEN,
+        plots.RED,
+        plots.GREY,
+    ]

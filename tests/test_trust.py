@@ -92,6 +92,27 @@ def test_the_threshold_is_the_lowest_that_is_accurate_enough() -> None:
     assert table["coverage"].tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
+def test_few_errors_are_counted_together_with_the_accuracy_that_calibrated_confidences_expect() -> None:
+    score = np.array([0.95, 0.85, 0.75])
+    # At a target of 0.8, a prior of one error weighs five images: (2 + 5 * 0.9) / 7 is enough, (2 + 5 * 0.85) / 8 not.
+    assert e.threshold_for(score, np.array([True, True, False]), 0.8, prior_errors=1) == 0.85
+    assert e.threshold_for(score, np.array([True, True, True]), 0.8, prior_errors=1) == 0.75
+    assert e.threshold_for(score, np.array([False, True, True]), 0.8, prior_errors=1) > 0.95
+    sure = np.linspace(0.98, 1, 2000)
+    assert e.threshold_for(sure, np.arange(2000) % 10 > 0, 0.99, prior_errors=10) > 0.995  # confident, and wrong
+
+
+def test_a_threshold_on_few_images_is_steadier_with_the_prior(answers) -> None:
+    probabilities, labels = answers
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    draws = np.random.default_rng(1).permuted(np.tile(np.arange(4000), (40, 1)), axis=1)[:, :400]
+    found = {
+        prior: [(confidence >= e.threshold_for(confidence[i], correct[i], 0.97, prior)).mean() for i in draws]
+        for prior in (0.0, 10.0)
+    }
+    assert np.std(found[10.0]) < 0.6 * np.std(found[0.0])
+
+
 def test_equal_scores_are_accepted_together() -> None:
     score, correct = np.array([0.9, 0.5, 0.5, 0.5]), np.array([True, True, False, True])
     assert e.risk_coverage(score, correct)["accepted"].tolist() == [1, 4]
@@ -251,7 +272,9 @@ def test_a_calibration_of_another_network_or_damaged_is_refused(clf: e.Classifie
     (copy / "calibration.npz").write_bytes((clf.run / "calibration.npz").read_bytes()[:3000])
     with pytest.raises(DigitError, match="is damaged"):
         e.Classifier.load(copy)
-    (copy / "calibration.json").write_text(json.dumps({"model_sha256": "another"}))
+    (copy / "calibration.json").write_text(
+        json.dumps(json.loads((copy / "calibration.json").read_text()) | {"model_sha256": "0" * 64})
+    )
     with pytest.raises(DigitError, match="belongs to another network"):
         e.Classifier.load(copy)
     (copy / "calibration.json").unlink()

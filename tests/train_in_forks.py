@@ -84,7 +84,6 @@ def of_recipe(run: d.Run, trial: dict[str, Any]) -> tuple[Any, ...]:
     """Return network, generators, epochs and callbacks of a recipe."""
     recipe = d.get_recipe("tiny", **trial["recipe"])
     train, validation = d.train_val_generators(run, recipe)
-    recipe = recipe.scaled_to(train.samples)
     model = d.build_model(recipe, train.class_names, deterministic=True)
     model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe), metrics=["accuracy"], jit_compile=False)
     return model, train, validation, recipe.epochs, d.callbacks_for(run, train, recipe)
