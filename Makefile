@@ -36,7 +36,7 @@ check: $(READY)  ## Lint, types and fast tests, in less than two minutes
 	$(BIN)/python -m pytest $(ON_ALL_CORES) -m "not slow"; tests=$$?; wait $$types && exit $$tests
 
 soak: $(READY)  ## Inject faults at every moment and many times, without limit of time
-	@DIGITLIB_SOAK=1 $(BIN)/python -m pytest tests/test_killed.py tests/test_resume.py tests/test_properties.py tests/test_soak.py
+	@DIGITLIB_SOAK=1 $(BIN)/python -m pytest tests/test_killed.py tests/test_resume.py tests/test_properties.py tests/test_soak.py tests/test_edited_files.py
 
 bench: $(READY)  ## Compare with other ways, a quarter of an hour; DATA=FOLDER MNIST=mnist.npz
 	@$(foreach name,$(COMPARISONS),echo "$(name):" && MNIST="$(MNIST)" $(BIN)/python -m benchmarks.$(name) --data $(DATA) $(FULL) &&) \
