@@ -135,9 +135,10 @@ class RunRecorder(keras.callbacks.Callback):
                 in_float32(self.model).save(self.temporary)
                 self.temporary.replace(path)
                 (self.run / "metrics.json").unlink(missing_ok=True)  # of another network
-            recipe.unlink(missing_ok=True)
         if self.record["recipe"] and self.recipe:
             save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))
+        else:
+            recipe.unlink(missing_ok=True)
         write_table(self.run / "history.csv", pd.DataFrame(self.rows))
         files = (path, recipe, self.run / "history.csv")
         hashes = {file.name: file_hash(file) for file in files if file.exists()}
