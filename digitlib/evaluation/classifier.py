@@ -147,10 +147,10 @@ class Classifier:
         run.require(file.name)
         if own:
             check_training(run)
-        if (run / "training.json").exists():
-            known = run.read_json("training.json")["class_names"]
-            class_names = class_names or known
-            if own and (run / "source.json").exists() and run.class_names != known:
+        record = run.read_json("training.json") if (run / "training.json").exists() else {}
+        if record:
+            class_names = class_names or record["class_names"]
+            if own and (run / "source.json").exists() and run.class_names != record["class_names"]:
                 raise DigitError(
                     f"source.json and training.json of {run} name other classes: train again with notebook 05."
                 )
@@ -160,8 +160,7 @@ class Classifier:
         if not class_names:
             raise DigitError(f"the class names of {display_path(file)} are unknown: give class_names=[…].")
         loaded = cls(_load_model(file), class_names, rescale=rescale, run=run if own else None)
-        if (run / "training.json").exists():
-            loaded.resize = run.read_json("training.json").get("resize", "squeeze")
+        loaded.resize = record.get("resize", "squeeze")
         loaded.selective = SelectiveClassifier.load(run.folder) if own else None
         if loaded.selective and loaded.selective.outliers:
             loaded._extractor = feature_extractor(loaded.model)
