@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import digitlib as d
 from benchmarks.common import RESULTS
-from benchmarks.keras_example import load
+from benchmarks.peers import load
 from digitlib.data.datasets import find_inputs
 from digitlib.data.decoding import read_files
 from digitlib.files import write_table

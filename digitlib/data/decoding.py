@@ -42,10 +42,11 @@ REASONS = {UnidentifiedImageError: "not an image", Image.DecompressionBombError:
 
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
-PARALLEL_FROM = 4_000
-"""With fewer files, starting worker processes costs more than they save."""
+PARALLEL_FROM = 2.0
+"""Seconds: with less left to do, by the speed so far, starting worker processes costs more than they save."""
 
-CHUNK = 500
+FEW, CHUNK = 20, 500
+"""Files that are read together, in this process and in others."""
 
 AHEAD = 3
 """Chunks a worker process that are read before they are asked for; so memory does not grow with the files."""
@@ -119,6 +120,8 @@ def decode(
         raise Unreadable("empty file")
     try:
         grey = _plain_grey_jpeg(data) if color_mode != "rgb" else None
+        if grey is not None and image_size is None:
+            return grey
         image = _eight_bits(_opened(data), color_mode) if grey is None else Image.fromarray(grey[..., 0])
         array = np.asarray(image if image_size is None else resized(image, image_size, keep_up_to, resize))
     except Unreadable:
@@ -275,7 +278,7 @@ def _read_chunk(paths: Sequence[str], settings: tuple[Any, ...], largest: tuple[
 
 
 def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | None = None) -> Iterator[Decoded]:
-    """Read files one after another, on all cores when there are many.
+    """Read files one after another, on all cores when that takes long.
 
     Pillow holds Python's lock while it decodes small files, so that only processes help; joblib.Parallel would read on
     however late its results are taken.
@@ -295,12 +298,15 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
     Decoded
         In the order of `paths`.
     """
-    chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
-    workers = joblib.cpu_count()
-    if len(paths) < PARALLEL_FROM or workers == 1:
-        for path in paths:
-            yield from _read_chunk([path], settings, largest)
+    workers, spent, done = joblib.cpu_count(), 0.0, 0
+    while done < len(paths) and (workers == 1 or spent * (len(paths) - done) <= PARALLEL_FROM * max(done, 1)):
+        start = time.perf_counter()
+        results = _read_chunk(paths[done : done + FEW], settings, largest)
+        spent, done = spent + time.perf_counter() - start, done + FEW
+        yield from results
+    if done >= len(paths):
         return
+    chunks = (paths[first : first + CHUNK] for first in range(done, len(paths), CHUNK))
     executor = get_memmapping_executor(workers)  # the kind that joblib.Parallel may reuse in this process
     pending: deque[Any] = deque()
     try:

@@ -102,6 +102,7 @@ class RunRecorder(keras.callbacks.Callback):
             self.train.start_at(len(self.rows))
         if self.rows:
             self._restore()
+        self._network: keras.Model | None = None  # what is saved; made once, since that takes longer than saving it
         self._start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -132,7 +133,9 @@ class RunRecorder(keras.callbacks.Callback):
         path, recipe = self.run / "best_model.keras", self.run / "recipe.json"
         with reraise_os_error(f"Can't write {display_path(path)}", MAKE_ROOM):
             if network:
-                in_float32(self.model).save(self.temporary)
+                self._network = self._network or in_float32(self.model)
+                self._network.set_weights(self.model.get_weights())
+                self._network.save(self.temporary)
                 self.temporary.replace(path)
                 (self.run / "metrics.json").unlink(missing_ok=True)  # of another network
         if self.record["recipe"] and self.recipe:

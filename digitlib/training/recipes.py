@@ -56,8 +56,10 @@ class Recipe:
         Peak of the schedule, or the constant rate.
     schedule : {"one_cycle", "constant"}
         Warm-up and cosine decay to zero, or none.
+    optimizer : {"adam", "muon"}
+        See `digitlib.training.optimizers`.
     weight_decay : float
-        Of AdamW; 0 gives Adam.
+        Of all kernels; without it "adam" is Adam, else AdamW.
     label_smoothing : float
         Share of the label spread over all classes, 0 to 1.
     patience : int
@@ -95,6 +97,7 @@ class Recipe:
     epochs: int = 14
     learning_rate: float = 4e-3
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    optimizer: Literal["adam", "muon"] = "adam"
     weight_decay: float = 1e-2
     label_smoothing: float = 0.0
     patience: int = 0
@@ -226,6 +229,7 @@ CHECKS: dict[str, Check] = {
     "color_mode": _one_of("grayscale", "rgb"),
     "resize": _one_of("squeeze", "pad", "crop"),
     "schedule": _one_of("one_cycle", "constant"),
+    "optimizer": _one_of("adam", "muon"),
     "checkpoint": _one_of("best", "last"),
     "class_weight": _one_of("none", "balanced"),
     "precision": _one_of("auto", "float32", "mixed_bfloat16"),
