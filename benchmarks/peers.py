@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.common import comparison
 from digitlib import Classifier, ImageBatches, build_model, get_recipe, make_loss, make_optimizer
 from digitlib.training.backend import keras
+from digitlib.training.callbacks import trace_once
 
 layers = keras.layers
 BATCH, EPOCHS = 128, 15
@@ -74,6 +75,7 @@ def ours(mnist: dict[str, np.ndarray], seed: int, steps: int) -> tuple[float, fl
     train = batches(mnist, "train", shuffle=True, batch_size=recipe.batch_size, seed=seed)
     model = build_model(recipe, DIGITS)
     model.compile(make_optimizer(recipe, steps), make_loss(recipe), metrics=["accuracy"])
+    trace_once(model, train)
     model.fit(train, steps_per_epoch=steps, verbose=0)
     seconds = time.perf_counter() - start
     return seconds, model.evaluate(batches(mnist, "test", batch_size=256), verbose=0, return_dict=True)["accuracy"]

@@ -42,7 +42,7 @@ def test_an_update_of_a_kernel_is_orthogonal_and_as_large_as_adams(shape: tuple[
 
 def test_the_optimizer_goes_on_from_a_saved_model(tmp_path: Path) -> None:
     train = d.ImageBatches.from_array(RNG.integers(0, 255, (64, 14, 14), np.uint8), RNG.integers(0, 4, 64))
-    recipe = d.get_recipe("tiny", image_size=14, optimizer="muon")
+    recipe = d.get_recipe("tiny", image_size=14, optimizer="muon", precision="float32")
     model = d.build_model(recipe, train.class_names)
     model.compile(d.make_optimizer(recipe, len(train)), d.make_loss(recipe))
     model.fit(train, verbose=0)
@@ -52,7 +52,7 @@ def test_the_optimizer_goes_on_from_a_saved_model(tmp_path: Path) -> None:
     for one in (model, other):
         one.fit(train, verbose=0)
     for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 def test_fused_batch_normalization_is_kerass() -> None:

@@ -248,7 +248,9 @@ def _store(results: Iterator[Decoded], reading: Reading, *settings: Any) -> None
         try:
             with (temporary / "images.bin").open("wb") as file:
                 for image, sha256 in chain([first], used):
-                    file.write(_fitting(image, shape).tobytes())
+                    file.write(
+                        image if image.shape == shape and image.flags.c_contiguous else _fitting(image, shape).tobytes()
+                    )
                     hashes.append(sha256)
                 file.flush()
                 os.fsync(file.fileno())  # a power cut must not leave the right length of nothing

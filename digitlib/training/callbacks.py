@@ -59,6 +59,14 @@ def callbacks_for(
     return [RunRecorder(open_run(run), train, recipe, recipe.checkpoint if recipe else checkpoint)]
 
 
+def trace_once(model: keras.Model, train: ImageBatches) -> None:
+    """Make the variables of optimizer and metrics, which TensorFlow would trace the first step of `fit` twice for."""
+    model.optimizer.build(model.trainable_variables)
+    images, labels, *_ = train[0]
+    model.compute_metrics(images, labels, model(images, training=False))
+    model.reset_metrics()
+
+
 class RunRecorder(keras.callbacks.Callback):
     """Write history, network and record of a training into a run's folder, and go on with one that was stopped.
 
@@ -95,6 +103,8 @@ class RunRecorder(keras.callbacks.Callback):
             ) from error
         self.record, key = _record(self)
         self.temporary.unlink(missing_ok=True)
+        if isinstance(self.train, ImageBatches):
+            trace_once(self.model, self.train)
         self.folder = self.run / "backup" / key
         self.rows = self._past()
         self._remove_backups(but=key if self.rows else "")

@@ -58,7 +58,7 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
         )
     decay = recipe.weight_decay
     if recipe.optimizer == "muon":
-        optimizer = ConvMuon(rate, adam_lr_ratio=0.4, weight_decay=decay, adam_weight_decay=decay)
+        optimizer = ConvMuon(rate, momentum=0.9, adam_lr_ratio=0.4, weight_decay=decay, adam_weight_decay=decay)
     else:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=decay) if decay else keras.optimizers.Adam(rate)
     if decay:  # is for kernels: shrinking biases and batch-norm's scales only fights the data
