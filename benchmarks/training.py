@@ -129,8 +129,9 @@ def main(data: str, full: bool, seed: int) -> dict[str, Any]:
     """Time the classic pipeline's ten epochs (extrapolated), the way to its accuracy, and the recipes' accuracies.
 
     With further draws of the folder in $DRAWS, each seed has a draw of its own; with MNIST's own file in $MNIST, errors on
-    the images that a draw leaves unlabelled are counted too, before and after the refit. The classic pipeline is measured again after each round, and a round is compared with the mean of the measurements
-    before and after it: others use the machine as well.
+    the images that a draw leaves unlabelled are counted too, before and after the refit. The classic pipeline is measured
+    again after each round, and a round is compared with the mean of the measurements before and after it: others use the
+    machine as well.
     """
     draws = [data, *os.environ.get("DRAWS", "").split()]
     ten_epochs = classic.TenEpochs(d.prepare(data, "runs/classic"))

@@ -248,9 +248,8 @@ def _store(results: Iterator[Decoded], reading: Reading, *settings: Any) -> None
         try:
             with (temporary / "images.bin").open("wb") as file:
                 for image, sha256 in chain([first], used):
-                    file.write(
-                        image if image.shape == shape and image.flags.c_contiguous else _fitting(image, shape).tobytes()
-                    )
+                    whole = image.shape == shape and image.flags.c_contiguous
+                    file.write(image.data if whole else _fitting(image, shape).tobytes())
                     hashes.append(sha256)
                 file.flush()
                 os.fsync(file.fileno())  # a power cut must not leave the right length of nothing
