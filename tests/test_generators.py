@@ -292,7 +292,7 @@ def test_size_and_colours_are_chosen_by_the_images_and_said(
 
 
 def test_sizes_that_would_fill_the_memory_are_refused_with_what_they_take(digits: Path) -> None:
-    with pytest.raises(d.DigitError, match=r"512 images of 4000 × 4000 pixels would take 8 GB"):
+    with pytest.raises(d.DigitError, match=r"1,024 images of 4000 × 4000 pixels would take 16 GB"):
         d.get_recipe("fast", image_size=4000)
     run = d.prepare(digits, "runs/a", mode="none")
     with pytest.raises(d.DigitError, match=r"400 images of 2500 × 2500 pixels would take 8 GB") as told:

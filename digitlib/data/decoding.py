@@ -46,7 +46,10 @@ PARALLEL_FROM = 2.0
 """Seconds: with less left to do, by the speed so far, starting worker processes costs more than they save."""
 
 FEW, CHUNK = 20, 500
-"""Files that are read together, in this process and in others."""
+"""Files that are read together in this process, if they are small, and in others."""
+
+SMALL = 20_000
+"""Bytes of a small file."""
 
 AHEAD = 3
 """Chunks a worker process that are read before they are asked for; so memory does not grow with the files."""
@@ -305,13 +308,14 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
     Decoded
         In the order of `paths`.
     """
-    workers, spent, done = joblib.cpu_count(), 0.0, 0
+    workers, spent, done, few = joblib.cpu_count(), 0.0, 0, 1
     while done < len(paths) and (
         workers == 1 or spent < PARALLEL_FROM / 10 or spent * (len(paths) - done) < PARALLEL_FROM * done
     ):
         start = time.perf_counter()
-        results = _read_chunk(paths[done : done + FEW], settings, largest)
-        spent, done = spent + time.perf_counter() - start, done + FEW
+        results = _read_chunk(paths[done : done + few], settings, largest)
+        spent, done = spent + time.perf_counter() - start, done + few
+        few = FEW if max(one.size for one in results) < SMALL else 1
         yield from results
     if done >= len(paths):
         return
