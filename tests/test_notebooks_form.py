@@ -75,9 +75,11 @@ def test_it_is_small_executed_and_without_noise(path: Path) -> None:
 
 @each_notebook
 def test_every_image_has_words(path: Path) -> None:
-    data = [output.get("data", {}) for cell in code_of(path) for output in cell.outputs]
-    html = "".join(str(one.get("text/html", "")) for one in data)
-    texts = [image.attrs.get("alt", "") for image in BeautifulSoup(html, "html.parser").find_all("img")]
-    texts += [str(one.get("text/plain", "")) for one in data if "image/png" in one]
-    assert [text for text in texts if len(text) <= 20 or text.startswith("<Figure")] == []
+    shown = [output for cell in code_of(path) for output in cell.outputs if "data" in output]
+    html = "".join(str(one.data.get("text/html", "")) for one in shown)
+    figures = [one for one in shown if "image/png" in one.data]
+    assert [image for image in BeautifulSoup(html, "html.parser").find_all("img") if "alt" not in image.attrs] == []
+    texts = [one.metadata.get("image/png", {}).get("alt", "") for one in figures]
+    assert [text for text in texts if len(text) <= 20] == []
+    assert [one.data["text/plain"] for one in figures] == [f"Figure: {text}" for text in texts]
     assert "![](" not in "".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
