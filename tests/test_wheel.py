@@ -11,7 +11,6 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-
 from click.testing import CliRunner
 
 from digitlib import DigitError, copy_notebooks
@@ -42,7 +41,9 @@ def outside(installed: Path, cwd: Path, *words: str) -> str:
 
 @pytest.mark.slow
 def test_the_wheel_holds_what_runs_and_nothing_else(installed: Path) -> None:
-    notebooks = [path for pattern in ("*.ipynb", "photos/*", "solutions/*.ipynb") for path in (TOP / "notebooks").glob(pattern)]
+    notebooks = [
+        path for pattern in ("*.ipynb", "photos/*", "solutions/*.ipynb") for path in (TOP / "notebooks").glob(pattern)
+    ]
     wanted = {path.relative_to(TOP / "digitlib") for path in (TOP / "digitlib").rglob("*") if path.is_file()}
     wanted |= {path.relative_to(TOP) for path in notebooks}
     found = {path.relative_to(installed / "digitlib") for path in (installed / "digitlib").rglob("*.*")}
