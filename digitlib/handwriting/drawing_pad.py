@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets
+from IPython import get_ipython
+from IPython.display import display
+from matplotlib.figure import Figure
 
 from digitlib.errors import DigitError
 from digitlib.handwriting.mnist_format import Network, digit_predictor, to_mnist_format
+from digitlib.plots.style import BLUE, describe, panels, show
 
 HERE = Path(__file__).parent
 
@@ -43,7 +48,9 @@ class DrawingPad(anywidget.AnyWidget):
     dark_on_light : bool, optional
         Whether the network was trained on dark digits on light paper. By default as the images of its run are.
     strokes : sequence of sequence of [x, y]
-        What the pad shows at first; see `digitlib.handwriting.drawing_pad.rasterize`.
+        What the pad shows until somebody draws on it; see `digitlib.handwriting.drawing_pad.rasterize`.
+    example : sequence of sequence of [x, y]
+        What it shows where nobody can draw: if a program such as papermill executes the notebook, a still image is kept.
 
     Attributes
     ----------
@@ -72,16 +79,40 @@ class DrawingPad(anywidget.AnyWidget):
     strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
     predictions: traitlets.List[Any] = traitlets.List().tag(sync=True)
     pixels = traitlets.Bytes(bytes(28 * 28)).tag(sync=True)
+    stored = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, network: Network, *, dark_on_light: bool | None = None, strokes: Strokes = ()) -> None:
+    def __init__(
+        self, network: Network, *, dark_on_light: bool | None = None, strokes: Strokes = (), example: Strokes = ()
+    ) -> None:
         super().__init__()
         self._predict = digit_predictor(network, dark_on_light)
         self.observe(self._update, "strokes")
-        self.strokes = list(strokes)
+        self.strokes = list(strokes or (example if _nobody_draws() else ()))
+        self.stored = bool(self.strokes)  # the first stroke of somebody replaces it
 
     def __repr__(self) -> str:
         """Say what a page shows that can't run it."""
         return "DrawingPad (open the notebook in JupyterLab or VS Code to draw on it)"
+
+    def _ipython_display_(self) -> None:
+        show(self._still()) if _nobody_draws() else display(self._repr_mimebundle_(), raw=True)
+
+    def _still(self) -> Figure:
+        """Draw the pad as it looks in use."""
+        figure, ((pad, bars, seen),) = panels(1, 3, 2.5)
+        pad.set(title="The pad", xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
+        for stroke in self.strokes:
+            pad.plot(*np.transpose(stroke), color="black", linewidth=9, solid_capstyle="round", solid_joinstyle="round")
+        texts = [f"{one['label']} · {one['confidence']:.0%}" for one in self.predictions] or ["nothing is drawn yet"]
+        bars.barh(texts, [one["confidence"] for one in self.predictions] or [0], color=BLUE)
+        bars.set(title="Predictions", xlim=(0, 1), xticks=[], ylim=(2.5, -0.5))
+        seen.set(title="What the network sees", xticks=[], yticks=[])
+        seen.imshow(self.image, cmap="gray", vmin=0, vmax=255)
+        for axes in (pad, bars, seen):
+            axes.grid(visible=False)
+        return describe(
+            figure, f"A drawing on the pad, its predictions ({', '.join(texts)}), and what the network sees."
+        )
 
     @property
     def image(self) -> np.ndarray:
@@ -97,6 +128,12 @@ class DrawingPad(anywidget.AnyWidget):
             predictions = [{"label": label, "confidence": share} for label, share in pairs if label]
         with self.hold_sync():
             self.pixels, self.predictions = image.tobytes(), predictions
+
+
+def _nobody_draws() -> bool:
+    """Tell whether a program such as papermill executes the cell: it sends nothing along, JupyterLab and VS Code the cell's id."""
+    parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
+    return "metadata" in parent and not parent["metadata"] and "google.colab" not in sys.modules
 
 
 def rasterize(strokes: Strokes) -> np.ndarray:
