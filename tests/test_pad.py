@@ -117,8 +117,7 @@ def test_an_example_is_on_the_pad_only_where_nobody_draws(
     pad._ipython_display_()
     texts = [alt_text(figure) for figure in shown]
     assert (
-        texts
-        == ["A drawing on the pad, its predictions (middle · 100%, left · 0%), and what the network sees."] * drawn
+        texts == ["A drawing on the pad, and what the network sees, 2 images: The pad; middle 100%, left 0%."] * drawn
     )
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from digitlib.errors import DigitError
 from digitlib.handwriting.mnist_format import Network, digit_predictor, to_mnist_format
-from digitlib.plots.style import BLUE, describe, panels, show
+from digitlib.plots import plot_images, show
 
 HERE = Path(__file__).parent
 
@@ -99,19 +99,10 @@ class DrawingPad(anywidget.AnyWidget):
 
     def _still(self) -> Figure:
         """Draw the pad as it looks in use."""
-        figure, ((pad, bars, seen),) = panels(1, 3, 2.5)
-        pad.set(title="The pad", xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
-        for stroke in self.strokes:
-            pad.plot(*np.transpose(stroke), color="black", linewidth=9, solid_capstyle="round", solid_joinstyle="round")
-        texts = [f"{one['label']} · {one['confidence']:.0%}" for one in self.predictions] or ["nothing is drawn yet"]
-        bars.barh(texts, [one["confidence"] for one in self.predictions] or [0], color=BLUE)
-        bars.set(title="Predictions", xlim=(0, 1), xticks=[], ylim=(2.5, -0.5))
-        seen.set(title="What the network sees", xticks=[], yticks=[])
-        seen.imshow(self.image, cmap="gray", vmin=0, vmax=255)
-        for axes in (pad, bars, seen):
-            axes.grid(visible=False)
-        return describe(
-            figure, f"A drawing on the pad, its predictions ({', '.join(texts)}), and what the network sees."
+        texts = [f"{one['label']} {one['confidence']:.0%}" for one in self.predictions]
+        steps = [1 - rasterize(self.strokes), self.image / 255]
+        return plot_images(
+            steps, ["The pad", ", ".join(texts)], 2, alt="A drawing on the pad, and what the network sees"
         )
 
     @property

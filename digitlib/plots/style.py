@@ -199,7 +199,7 @@ def show(drawn: Figure | Axes, alt: str = "") -> None:
             plt.show()
     else:
         text, key = alt_text(figure), key_of(figure)
-        data = {"image/png": _png(figure), "text/plain": f"Figure: {text}"}
+        data = {"image/png": png_of(figure), "text/plain": f"Figure: {text}"}
         display(data, metadata={"image/png": {"alt": text}}, raw=True)
         words = f'<p class="jp-sr-only" style="{UNSEEN}">Figure: {html.escape(text)}</p>'
         words += f"<p>{html.escape(key)}</p>" * bool(key)
@@ -212,7 +212,7 @@ def figure_of(drawn: Figure | Axes) -> Figure:
     return drawn if isinstance(drawn, Figure) else cast(Figure, drawn.get_figure(root=True))
 
 
-def _png(figure: Figure) -> str:
+def png_of(figure: Figure) -> str:
     """Return a figure as a PNG of few colours, in base64."""
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png")
