@@ -292,11 +292,12 @@ def ensemble(
 
 @main.command()
 @click.argument("folder", default="notebooks")
-def notebooks(folder: str) -> None:
+@click.option("--exercises", is_flag=True, help="For a class: without outputs, answers and solutions.")
+def notebooks(folder: str, exercises: bool) -> None:
     """Copy the notebooks to FOLDER, notebooks/ by default, to step through and change."""
     from digitlib.pipeline.notebooks import copy_notebooks
 
-    copied = copy_notebooks(folder)
+    copied = copy_notebooks(folder, exercises=exercises)
     place = typed(["jupyter", "lab", display_path(copied[0].parent)])
     click.echo(f"{len(copied)} notebooks. Open them with: {place}")
 

@@ -25,7 +25,7 @@ pd.set_option("mode.string_storage", "python")
 
 WRITTEN_BY = {
     **dict.fromkeys(("recipe.json", "history.csv", "best_model.keras", "training.json"), "05_training_history"),
-    **dict.fromkeys(("metrics.json", "calibration.json", "calibration.npz"), "06_evaluation"),
+    **dict.fromkeys(("metrics.json", "test_predictions.csv", "calibration.json", "calibration.npz"), "06_evaluation"),
     "predictions.csv": "07_sample_predictions", "label_issues.csv": "10_label_check",
 }  # fmt: skip
 """The notebook that writes a file; the others are 01's."""

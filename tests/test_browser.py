@@ -135,8 +135,10 @@ def _settled(read: Callable[[], str]) -> str:
 def test_every_cell_runs_and_shows_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TQDM_DISABLE", raising=False)  # somebody watches
     shutil.copytree(NOTEBOOKS[0].parent, tmp_path / "notebooks")
-    figures = """const images = [...document.querySelectorAll('.jp-OutputArea-output img')];
-        return [images.length, images.filter((image) => image.naturalWidth > 0 && image.alt.length > 20).length];"""
+    figures = """const images = [...document.querySelectorAll('.jp-OutputArea-output.jp-RenderedImage img')];
+        const words = [...document.querySelectorAll('.jp-OutputArea-output p.jp-sr-only')];
+        return [images.filter((image) => image.naturalWidth > 0).length,
+            words.filter((one) => one.textContent.length > 20 && one.offsetWidth <= 1).length];"""
     with jupyterlab(tmp_path) as address:
         for path in NOTEBOOKS:
             if WANTED != "all" and path.name[:2] not in WANTED.split(","):
@@ -144,7 +146,8 @@ def test_every_cell_runs_and_shows_its_figures(tmp_path: Path, monkeypatch: pyte
             with browser(tmp_path / path.stem, 1100, 1000) as driver:
                 # A workspace of its own, or JupyterLab would open the notebook before as well.
                 cells = run_notebook(driver, f"{address}/lab/workspaces/{path.stem}/tree/notebooks/{path.name}", 1800)
-                kept = sum('<img alt="' in str(cell.get("outputs")) for cell in nbformat.read(path, 4).cells)
+                outputs = [one for cell in nbformat.read(path, 4).cells for one in cell.get("outputs", [])]
+                kept = sum("image/png" in one.get("data", {}) for one in outputs)
                 assert driver.execute_script(figures) == [kept, kept], path.name
                 assert not BAR.search(shown_text(driver)), f"{path.name} leaves a progress bar behind"
             code = [cell for cell in cells if cell["cell_type"] == "code"]

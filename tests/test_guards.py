@@ -23,6 +23,10 @@ HOME, HOST = "/" + "home/ann/", "http" + "s://host.example"
         ({"execution_count": None}, "not executed from top to bottom"),
         ({"outputs": [{"output_type": "stream", "name": "stderr", "text": ["W"]}]}, "log lines"),
         ({"outputs": [{"output_type": "stream", "name": "stdout", "text": [HOME]}]}, "absolute path"),
+        (
+            {"outputs": [{"output_type": "display_data", "metadata": {}, "data": {"image/png": "x"}}]},
+            "without alt text",
+        ),
         ({"metadata": {"papermill": {"duration": 1}}}, "metadata tell of an execution"),
         ({"attachments": "x" * 150_000}, "more than 150,000"),
     ],

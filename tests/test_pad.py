@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,12 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 import digitlib as d
+import digitlib.handwriting.drawing_pad as drawing_pad
 from digitlib.data.split import dark_on_light
 from digitlib.evaluation import classifier
 from digitlib.handwriting import DrawingPad, rasterize, read_strokes, stored_drawing, to_mnist_format
 from digitlib.handwriting.drawing_pad import BOX, PEN
+from digitlib.plots import alt_text
 
 DRAWINGS = read_strokes()
 LINE = [[[0.5, 0.2], [0.5, 0.8]]]
@@ -81,7 +84,9 @@ class Thirds(classifier.Classifier):
         ends = ("", "_2", "_3")
         pairs = zip(ends, np.argsort(-inks), strict=True)
         row = {f"label{end}": ["left", "middle", ""][place] for end, place in pairs}
-        return pd.DataFrame([row | {f"confidence{end}": share for end, share in zip(ends, sorted(-inks), strict=True)}])
+        return pd.DataFrame(
+            [row | {f"confidence{end}": share for end, share in zip(ends, sorted(inks)[::-1], strict=True)}]
+        )
 
 
 def test_the_pad_predicts_what_is_written_and_forgets_what_is_cleared() -> None:
@@ -95,6 +100,25 @@ def test_the_pad_predicts_what_is_written_and_forgets_what_is_cleared() -> None:
     pad.strokes = []
     assert pad.predictions == []
     assert not pad.image.any()
+
+
+@pytest.mark.parametrize(
+    ("parent", "drawn"), [({"metadata": {}}, True), ({"metadata": {"cellId": "a"}}, False), ({}, False)]
+)
+def test_an_example_is_on_the_pad_only_where_nobody_draws(
+    monkeypatch: pytest.MonkeyPatch, parent: dict, drawn: bool
+) -> None:
+    shown: list = []
+    monkeypatch.setattr(drawing_pad, "get_ipython", lambda: SimpleNamespace(get_parent=lambda: parent))
+    monkeypatch.setattr(drawing_pad, "show", shown.append)
+    monkeypatch.setattr(drawing_pad, "display", lambda *_, **__: None)
+    pad = DrawingPad(Thirds(), example=LINE)
+    assert (pad.strokes, pad.stored) == ((LINE, True) if drawn else ([], False))
+    pad._ipython_display_()
+    texts = [alt_text(figure) for figure in shown]
+    assert (
+        texts == ["A drawing on the pad, and what the network sees, 2 images: The pad; middle 100%, left 0%."] * drawn
+    )
 
 
 @pytest.mark.parametrize("inverted", [False, True])

@@ -51,11 +51,13 @@ def styled() -> Any:
 
 
 @pytest.fixture
-def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Return what a notebook's kernel would hand to the browser."""
-    outputs: list[dict[str, str]] = []
+    outputs: list[dict[str, Any]] = []
     monkeypatch.setattr(style, "get_ipython", lambda: SimpleNamespace(kernel="one"))
-    monkeypatch.setattr(style, "display", lambda data, **_: outputs.append(data))
+    monkeypatch.setattr(
+        style, "display", lambda data, metadata=None, **_: outputs.append(data | {"metadata": metadata})
+    )
     return outputs
 
 
@@ -92,15 +94,18 @@ def test_a_sweep_without_results_gets_one_sentence() -> None:
         plots.plot_sweep(TWO.assign(validation_accuracy=np.nan))
 
 
-def test_a_notebook_gets_an_image_with_its_text_and_nothing_stays_open(displayed: list[dict[str, str]]) -> None:
+def test_a_notebook_gets_an_image_with_its_text_and_nothing_stays_open(displayed: list[dict[str, Any]]) -> None:
     plots.show(plots.plot_counts(TWO))
     _, axes = plt.subplots()
     plots.show(axes, 'a < b & "c"')
-    counts, own = displayed
+    counts, _, own, words = displayed
     assert counts["text/plain"].startswith("Figure: A bar for each of 2 classes")
-    (encoded,) = re.findall(r'src="data:image/png;base64,([^"]+)"', counts["text/html"])
-    assert Image.open(io.BytesIO(base64.b64decode(encoded))).width == 720
-    assert own["text/html"].startswith('<img alt="a &lt; b &amp; &quot;c&quot;" src=')
+    assert Image.open(io.BytesIO(base64.b64decode(counts["image/png"]))).width == 720
+    assert own["metadata"] == {"image/png": {"alt": 'a < b & "c"'}}
+    assert "text/html" not in own  # or hosts that prefer it would show that instead
+    assert re.fullmatch(
+        r'<p class="jp-sr-only" [^>]+>Figure: a &lt; b &amp; "c"</p>', words["text/html"].replace("&quot;", '"')
+    )
     assert not plt.get_fignums()  # or Jupyter would show it once more
 
 
@@ -171,11 +176,11 @@ def test_names_of_classes_can_be_read(kind: str, what: str, recwarn: pytest.Warn
     assert not [text for text in drawn if "mathdefault" in text or max(map(ord, text), default=0) >= 0xD800]
 
 
-def test_the_key_to_numbers_is_below_the_figure(displayed: list[dict[str, str]]) -> None:
+def test_the_key_to_numbers_is_below_the_figure(displayed: list[dict[str, Any]]) -> None:
     name = "<i>\ue0ff"
     plots.show(plots.plot_images(BLANK[:1], [name], 1), "A drawing.")
     number = style.NUMBERS[name]
-    assert displayed[0]["text/html"].endswith(f"<p>{number} = &lt;i&gt;\ue0ff</p>")
+    assert displayed[1]["text/html"].endswith(f"<p>{number} = &lt;i&gt;\ue0ff</p>")
     assert displayed[0]["text/plain"] == f"Figure: A drawing. {number} = {name}"
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from digitlib import DigitError, copy_notebooks
+from digitlib.cli import main
 from digitlib.pipeline.notebooks import notebooks_folder
 
 TOP = Path(__file__).parents[1]
@@ -39,7 +41,9 @@ def outside(installed: Path, cwd: Path, *words: str) -> str:
 
 @pytest.mark.slow
 def test_the_wheel_holds_what_runs_and_nothing_else(installed: Path) -> None:
-    notebooks = [path for pattern in ("*.ipynb", "photos/*") for path in (TOP / "notebooks").glob(pattern)]
+    notebooks = [
+        path for pattern in ("*.ipynb", "photos/*", "solutions/*.ipynb") for path in (TOP / "notebooks").glob(pattern)
+    ]
     wanted = {path.relative_to(TOP / "digitlib") for path in (TOP / "digitlib").rglob("*") if path.is_file()}
     wanted |= {path.relative_to(TOP) for path in notebooks}
     found = {path.relative_to(installed / "digitlib") for path in (installed / "digitlib").rglob("*.*")}
@@ -84,9 +88,24 @@ def test_the_notebook_in_the_docs_predicts_own_images(installed: Path, digits: P
 def test_ones_own_copy_of_the_notebooks_comes_first_and_is_never_overwritten(root: Path) -> None:
     assert notebooks_folder() == TOP / "notebooks"
     copied = copy_notebooks("notebooks")
-    assert [path.name for path in copied] == sorted(path.name for path in (TOP / "notebooks").glob("*.ipynb"))
+    every = (path for pattern in ("*.ipynb", "solutions/*.ipynb") for path in sorted((TOP / "notebooks").glob(pattern)))
+    assert [path.relative_to(root) for path in copied] == [path.relative_to(TOP) for path in every]
     assert notebooks_folder() == root / "notebooks"
     copied[0].write_text("mine")
     with pytest.raises(DigitError, match=r"01_data_preparation\.ipynb"):
         copy_notebooks("notebooks")
     assert copied[0].read_text() == "mine"
+
+
+def test_copies_for_a_class_hold_neither_outputs_nor_answers_nor_solutions(root: Path) -> None:
+    done = CliRunner().invoke(main, ["notebooks", "class", "--exercises"])
+    originals = sorted((TOP / "notebooks").glob("*.ipynb"))
+    assert done.output.startswith(f"{len(originals)} notebooks. ")
+    assert sorted(path.name for path in (root / "class").glob("**/*.ipynb")) == [path.name for path in originals]
+    assert (root / "class/photos/truth.json").exists()
+    for path in originals:
+        before, after = (nbformat.read(one, as_version=4) for one in (path, root / "class" / path.name))
+        kept = [cell for cell in before.cells if "answers" not in cell.metadata.get("tags", [])]
+        assert [cell.source for cell in after.cells] == [cell.source for cell in kept]
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in after.cells)
+        nbformat.validate(after)

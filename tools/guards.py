@@ -71,6 +71,9 @@ def notebooks(path: Path) -> Iterator[str]:
         yield f"{path}: not executed from top to bottom; make notebooks does it"
     if not any(cell["outputs"] for cell in code):
         yield f"{path}: no outputs; they are compared with what others get, so keep them"
+    shown = [output for cell in code for output in cell["outputs"] if "image/png" in output.get("data", {})]
+    if not all(output["metadata"].get("image/png", {}).get("alt") for output in shown):
+        yield f"{path}: a figure without alt text; digitlib.plots.show(figure, alt=...) gives it one"
     if '"stderr"' in outputs:
         yield f"{path}: an output holds warnings or log lines (stderr)"
     if found := ABSOLUTE.search(outputs):

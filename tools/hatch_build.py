@@ -16,6 +16,6 @@ class NotebooksHook(BuildHookInterface):
         if version == "editable":
             return
         top = Path(self.root)
-        for pattern in ("notebooks/[0-9][0-9]_*.ipynb", "notebooks/photos/*"):
-            for path in top.glob(pattern):
+        for pattern in ("[0-9][0-9]_*.ipynb", "photos/*", "solutions/[0-9][0-9]_*.ipynb"):
+            for path in (top / "notebooks").glob(pattern):
                 build_data["force_include"][str(path)] = f"digitlib/{path.relative_to(top).as_posix()}"

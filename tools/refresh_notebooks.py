@@ -25,7 +25,7 @@ def refresh(path: Path) -> None:
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        resources={"metadata": {"path": str(path.parent)}},
         extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
     ).execute()
     nbformat.write(notebook, path)
@@ -33,10 +33,10 @@ def refresh(path: Path) -> None:
 
 
 def main() -> None:
-    """Refresh all notebooks in order."""
+    """Refresh all notebooks in order, then the solutions, which need what the notebooks leave."""
     with tempfile.TemporaryDirectory() as root:
         os.environ |= {"DIGITLIB_ROOT": root, "TQDM_DISABLE": "1"}
-        for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+        for path in [*sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), *sorted(NOTEBOOKS.glob("solutions/[0-9]*.ipynb"))]:
             print(path.name, flush=True)
             refresh(path)
 

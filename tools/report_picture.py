@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
 from pathlib import Path
 
 from PIL import Image
@@ -18,7 +17,7 @@ def kept(notebook: str, call: str) -> Image.Image:
     """Return the picture below the cell of a notebook that has `call` in it."""
     content = json.loads((TOP / "notebooks" / notebook).read_text(encoding="utf-8"))
     (cell,) = [cell for cell in content["cells"] if call in "".join(cell["source"])]
-    (encoded,) = re.findall(r"data:image/png;base64,([^\"\\]+)", json.dumps(cell["outputs"]))[:1]
+    (encoded,) = [one["data"]["image/png"] for one in cell["outputs"] if "image/png" in one.get("data", {})][:1]
     return Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
 
 

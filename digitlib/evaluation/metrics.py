@@ -10,14 +10,14 @@ import sklearn.metrics
 
 from digitlib.evaluation.classifier import Classifier, Evaluation
 from digitlib.evaluation.statistics import wilson_interval
-from digitlib.files import write_json
+from digitlib.files import write_json, write_table
 from digitlib.run import Run, best_epoch, open_run, read_history
 from digitlib.training.generators import generator_from_split, image_form
 from digitlib.training.recipes import Recipe, load_recipe
 
 
 def evaluate_run(run: Run | str, evaluation: Evaluation | None = None) -> dict[str, Any]:
-    """Write ``metrics.json``, what a run did and how well, and return it.
+    """Write ``metrics.json``, what a run did and how well, and return it; ``test_predictions.csv`` has each test image.
 
     Parameters
     ----------
@@ -49,6 +49,8 @@ def evaluate_run(run: Run | str, evaluation: Evaluation | None = None) -> dict[s
         "lowest_recall_class": recall.idxmin(), "majority_baseline": float(true.value_counts(normalize=True).max()),
         "test_chose_the_epoch": bool(recipe and recipe.test_chooses), "made_from": run.hashes(),
     }  # fmt: skip
+    columns = ["filename", "true", "predicted", "confidence"]
+    write_table(run / "test_predictions.csv", evaluation.predictions[columns])
     write_json(run / "metrics.json", metrics)
     return metrics
 

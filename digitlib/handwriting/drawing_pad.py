@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets
+from IPython import get_ipython
+from IPython.display import display
+from matplotlib.figure import Figure
 
 from digitlib.errors import DigitError
 from digitlib.handwriting.mnist_format import Network, digit_predictor, to_mnist_format
+from digitlib.plots import plot_images, show
 
 HERE = Path(__file__).parent
 
@@ -43,7 +48,9 @@ class DrawingPad(anywidget.AnyWidget):
     dark_on_light : bool, optional
         Whether the network was trained on dark digits on light paper. By default as the images of its run are.
     strokes : sequence of sequence of [x, y]
-        What the pad shows at first; see `digitlib.handwriting.drawing_pad.rasterize`.
+        What the pad shows until somebody draws on it; see `digitlib.handwriting.drawing_pad.rasterize`.
+    example : sequence of sequence of [x, y]
+        What it shows where nobody can draw: if a program such as papermill executes the notebook, a still image is kept.
 
     Attributes
     ----------
@@ -72,16 +79,31 @@ class DrawingPad(anywidget.AnyWidget):
     strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
     predictions: traitlets.List[Any] = traitlets.List().tag(sync=True)
     pixels = traitlets.Bytes(bytes(28 * 28)).tag(sync=True)
+    stored = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, network: Network, *, dark_on_light: bool | None = None, strokes: Strokes = ()) -> None:
+    def __init__(
+        self, network: Network, *, dark_on_light: bool | None = None, strokes: Strokes = (), example: Strokes = ()
+    ) -> None:
         super().__init__()
         self._predict = digit_predictor(network, dark_on_light)
         self.observe(self._update, "strokes")
-        self.strokes = list(strokes)
+        self.strokes = list(strokes or (example if _nobody_draws() else ()))
+        self.stored = bool(self.strokes)  # the first stroke of somebody replaces it
 
     def __repr__(self) -> str:
         """Say what a page shows that can't run it."""
         return "DrawingPad (open the notebook in JupyterLab or VS Code to draw on it)"
+
+    def _ipython_display_(self) -> None:
+        show(self._still()) if _nobody_draws() else display(self._repr_mimebundle_(), raw=True)
+
+    def _still(self) -> Figure:
+        """Draw the pad as it looks in use."""
+        texts = [f"{one['label']} {one['confidence']:.0%}" for one in self.predictions]
+        steps = [1 - rasterize(self.strokes), self.image / 255]
+        return plot_images(
+            steps, ["The pad", ", ".join(texts)], 2, alt="A drawing on the pad, and what the network sees"
+        )
 
     @property
     def image(self) -> np.ndarray:
@@ -97,6 +119,12 @@ class DrawingPad(anywidget.AnyWidget):
             predictions = [{"label": label, "confidence": share} for label, share in pairs if label]
         with self.hold_sync():
             self.pixels, self.predictions = image.tobytes(), predictions
+
+
+def _nobody_draws() -> bool:
+    """Tell whether a program such as papermill executes the cell: it sends nothing along, JupyterLab and VS Code the cell's id."""
+    parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
+    return "metadata" in parent and not parent["metadata"] and "google.colab" not in sys.modules
 
 
 def rasterize(strokes: Strokes) -> np.ndarray:

@@ -34,10 +34,10 @@ from digitlib.progress import bar, environment, watched
 from digitlib.run import Run, open_run, run_lock
 from digitlib.training.recipes import RECIPE_PARAMETERS, get_recipe
 
-SERIES = "0[1-9]_*.ipynb"
+SERIES = "0[1-7]_*.ipynb"
 """Names of the notebooks that hand on to each other."""
 
-COPIED = ("[0-9][0-9]_*.ipynb", "photos/*")
+COPIED = ("[0-9][0-9]_*.ipynb", "photos/*", "solutions/[0-9][0-9]_*.ipynb")
 """What a reader needs to step through; ``tools/hatch_build.py`` puts the same into the wheel."""
 
 KERNELS = {"TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -265,8 +265,13 @@ def notebooks_folder() -> Path:
     raise DigitError("this digitlib came without its notebooks: install it from its wheel.")
 
 
-def copy_notebooks(folder: str | os.PathLike[str]) -> list[Path]:
-    """Copy the notebooks and the photos that they show to a folder of your own, and return their paths.
+def copy_notebooks(folder: str | os.PathLike[str], *, exercises: bool = False) -> list[Path]:
+    """Copy the notebooks and the photos that they show to a folder of your own, and return the notebooks' paths.
+
+    Parameters
+    ----------
+    exercises : bool
+        For a class: without outputs, without the answers of the quizzes, and without the notebooks of solutions.
 
     Raises
     ------
@@ -279,7 +284,8 @@ def copy_notebooks(folder: str | os.PathLike[str]) -> list[Path]:
     '01_data_preparation.ipynb'
     """
     source, target = notebooks_folder(), resolve(folder)
-    files = sorted(path.relative_to(source) for pattern in COPIED for path in source.glob(pattern))
+    patterns = COPIED[:2] if exercises else COPIED
+    files = [path.relative_to(source) for pattern in patterns for path in sorted(source.glob(pattern))]
     for name in files:
         if (target / name).exists():
             raise DigitError(
@@ -287,5 +293,17 @@ def copy_notebooks(folder: str | os.PathLike[str]) -> list[Path]:
             )
     for name in files:
         with atomic(target / name) as temporary:
-            shutil.copyfile(source / name, temporary)
+            if exercises and name.suffix == ".ipynb":
+                nbformat.write(_without_answers(nbformat.read(source / name, as_version=4)), temporary)
+            else:
+                shutil.copyfile(source / name, temporary)
     return [target / name for name in files if name.suffix == ".ipynb"]
+
+
+def _without_answers(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a notebook without its outputs and its cells with answers."""
+    notebook.cells = [cell for cell in notebook.cells if "answers" not in cell.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    return notebook

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 from PIL import Image
 from traitlets.config import Config
 
-from digitlib.data.decoding import read_file
-from digitlib.data.split import SEVERAL_CLASSES
+from digitlib.data.decoding import read_file, read_files
+from digitlib.data.split import SEVERAL_CLASSES, paths_of
 from digitlib.export.model_card import accuracy_text
-from digitlib.files import atomic
-from digitlib.run import Run, open_run
+from digitlib.files import atomic, make_folder, resolve
+from digitlib.plots import plot_confusion, plot_history, plot_predictions, plot_top_losses
+from digitlib.plots.style import alt_text, figure_of, key_of, png_of
+from digitlib.run import Run, open_run, read_history
 
 LABELS = {
     "data": "Data", "recipe": "Recipe", "seed": "Seed", "n_train": "Training images", "n_validation": "Validation images",
@@ -69,27 +76,84 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os.PathLike[str]]) -> Path:
-    """Join executed notebooks, without their code, to ``report.html`` of a run, and return its path.
+    """Write ``report.html`` of a run, with links to its executed notebooks as HTML, and return its path.
 
-    Figures and styles are inside; nothing is loaded from a network.
+    It shows the results, training, confusion matrix, errors and predictions. Figures and styles are inside; nothing is
+    loaded from a network.
 
     Examples
     --------
     >>> write_report("runs/default", ["runs/default/notebooks/06_evaluation.ipynb"])  # doctest: +SKIP
     """
     run = open_run(run)
-    names = ("embed_images", "exclude_input", "exclude_output_prompt", "exclude_anchor_links")
-    exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=dict.fromkeys(names, True)))
-    bodies = [exporter.from_notebook_node(nbformat.read(path, as_version=4))[0] for path in notebooks]
-    measured = (run / "metrics.json").exists()
+    measured, figures = (run / "metrics.json").exists(), []
+    with plt.style.context("digitlib.plots.style"):
+        for title, figure in _figures(run) if measured else ():
+            figures.append({"title": title, "alt": alt_text(figure), "png": png_of(figure), "key": key_of(figure)})
+            plt.close(figure)
+    lead = f"Test accuracy {accuracy_text(run.read_json('metrics.json'))}." if measured else ""
     _write_page(
-        run / "report.html", f"Report of {run}",
-        notes=[] if measured else ["Notebook 06 has not evaluated this run yet."],
+        run / "report.html", f"Report of {run}", figures=figures,
+        notes=[lead or "Notebook 06 has not evaluated this run yet."],
         results=results_table(run).itertuples(index=False) if measured else (),
-        # The page needs none of the scripts in them, and its policy forbids them.
-        sections=[Markup(re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)) for body in bodies],
+        links=_write_notebooks(run, [Path(path) for path in notebooks]),
     )  # fmt: skip
     return run / "report.html"
+
+
+def _figures(run: Run) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of an evaluated run, as far as its results and images are there, each with a heading."""
+    metrics = run.read_json("metrics.json")
+    if (run / "history.csv").exists() and "val_accuracy" in (history := read_history(run)):
+        part = "test" if metrics.get("test_chose_the_epoch") else "validation"
+        yield "Training", plot_history(history, metrics["best_epoch"], part)
+    if (run / "test_predictions.csv").exists():
+        table, names = run.read_table("test_predictions.csv", confidence=float), run.class_names
+        counts = pd.crosstab(table["true"], table["predicted"]).reindex(index=names, columns=names, fill_value=0)
+        yield "Confusion matrix", figure_of(plot_confusion(counts))
+        wrong = table[table["true"] != table["predicted"]].nlargest(12, "confidence").merge(run.split, on="filename")
+        wrong, images = _readable(wrong, paths_of(run, wrong))
+        if images:
+            yield "The most confident errors", plot_top_losses(wrong, images)
+    if (run / "predictions.csv").exists():
+        table = run.read_table("predictions.csv")
+        table = table[table["label"] != ""].head(20).astype({"confidence": float})
+        folder = resolve(run.read_json("source.json")["unlabelled"] or ".")
+        table, images = _readable(table, [str(folder / name) for name in table["filename"]])
+        if images:
+            yield "Predictions", plot_predictions(table, images)
+
+
+def _readable(table: pd.DataFrame, paths: Sequence[str]) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """Return the rows whose images are still there, and these images."""
+    images = [one.image for one in read_files(paths)]
+    return table[[image is not None for image in images]], [image for image in images if image is not None]
+
+
+def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str]]:
+    """Write executed notebooks as HTML into ``notebooks/`` of a run; return address (from the run's folder) and title of each."""
+    names = ("embed_images", "exclude_input_prompt", "exclude_output_prompt", "exclude_anchor_links")
+    exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=dict.fromkeys(names, True)))
+    known, links = {path.name for path in notebooks}, []
+
+    def kept(link: re.Match[str]) -> str:
+        """Return a link to another of these notebooks, to a place on the page or to the web, or else only its text."""
+        address = html.unescape(link[2])
+        if address in known:
+            return f'<a{link[1]}href="{Path(address).with_suffix(".html")}"{link[3]}</a>'
+        return link[0] if re.match(r"#|https?:|mailto:", address) else link[3].partition(">")[2]
+
+    for path in notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        title = next(iter(re.findall(r"^# (.+)", notebook.cells[0].source)), path.stem) if notebook.cells else path.stem
+        # The page needs none of the scripts in them, and its policy forbids them.
+        body = re.sub(r"<script\b.*?</script>", "", exporter.from_notebook_node(notebook)[0], flags=re.DOTALL)
+        body = re.sub(r'<a\b([^>]*?)href="([^"]*)"(.*?)</a>', kept, body, flags=re.DOTALL)
+        page = run / "notebooks" / f"{path.stem}.html"
+        make_folder(page.parent)
+        _write_page(page, title, section=Markup(body))
+        links.append((f"notebooks/{quote(page.name)}", title))
+    return links
 
 
 def write_gallery(

@@ -34,6 +34,9 @@ WIDTH = 7.2
 STORED_COLORS = 128
 """Of a stored figure: plots have no more, and their files get three times as small."""
 
+UNSEEN = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)"
+"""Style of a text that only screen readers read, also where JupyterLab's class for it is unknown."""
+
 MOST = 40
 """Classes that a figure with a line for each shows; above, those that the network does worst at."""
 
@@ -169,9 +172,9 @@ def alt_text(drawn: Figure | Axes) -> str:
 def show(drawn: Figure | Axes, alt: str = "") -> None:
     """Show a figure below the cell, with its alternative text, and close it.
 
-    Neither JupyterLab 4 nor nbconvert 7 nor MyST-NB 1 reads a text for an output of type image/png. So the figure
-    goes into the notebook as HTML, an ``<img>`` with everything inside. In a program outside of Jupyter, a window
-    opens if there is a screen.
+    The figure goes into the notebook as ``image/png``, which every host shows, with the text as ``alt`` in its metadata.
+    JupyterLab 4 and GitHub do not read that, so the text follows as a paragraph that only screen readers read. In a
+    program outside of Jupyter, a window opens if there is a screen.
 
     Parameters
     ----------
@@ -196,9 +199,11 @@ def show(drawn: Figure | Axes, alt: str = "") -> None:
             plt.show()
     else:
         text, key = alt_text(figure), key_of(figure)
-        tag = f'<img alt="{html.escape(text)}" src="data:image/png;base64,{_png(figure)}">'
-        tag += f"<p>{html.escape(key)}</p>" * bool(key)
-        display({"text/html": tag, "text/plain": f"Figure: {text}"}, raw=True)
+        data = {"image/png": png_of(figure), "text/plain": f"Figure: {text}"}
+        display(data, metadata={"image/png": {"alt": text}}, raw=True)
+        words = f'<p class="jp-sr-only" style="{UNSEEN}">Figure: {html.escape(text)}</p>'
+        words += f"<p>{html.escape(key)}</p>" * bool(key)
+        display({"text/html": words, "text/plain": key}, raw=True)
     plt.close(figure)
 
 
@@ -207,7 +212,7 @@ def figure_of(drawn: Figure | Axes) -> Figure:
     return drawn if isinstance(drawn, Figure) else cast(Figure, drawn.get_figure(root=True))
 
 
-def _png(figure: Figure) -> str:
+def png_of(figure: Figure) -> str:
     """Return a figure as a PNG of few colours, in base64."""
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png")

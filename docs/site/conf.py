@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from myst_nb.core.render import MimeData, NbElementRenderer
 from sphinx.application import Sphinx
 
 import digitlib
@@ -90,6 +91,17 @@ def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
     """Append a page's list of contents, which makes the menus."""
     if page in CONTENTS:
         source[0] += "\n".join(["\n\n```{toctree}", ":hidden:", "", *CONTENTS[page], "```\n"])
+
+
+def render_with_alt(self: NbElementRenderer, data: MimeData) -> list:
+    """Return the nodes of an image with the alt text of its output, which MyST-NB 1.4 leaves out."""
+    images = render_image(self, data)
+    for image in images:
+        image.attributes.setdefault("alt", data.output_metadata.get(data.mime_type, {}).get("alt", ""))
+    return images
+
+
+render_image, NbElementRenderer.render_image = NbElementRenderer.render_image, render_with_alt
 
 
 def setup(app: Sphinx) -> None:

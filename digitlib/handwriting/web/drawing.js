@@ -49,7 +49,8 @@ function drawLine(ink, start, end) {
 }
 
 // Put a pad into an element. `changed(strokes)` is called when a stroke has ended, or been taken back.
-// The result has setStrokes(strokes) and show(predictions, pixels): up to three {label, confidence}, and the network's input.
+// The result has setStrokes(strokes, stored) and show(predictions, pixels): up to three {label, confidence}, and the
+// network's input. A stored drawing is there to be looked at, and vanishes with the first stroke.
 function buildPad(root, changed) {
   const add = (parent, tag, name, text = "") => {
     const element = parent.appendChild(document.createElement(tag));
@@ -73,11 +74,12 @@ function buildPad(root, changed) {
   input.setAttribute("aria-label", "The drawing as the network gets it");
   add(seen, "figcaption", "", "What the network sees");
 
-  let strokes = [], pointer = null;
+  let strokes = [], pointer = null, isStored = false;
   const repaint = () => paint(canvas, strokes);
-  const replace = (next) => {
+  const replace = (next, stored = false) => {
     strokes = next;
     pointer = null;
+    isStored = stored;
     repaint();
     undo.disabled = clear.disabled = strokes.length === 0;
   };
@@ -91,7 +93,8 @@ function buildPad(root, changed) {
     event.preventDefault();
     pointer = event.pointerId;
     canvas.setPointerCapture(pointer); // a stroke may leave the pad and come back
-    strokes = [...strokes, [place(event)]];
+    strokes = [...(isStored ? [] : strokes), [place(event)]];
+    isStored = false;
     repaint();
   });
   canvas.addEventListener("pointermove", (event) => {

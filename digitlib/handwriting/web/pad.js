@@ -7,6 +7,7 @@ export default {
     const pad = buildPad(root, (strokes) => {
       sent = strokes;
       model.set("strokes", strokes);
+      model.set("stored", false);
       model.save_changes();
     });
     const show = () => {
@@ -14,7 +15,7 @@ export default {
       pad.show(model.get("predictions"), new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength));
     };
     const takeStrokes = () => {
-      if (model.get("strokes") !== sent) pad.setStrokes(model.get("strokes")); // else it is our own, come back
+      if (model.get("strokes") !== sent) pad.setStrokes(model.get("strokes"), model.get("stored")); // else it is our own, come back
     };
     model.on("change:strokes", takeStrokes);
     model.on("change:predictions change:pixels", show);
