@@ -56,7 +56,7 @@ README_ROWS: list[tuple[str, str, str, str, str]] = [
     # program, figure, what README says, how it writes the figure, what the reader knows to compare it with
     ("training", "fast test_accuracy mean", "Test accuracy, recipe `fast`", "{}", "classic notebook: 95.24 %"),
     ("training", "accurate test_accuracy mean", "Test accuracy, recipe `accurate`", "{}", "classic notebook: 95.24 %"),
-    ("training", "target times faster than classic", "From the folder to 95.24 % test accuracy", "{} × as fast", "classic pipeline, same machine"),
+    ("training", "target times faster than classic", "From folder to 95.24 % test accuracy", "{} × as fast", "classic pipeline"),
     ("prediction", "times faster", "28,000 files to a table of predictions", "{} × as fast", "predicting one image at a time"),
     ("calibration", "accuracy of accepted", "Accuracy of accepted predictions", "{}", "{test_accuracy} of all predictions"),
 ]  # fmt: skip

@@ -15,7 +15,12 @@ import pytest
 TOP = Path(__file__).parents[1]
 README = (TOP / "README.md").read_text(encoding="utf-8")
 PAGES = README + (TOP / "docs/operating.md").read_text(encoding="utf-8")
-PAGES_WITH_LINKS = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "notebooks/README.md", *(TOP / "docs").glob("*.md")]
+PAGES_WITH_LINKS = [
+    TOP / "README.md",
+    TOP / "CONTRIBUTING.md",
+    TOP / "notebooks/README.md",
+    *(TOP / "docs").glob("*.md"),
+]
 ELSEWHERE = ("make test", "make lab", "git clone", "source ")
 """How commands begin that are not run here: what runs this test, what goes on until it is stopped, what sets up."""
 
