@@ -22,7 +22,7 @@ from digitlib import Classifier  # noqa: E402
 from digitlib.handwriting import stored_drawing  # noqa: E402
 
 STYLE, DIGIT = "continental", "7"
-MARGIN = 12
+WIDTH, MARGIN = 540, 10
 
 
 def main() -> None:
@@ -30,12 +30,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Classifier.load(sys.argv[1]).export("html", folder)
         with browser(Path(folder) / "profile", width=700, height=800) as driver:
+            metrics = {"width": 700, "height": 800, "deviceScaleFactor": 2, "mobile": False}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
             driver.get(page.as_uri())
             write(driver, stored_drawing(STYLE, DIGIT))
             wait_for(lambda: prediction(driver) == DIGIT, 30)
             time.sleep(1)  # bars grow to their length
             shot = driver.find_element("id", "pad").screenshot_as_png
-    image = ImageOps.expand(Image.open(io.BytesIO(shot)).convert("RGB"), MARGIN, "white")
+    shown = Image.open(io.BytesIO(shot)).convert("RGB")
+    shown = shown.resize((WIDTH, round(shown.height * WIDTH / shown.width)), Image.Resampling.LANCZOS)
+    image = ImageOps.expand(shown, MARGIN, "white")
     image.quantize(64).save(TOP / "docs/pad.png", optimize=True)
     print(f"docs/pad.png: {image.width} × {image.height}")
 
