@@ -117,3 +117,16 @@ def test_the_glossary_explains_the_terms_of_the_field() -> None:
     assert [term for term, sentence in rows.items() if sentence.startswith("---")] in ([], [":---"])
     for term, sentence in rows.items():
         assert sentence.count(". ") == 0, term
+
+
+def test_a_word_of_the_old_dialect_is_found_and_ordinary_english_is_not() -> None:
+    text = "Name the picture; what is no digit is declined, and the surest mistakes are shown anew."
+    assert [hit.split("'")[1] for hit in found(text, IN_PROSE)] == [
+        "picture",
+        "surest",
+        "declined",
+        "mistakes",
+        "anew",
+        "is no digit",
+    ]
+    assert found("There is no network, it is no longer there, and the commandment is amended.", IN_PROSE) == []
