@@ -51,7 +51,7 @@ bench-many:  ## Of these, many runs and a million images on two workers; hours
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
-notebooks: $(READY)  ## Execute the notebooks anew on the sample and keep their outputs
+notebooks: $(READY)  ## Execute the notebooks again on the sample and keep their outputs
 	@$(BIN)/python tools/refresh_notebooks.py
 
 docs: $(READY)  ## Build the site into build/site and look for dead links

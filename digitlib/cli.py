@@ -30,10 +30,15 @@ def pairs_option(text: str) -> Callable[..., Any]:
 def on_workers(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the two options that say where its tasks are done."""
     scheduler = click.option(
-        "--scheduler", metavar="ADDRESS", help="Work on a running Dask scheduler, for example tcp://10.0.0.1:8786."
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Use the workers of this Dask scheduler, for example tcp://10.0.0.1:8786.",
     )
     workers = click.option(
-        "--workers", default=0, type=click.IntRange(0), help="Work on this many processes, one thread each."
+        "--workers",
+        default=0,
+        type=click.IntRange(0),
+        help="Use this many processes with one thread each. Default: this process.",
     )
     return scheduler(workers(command))
 
@@ -48,9 +53,7 @@ class _Group(click.Group):
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         for before, word in zip(["digitlib", *args], args, strict=False):
             if not word or (word.startswith("--") and word.endswith("=")):
-                raise click.UsageError(
-                    f"{before if not word else word[:-1]} is followed by nothing: is a variable not set?"
-                )
+                raise click.UsageError(f"{before if not word else word[:-1]} has no value: is a variable not set?")
         return super().parse_args(context, args)
 
     def invoke(self, context: click.Context) -> Any:
@@ -76,17 +79,23 @@ def main() -> None:
 @main.command()
 @click.option(
     "--data",
-    help="sample, mnist, a folder of class folders, a zip of one, labelled images in Parquet or .npz, a CSV file of pixels or "
-    "of file names and labels, or a folder with train.csv and test.csv; sample by default, with --resume or --only the run's.",
+    help="sample, mnist, a folder with one sub-folder for each class, a zip of one, labelled images in Parquet or .npz, a CSV of "
+    "pixels or of file names and labels, or a folder with train.csv and test.csv. Default: sample; with --resume or --only, the "
+    "data of the run.",
 )
-@click.option("--recipe", help="tiny, fast, accurate or classic; fast by default, with --resume or --only the run's.")
+@click.option(
+    "--recipe", help="tiny, fast, accurate or classic. Default: fast; with --resume or --only, that of the run."
+)
 @click.option("--out", "run_dir", default="runs/default", show_default=True, help="The run's folder.")
-@click.option("--color", default="auto", show_default=True, type=click.Choice(["auto", "grayscale", "rgb"]))
-@click.option("--only", default="", help="Numbers of notebooks, for example 01,02; all by default.")
+@click.option(
+    "--color", default="auto", show_default=True, type=click.Choice(["auto", "grayscale", "rgb"]),
+    help="Colours that the network sees; auto: as the images are.",
+)  # fmt: skip
+@click.option("--only", default="", help="Execute only these notebooks, for example 01,02.")
 @click.option("--resume", is_flag=True, help="Begin with the first notebook that is not finished.")
-@pairs_option("Another parameter of the notebooks.")
+@pairs_option("Set a parameter of the notebooks, for example -p epochs 3. May be repeated.")
 def run(data: str | None, recipe: str | None, run_dir: str, color: str, only: str, resume: bool, pairs: Pairs) -> None:
-    """Execute the notebooks in order and write a report."""
+    """Execute notebooks 01 to 07 in order and write a report."""
     pairs += (("color_mode", color),) if color != "auto" else ()
     parameters = values(pairs)
     for name, option in (("data", "--data"), ("recipe", "--recipe"), ("run_dir", "--out")):
@@ -127,11 +136,11 @@ def _settings_of(run_dir: str) -> dict[str, str]:
 @main.command()
 @click.argument("space_file", metavar="SPACE.yml")
 @on_workers
-@click.option("--out", default="runs/sweep", show_default=True, help="Folder for all runs and their table.")
+@click.option("--out", default="runs/sweep", show_default=True, help="The folder for all runs and their table.")
 @click.option("--no-notebooks", is_flag=True, help="Train without notebooks, which is faster.")
-@pairs_option("A line that replaces one of the file.")
+@pairs_option("Replace a setting of SPACE.yml. May be repeated.")
 def sweep(space_file: str, scheduler: str | None, workers: int, out: str, no_notebooks: bool, pairs: Pairs) -> None:
-    """Train every combination of recipes, seeds and other settings in SPACE.yml; finished runs are not done again.
+    """Train every combination of the settings in SPACE.yml; finished runs are not trained again.
 
     SPACE.yml is a text file with a line for each setting:
 
@@ -141,7 +150,8 @@ def sweep(space_file: str, scheduler: str | None, workers: int, out: str, no_not
       learning_rate: [0.005, 0.01]
 
     Settings are the fields of a recipe and, with --no-notebooks, those of its augmentation (rotation_range: [5, 15]). data,
-    test_size, validation_size, assign and threads are the same for all runs. With --no-notebooks, Optuna can choose:
+    test_size, validation_size, assign and threads have one value for all runs. With --no-notebooks, Optuna can choose the
+    values:
 
     \b
       sampler: optuna
@@ -164,13 +174,13 @@ def sweep(space_file: str, scheduler: str | None, workers: int, out: str, no_not
 @click.argument("source")
 @click.option(
     "--out",
-    help="Table to write: .csv, .parquet, or submission.csv for Kaggle's form; predictions.csv by default. A folder ending "
-    "in / or an address gets a Parquet file a partition.",
+    help="Table to write: .csv, .parquet, or submission.csv for Kaggle's form. Default: predictions.csv. A folder ending in / "
+    "or an address gets one Parquet file for each partition.",
 )
-@click.option("--submission", help="Also write Kaggle's ImageId,Label here.")
-@click.option("--gallery", help="Also write a page of the 200 least confident images here, for example page.html.")
+@click.option("--submission", help="Also write Kaggle's table (ImageId,Label) to this file.")
+@click.option("--gallery", help="Also write a page of the 200 least confident images to this .html file.")
 @on_workers
-@click.option("--partition-size", type=click.IntRange(1, 10**6), help="Images a partition, 20,000 by default.")
+@click.option("--partition-size", type=click.IntRange(1, 10**6), help="Images in a partition. Default: 20,000.")
 def predict(
     run_or_model: str, source: str, out: str | None, submission: str | None, gallery: str | None, scheduler: str | None,
     workers: int, partition_size: int | None,
@@ -178,18 +188,18 @@ def predict(
     """Predict the classes of the images in SOURCE with the network of RUN_OR_MODEL.
 
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
-    with a column filename), a .csv with a column a pixel such as Kaggle's
-    test.csv, a pattern in quotes such as "scans/**/*.png", or one image.
+    with a column filename), a .csv of pixels such as Kaggle's test.csv, a
+    pattern in quotes such as "scans/**/*.png", or one image.
 
     An address such as s3://bucket/folder, a Parquet file with images, --workers, --scheduler or an --out that ends in /
-    is predicted partition by partition; the same command again goes on where it was stopped.
+    is predicted partition by partition; the same command again predicts only what is missing.
     """
     from digitlib.pipeline.predict_folder import is_bulk
 
     if bulk := bool(scheduler or workers or is_bulk(source, out)):
         if submission or gallery:
             raise DigitError(
-                "partitions have no --submission or --gallery: leave these out, or --workers and --scheduler."
+                "--submission and --gallery don't work with partitions: leave them out, or --workers and --scheduler."
             )
         from digitlib.scale.bulk import predict_bulk
 
@@ -216,10 +226,10 @@ def predict(
 @main.command()
 @click.argument("run_or_model")
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
-@click.option("--json", "json_file", help="Write boxes, labels and confidences here.")
-@click.option("--drawn", help="Save the photo with its boxes here, as .png; one photo only.")
+@click.option("--json", "json_file", help="Write boxes, labels and confidences to this file.")
+@click.option("--drawn", help="Draw the boxes on the photo and save it as this .png file; one photo only.")
 def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, drawn: str | None) -> None:
-    """Read the digits on photos or scans: a line of digits for each line of writing."""
+    """Read the digits on photos or scans, and print a line for each line of writing."""
     from digitlib.handwriting.reader import read_photos
 
     for name, lines in read_photos(run_or_model, photos, json_file, drawn):
@@ -230,11 +240,13 @@ def read(run_or_model: str, photos: tuple[str, ...], json_file: str | None, draw
 
 @main.command()
 @click.argument("run_dir")
-@click.option("--out", help="Folder for the files; export/ in the run by default.")
-@click.option("--format", "formats", multiple=True, help="onnx, litert or html; may be repeated; all by default.")
-@click.option("--html", metavar="PAGE", help="Write the page to PAGE, and only it unless --format is given.")
+@click.option("--out", help="Folder for the files. Default: export/ in the run's folder.")
+@click.option("--format", "formats", multiple=True, help="onnx, litert or html. Default: all. May be repeated.")
+@click.option(
+    "--html", metavar="PAGE", help="Write only the page, to this file; with --format, also the other formats."
+)
 def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | None) -> None:
-    """Write the network of RUN_DIR as ONNX, LiteRT and a page for the browser, and a model card."""
+    """Write the network of RUN_DIR as ONNX, LiteRT and an HTML page with a drawing pad, and a model card."""
     from digitlib.evaluation.classifier import Classifier
     from digitlib.export.formats import FORMATS, check_formats
 
@@ -261,24 +273,24 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--out", default="runs/ensemble", show_default=True, help="The ensemble's folder.")
 @click.option("--train", default=0, type=click.IntRange(0), help="Train this many members first, with seeds 1, 2, 3 …")
-@click.option("--recipe", help="What to train them with; accurate by default.")
-@pairs_option("Another setting of the recipe.")
-@click.option("--data", help="What to train them on, as for `digitlib run`; sample by default.")
+@click.option("--recipe", help="The recipe of these members. Default: accurate.")
+@pairs_option("Change a setting of the recipe, for example -p epochs 3. May be repeated.")
+@click.option("--data", help="The data of these members, as for `digitlib run`. Default: sample.")
 @on_workers
 def ensemble(
     runs: tuple[str, ...], out: str, train: int, recipe: str | None, pairs: Pairs, data: str | None, scheduler: str | None,
     workers: int,
 ) -> None:  # fmt: skip
-    """Average the predictions of trained runs, which is usually more accurate than each.
+    """Average the predictions of trained runs, which is usually more accurate than each of them.
 
     RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
-    missing members are trained in OUT/members.
+    missing members are trained first, in OUT/members.
     """
     for option, given in (("--recipe", recipe), ("-p", pairs), ("--data", data)):
         if given and not train:
-            raise DigitError(f"{option} is for members to be trained: add --train with their number.")
+            raise DigitError(f"{option} needs --train with the number of members to be trained.")
     if not (train or runs):
-        raise DigitError("there are no runs to join: give some, or train them with --train 5.")
+        raise DigitError("there are no runs to join: give their folders, or train new ones with --train 5.")
     from digitlib.scale.ensemble import ensemble_lines, make_ensemble
 
     with resumable():
@@ -305,7 +317,7 @@ def notebooks(folder: str, exercises: bool) -> None:
 @main.command()
 @click.argument("run_dir")
 def undo(run_dir: str) -> None:
-    """Undo the split of RUN_DIR: moved images return to where they were."""
+    """Undo the split of RUN_DIR, and move images that were moved back to where they were."""
     from digitlib.data.folders import undo as undo_split
     from digitlib.run import open_run, run_lock
 

@@ -107,7 +107,7 @@ def test_notebooks_of_other_people_are_not_taken_for_the_series(root: Path) -> N
 def test_variables_that_are_not_set_are_refused(root: Path, words: list[str]) -> None:
     done = CliRunner().invoke(main, words)
     assert done.exit_code != 0
-    assert "followed by nothing" in done.output
+    assert "has no value" in done.output
     assert not list(root.iterdir())
 
 

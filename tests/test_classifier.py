@@ -247,7 +247,7 @@ def test_without_features_abstention_goes_by_confidence_alone(data, root: Path) 
         Classifier(model, DIGITS)
     image = keras.Input((28, 28, 1))
     clf = Classifier(keras.Model(image, model(image)), DIGITS)
-    with pytest.warns(UserWarning, match="abstention goes by confidence alone"):
+    with pytest.warns(UserWarning, match="the model abstains by confidence alone"):
         clf.calibrate((images, labels), 0.5)
     assert clf.selective is not None
     assert clf.selective.outliers is None

@@ -53,10 +53,10 @@ def problems_of(site: Path) -> list[str]:
     Returns
     -------
     list of str
-        Empty if there is nothing to mend.
+        Empty if nothing is wrong.
     """
     site = site.resolve()
-    # What is below _static is the theme's own: among it a template that is no page.
+    # What is below _static is the theme's own: among it a template that is not a page.
     files = [path for path in site.rglob("*.html") if "_static" not in path.relative_to(site).parts]
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in files}
     found = [
@@ -91,7 +91,7 @@ def _problem(page: Path, target: str, fetched: bool, pages: dict[Path, Page]) ->
 
 
 def main() -> int:
-    """Check the site named on the command line."""
+    """Check the site given on the command line."""
     found = problems_of(Path(sys.argv[1]))
     print("\n".join(found) if found else "No dead link, and nothing is fetched from elsewhere.")
     return bool(found)

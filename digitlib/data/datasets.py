@@ -170,7 +170,7 @@ def _download_mnist() -> Path:
         what = f"MNIST can't be downloaded ({getattr(error, 'reason', error)})"
         raise DigitError(f"{what}: give {MNIST_URL} as a file, or use data='sample'.") from error
     if hashlib.sha256(content).hexdigest() != MNIST_SHA256:
-        raise DigitError(f"MNIST was downloaded damaged from {MNIST_URL}: run the same command again.")
+        raise DigitError(f"the download of MNIST from {MNIST_URL} is damaged: run the same command again.")
     with atomic(local) as temporary:
         temporary.write_bytes(content)
     return local

@@ -152,7 +152,7 @@ class Classifier:
             class_names = class_names or record["class_names"]
             if own and (run / "source.json").exists() and run.class_names != record["class_names"]:
                 raise DigitError(
-                    f"source.json and training.json of {run} name other classes: train again with notebook 05."
+                    f"source.json and training.json of {run} have different classes: train again with notebook 05."
                 )
         elif (run / "source.json").exists():  # a run of version 1, whose networks take 0 to 1
             class_names = class_names or run.class_names
@@ -252,7 +252,9 @@ class Classifier:
         """
         data = self._set(data) if isinstance(data, str) else data
         if getattr(data, "shuffle", False) is True:
-            raise DigitError("the generator shuffles, so its rows can't be told apart: give one with shuffle=False.")
+            raise DigitError(
+                "the generator shuffles, so predictions can't be matched to images: give one with shuffle=False."
+            )
         probabilities, features, labels = self._answers(data)
         predicted = probabilities.argmax(axis=1)
         table = pd.DataFrame(
@@ -290,12 +292,16 @@ class Classifier:
         """
         check_target(target_accuracy)
         self._extractor = feature_extractor(self.model)
-        lacking = "" if self._extractor else "this network has no layer whose features could tell outliers"
+        lacking = (
+            ""
+            if self._extractor
+            else "the out-of-distribution check finds no layer of this network to take features from"
+        )
         if isinstance(train, str) and not self._kept("source.json"):
             lacking = "there are no training images (give train=)"
         if lacking:
             self._extractor = None
-            warnings.warn(f"{lacking}: abstention goes by confidence alone.", stacklevel=2)
+            warnings.warn(f"{lacking}: the model abstains by confidence alone.", stacklevel=2)
         outliers = None if lacking else self._fit_outliers(train, seed)
         probabilities, features, labels = self._answers(validation)
         predicted, temperature = probabilities.argmax(axis=1), fit_temperature(probabilities, labels)

@@ -111,8 +111,10 @@ def each(function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]) -> 
             return
         except Exception as error:  # not of a task: `_call` returns those
             if (kind := type(error).__name__) not in ("TerminatedWorkerError", "KilledWorker"):
-                raise DigitError(f"The workers ended ({kind}): start them, and give the command again.") from error
-    raise DigitError("Worker processes died again and again, perhaps for want of memory: use fewer of them.")
+                raise DigitError(
+                    f"The workers ended ({kind}): start them again, and run the same command again."
+                ) from error
+    raise DigitError("Worker processes died repeatedly, perhaps for lack of memory: use fewer of them.")
 
 
 def _call(root: str, name: str, function: Callable[..., Any], given: tuple[Any, ...]) -> tuple[str, Any, str]:

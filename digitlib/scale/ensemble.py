@@ -68,7 +68,7 @@ def make_ensemble(
                 raise DigitError(f"{name}: {table.loc[name, 'reason']}")
             members.append(Run(run / "members" / name))
     if len(members) < 2:
-        raise DigitError(f"An ensemble needs at least 2 members, not {len(members)}: name more trained runs.")
+        raise DigitError(f"An ensemble needs at least 2 members, not {len(members)}: give more trained runs.")
     networks = [Classifier.load(member) for member in members]
     first = networks[0]
     for member, one in zip(members, networks, strict=True):

@@ -28,7 +28,7 @@ MILD_AUGMENTATION = {
 HAND_AUGMENTATION = MILD_AUGMENTATION | {
     "rotation_range": 15, "width_shift_range": 0.1, "height_shift_range": 0.1, "shear_range": 15, "zoom_range": 0.15,
 }  # fmt: skip
-"""About as much as handwriting varies by itself; without it, longer runs overfit."""
+"""About as much as handwriting differs between people; without it, longer runs overfit."""
 
 SMALLEST_SIDE = {"classic": 22, "tiny": 1, "small": 14, "wide": 14}
 """Smallest image side, in pixels, of each network of `digitlib.training.models`; here, where TensorFlow is not needed."""
@@ -166,7 +166,7 @@ class Recipe:
             changes["image_size"] = (LARGE, LARGE)
         recipe = replace(self, **changes)
         if recipe.image_shape != self.image_shape:
-            print(f"By the images' own size and colours, they are used as {' × '.join(map(str, recipe.image_shape))}.")
+            print(f"The images are large or in colour, so they are used as {' × '.join(map(str, recipe.image_shape))}.")
         recipe.check_memory(len(open_run(run).split))
         return recipe
 

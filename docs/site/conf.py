@@ -38,7 +38,7 @@ include_patterns = [
 exclude_patterns = [".*", "build", "cache", "data", "dist", "runs"]
 
 # Notebooks are shown as they were executed and committed. Their progress bars and the drawing pad would need a kernel
-# or code from a CDN: what stands in their place is the text or picture that is kept with them.
+# or code from a CDN: the text or image that is kept with them is shown instead.
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 suppress_warnings = ["mystnb.unknown_mime_type"]
