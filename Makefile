@@ -6,7 +6,7 @@ OLDEST ?= $(shell command -v python3.11)
 ARGS ?=
 READY := .venv/.ready
 DATA ?= sample
-COMPARISONS ?= generators steps prediction training keras_example series
+COMPARISONS ?= generators steps prediction training peers series
 # What else is measured, in its own time.
 FURTHER := calibration labels pages
 MANY := sweep ensemble bulk

@@ -267,7 +267,7 @@ def test_a_turned_grey_jpeg_is_put_upright() -> None:
 
 
 def test_files_are_not_read_far_ahead_of_whoever_takes_them(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(decoding, "PARALLEL_FROM", -1)
     monkeypatch.setattr(decoding, "CHUNK", 1)
     monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
     sent: list[str] = []
@@ -288,7 +288,7 @@ def die(paths: list[str], *settings: object) -> None:
 
 
 def test_a_process_that_is_ended_from_outside_gets_one_sentence(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(decoding, "PARALLEL_FROM", -1)
     monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
     monkeypatch.setattr(decoding, "_read_chunk", die)
     with pytest.raises(d.DigitError, match="a process that decodes images was ended from outside"):

@@ -94,7 +94,7 @@ def test_a_scheduler_and_processes_are_refused_together() -> None:
 def test_tasks_go_to_processes_after_images_were_decoded_by_others(
     digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(decoding, "PARALLEL_FROM", -1)
     monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
     assert len(list(decoding.read_files([str(path) for path in digits.rglob("*.png")][:20]))) == 20
     for _ in range(2):

@@ -248,7 +248,8 @@ def _store(results: Iterator[Decoded], reading: Reading, *settings: Any) -> None
         try:
             with (temporary / "images.bin").open("wb") as file:
                 for image, sha256 in chain([first], used):
-                    file.write(_fitting(image, shape).tobytes())
+                    whole = image.size and image.shape == shape and image.flags.c_contiguous
+                    file.write(image.data if whole else _fitting(image, shape).tobytes())
                     hashes.append(sha256)
                 file.flush()
                 os.fsync(file.fileno())  # a power cut must not leave the right length of nothing

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from natsort import natsorted
+from natsort import index_natsorted, natsorted
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from digitlib.data.cache import Reading, key_of, pixels_for, read_images
@@ -91,7 +91,7 @@ def prepare(
         )
     source = find_images(root)
     check_places(source, run, mode)
-    reading = read_images([str(source.root / name) for name in source.files["filename"]])
+    reading = read_images([f"{source.root}{os.sep}{name}" for name in source.files["filename"]])
     usable, rejected = _checked(source, reading)
     manifest, repeated = drop_repeated(assign_parts(usable, **sizes))
     _require_all_parts(manifest, f": {len(repeated)} are copies of images in a later set" if len(repeated) else "")
@@ -157,11 +157,9 @@ def assign_parts(
             parts = names.map(_by_chance(str(class_name), list(names), sizes, seed))
         files.loc[names.index, "part"] = parts
     _require_all_parts(files)
-    return files.sort_values(["class", "filename"], key=_natural_rank, ignore_index=True)
-
-
-def _natural_rank(column: pd.Series) -> pd.Series:
-    return column.map({name: number for number, name in enumerate(natsorted(column.unique()))})
+    files["rank"] = files["class"].map({name: number for number, name in enumerate(natsorted(set(files["class"])))})
+    by_name = files.iloc[index_natsorted(files["filename"])]
+    return by_name.sort_values("rank", kind="stable", ignore_index=True).drop(columns="rank")
 
 
 def _by_chance(class_name: str, names: list[str], sizes: tuple[float, float], seed: int) -> dict[str, str]:

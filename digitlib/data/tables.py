@@ -56,10 +56,11 @@ def tables_of(path: Path) -> list[Path]:
     """Return the tables of images that a path is, or that a folder holds with no images beside them."""
     if not path.is_dir():
         return [path] if path.is_file() and path.suffix.lower() in (".parquet", ".csv", ".npz") else []
-    names = [name for name, _ in walk(path, path.resolve())]
-    images = tuple(ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN)
-    if any(name.lower().endswith(images) for name in names):
-        return []
+    names, images = [], tuple(ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    for name, _ in walk(path, path.resolve()):
+        if name.lower().endswith(images):
+            return []
+        names.append(name)
     files = [path / name for name in natsorted(name for name in names if name.lower().endswith((".parquet", ".csv")))]
     return [file for file in files if file.suffix.lower() == ".parquet" or any(columns_of(file)[1:])]
 

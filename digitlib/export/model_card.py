@@ -104,7 +104,8 @@ def accuracy_text(metrics: Mapping[str, Any]) -> str:
     accuracy, low, high = (metrics[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
     warning = "; too high, since the best epoch was chosen on these images"
     text = f"{accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {metrics['n_test']:,})"
-    return text + (warning if metrics.get("test_chose_the_epoch") else "")
+    before = "; of the network before, which had not seen the test images" if metrics.get("refit") else ""
+    return text + (warning if metrics.get("test_chose_the_epoch") else "") + before
 
 
 def escape(text: str) -> str:

@@ -17,6 +17,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "optimizers": ["make_loss", "make_optimizer"],
         "recipes": ["Recipe", "get_recipe", "load_recipe", "save_recipe"],
         "callbacks": ["callbacks_for"],
-        "train": ["train_run"],
+        "train": ["refit_run", "train_run"],
     },
 )

@@ -77,24 +77,26 @@ def _has_bfloat16() -> bool:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a network that computes in float32 with the same weights: the same one if it does so already.
+    """Return a network of Keras's own parts that computes in float32 with the same weights: the same one if it is that.
 
-    Weights are float32 in either case; a copy is what may be taken to machines without bfloat16.
+    Weights are float32 in either case; a copy is what may be taken to machines without bfloat16, and without digitlib.
 
     Parameters
     ----------
     model : keras.Model
-        Any network, compiled or not.
+        Any network, compiled or not. A copy of one that trained with an optimizer of digitlib's is compiled with SGD.
 
     Returns
     -------
     keras.Model
     """
     description = model.to_json()
-    if MIXED not in description:
+    ours = model.compiled and type(model.optimizer).__module__.startswith("digitlib")
+    if MIXED not in description and not ours:
         return model
     twin = keras.models.model_from_json(description.replace(MIXED, "float32"))
     twin.set_weights(model.get_weights())
     if model.compiled:
-        twin.compile_from_config(model.get_compile_config())
+        config = model.get_compile_config()
+        twin.compile_from_config(config | {"optimizer": "sgd"} if ours else config)
     return twin

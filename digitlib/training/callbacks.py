@@ -59,6 +59,14 @@ def callbacks_for(
     return [RunRecorder(open_run(run), train, recipe, recipe.checkpoint if recipe else checkpoint)]
 
 
+def trace_once(model: keras.Model, train: ImageBatches) -> None:
+    """Make the variables of optimizer and metrics, which TensorFlow would trace the first step of `fit` twice for."""
+    model.optimizer.build(model.trainable_variables)
+    images, labels, *_ = train[0]
+    model.compute_metrics(images, labels, model(images, training=False))
+    model.reset_metrics()
+
+
 class RunRecorder(keras.callbacks.Callback):
     """Write history, network and record of a training into a run's folder, and go on with one that was stopped.
 
@@ -95,6 +103,8 @@ class RunRecorder(keras.callbacks.Callback):
             ) from error
         self.record, key = _record(self)
         self.temporary.unlink(missing_ok=True)
+        if isinstance(self.train, ImageBatches):
+            trace_once(self.model, self.train)
         self.folder = self.run / "backup" / key
         self.rows = self._past()
         self._remove_backups(but=key if self.rows else "")
@@ -102,6 +112,7 @@ class RunRecorder(keras.callbacks.Callback):
             self.train.start_at(len(self.rows))
         if self.rows:
             self._restore()
+        self._network: keras.Model | None = None  # what is saved; made once, since that takes longer than saving it
         self._start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -132,7 +143,9 @@ class RunRecorder(keras.callbacks.Callback):
         path, recipe = self.run / "best_model.keras", self.run / "recipe.json"
         with reraise_os_error(f"Can't write {display_path(path)}", MAKE_ROOM):
             if network:
-                in_float32(self.model).save(self.temporary)
+                self._network = self._network or in_float32(self.model)
+                self._network.set_weights(self.model.get_weights())
+                self._network.save(self.temporary)
                 self.temporary.replace(path)
                 (self.run / "metrics.json").unlink(missing_ok=True)  # of another network
         if self.record["recipe"] and self.recipe:

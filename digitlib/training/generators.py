@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import os
+import threading
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +31,9 @@ CHOICES["resize"] = ("squeeze", "pad", "crop")
 
 BLOCK_IMAGES, BLOCK_BYTES, KEPT_BYTES = 1024, 2**25, 2**27
 """Batches are made together, up to this many images and bytes; of an epoch up to so many bytes all of them are kept."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Two threads ask for batches, see `ImageBatches`."""
 
 COOLDOWN_STRENGTH = 0.4
 """Strength of the transforms in the cooldown epochs; chosen on validation data, see benchmarks/."""
@@ -114,7 +118,9 @@ class ImageBatches(keras.utils.PyDataset):
         resize: str = "squeeze",
         **augmentation: Any,
     ) -> None:
-        super().__init__()
+        # By two workers Keras turns off the autotuning of tf.data, whose thread `fit`, `evaluate` and `predict` would wait for
+        # at the beginning of an epoch: 3 to 5 s in every second one.
+        super().__init__(workers=2)
         for name, choice in (("color_mode", color_mode), ("class_mode", class_mode), ("resize", resize)):
             if choice not in CHOICES[name]:
                 raise DigitError(f"{name} is {choice!r}: choose one of {', '.join(map(repr, CHOICES[name]))}.")
@@ -193,7 +199,8 @@ class ImageBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         index = range(len(self))[index]
-        images = self._images_of(index)
+        with _ONE_AT_A_TIME:
+            images = self._images_of(index)
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         labels = self.classes[chosen]
         if self.class_mode is None:
