@@ -37,6 +37,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
+        ("08_why_a_cnn", ("-p", "n", "300", "-p", "epochs", "2")),
         ("12_own_photos", ("-p", "photo", str(TOP / "notebooks" / "photos" / "board.jpg"))),
         ("15_limits", ("-p", "n", "60", "-p", "seeds", "2", "-p", "epochs", "2")),
         ("13_drawing_pad", ("-p", "style", "quick", "-p", "digit", "3")),
