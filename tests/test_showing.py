@@ -87,7 +87,9 @@ def test_the_text_says_what_the_figure_shows(draw: Any, alt: str) -> None:
     style.figure_of(figure).canvas.draw()
 
 
-@pytest.mark.parametrize(("times", "columns", "drawn"), [([1], 1, 1), ([2, 1, 2], 5, 5), ([4, 4, 3], 5, 10), ([4] * 6, 8, 24)])
+@pytest.mark.parametrize(
+    ("times", "columns", "drawn"), [([1], 1, 1), ([2, 1, 2], 5, 5), ([4, 4, 3], 5, 10), ([4] * 6, 8, 24)]
+)
 def test_confused_pairs_leave_no_cell_empty(times: list[int], columns: int, drawn: int) -> None:
     pairs = pd.DataFrame({"first": list("abcdef")[: len(times)], "second": list("uvwxyz")[: len(times)]})
     wrong = pairs.loc[np.repeat(pairs.index, times)].rename(columns={"first": "true", "second": "predicted"})
