@@ -200,11 +200,13 @@ def plot_risk_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> 
     axes = new_axes(percent="xy", title=title, xlabel="coverage: share of images accepted")
     axes.set_ylabel("risk: errors among accepted")
     looks = cycle(((ORANGE, "--"), (BLUE, "-"), (GREEN, ":"), (RED, "-.")))
+    at = list(tables.values())[-1].query("threshold >= @threshold")
+    least = min(0.5, at["coverage"].max()) if len(at) else 0.5  # the star is on the curve
     for (name, table), (color, dash) in zip(tables.items(), looks, strict=False):
-        seen = table[table["coverage"] >= 0.5]
+        seen = table[table["coverage"] >= least]
         axes.step(seen["coverage"], 1 - seen["accuracy"], dash, where="post", color=color, marker="", label=name)
     alt = "Share of errors among accepted predictions against share of images accepted; fewer accepted, fewer errors."
-    if len(at := table[table["threshold"] >= threshold]):
+    if len(at):
         last = at.iloc[-1]
         star: dict[str, Any] = {"color": RED, "markersize": 13, "label": "chosen threshold"}
         axes.plot(last["coverage"], 1 - last["accuracy"], "*", **star)
