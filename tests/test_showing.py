@@ -89,6 +89,24 @@ def test_the_text_says_what_the_figure_shows(draw: Any, alt: str) -> None:
     style.figure_of(figure).canvas.draw()
 
 
+@pytest.mark.parametrize(
+    ("times", "columns", "drawn"), [([1], 1, 1), ([2, 1, 2], 5, 5), ([4, 4, 3], 5, 10), ([4] * 6, 8, 24)]
+)
+def test_confused_pairs_leave_no_cell_empty(times: list[int], columns: int, drawn: int) -> None:
+    pairs = pd.DataFrame({"first": list("abcdef")[: len(times)], "second": list("uvwxyz")[: len(times)]})
+    wrong = pairs.loc[np.repeat(pairs.index, times)].rename(columns={"first": "true", "second": "predicted"})
+    figure = plots.plot_most_confused(pairs, wrong.assign(confidence=0.9), np.zeros((len(wrong), 28, 28), np.uint8))
+    assert figure.axes[0].get_subplotspec().get_gridspec().ncols == columns
+    assert [len(axes.images) for axes in figure.axes] == [1] * drawn
+    assert all(f"{first} →" in plots.alt_text(figure) for first in pairs["first"])
+
+
+def test_shares_at_an_axis_are_whole_numbers_of_percent() -> None:
+    axes = style.new_axes(percent="x", xlim=(0.93, 1))
+    axes.figure.canvas.draw()
+    assert "95%" in [label.get_text() for label in axes.get_xticklabels()]
+
+
 def test_a_sweep_without_results_gets_one_sentence() -> None:
     with pytest.raises(DigitError, match="run the sweep again"):
         plots.plot_sweep(TWO.assign(validation_accuracy=np.nan))
