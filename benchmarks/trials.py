@@ -61,6 +61,8 @@ TRIALS: dict[str, tuple[Recipe, dict[str, Any]]] = {
         replace(WIDE, batch_size=128, learning_rate=1e-2, epochs=14, cooldown_epochs=3), MOMENTUM,
     ),
     "wide, momentum 0.95, 18 epochs": (replace(WIDE, epochs=18, cooldown_epochs=4), MOMENTUM),
+    "batch 256, 6 epochs, lr 1.5e-2": (replace(LARGE, epochs=6), {}),
+    "wide, 20 epochs": (replace(WIDE, epochs=20), {}),
     "wide, 24 epochs": (replace(WIDE, epochs=24), {}),
     "wide, 24 epochs, lr 2.5e-2, weight decay 0.05": (
         replace(WIDE, epochs=24, learning_rate=2.5e-2, weight_decay=0.05), {},

@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_network_though_another_thread_draws_number
 
 
 def test_small_data_gets_more_steps_in_each_epoch_unless_epochs_are_asked_for() -> None:
-    assert d.get_recipe("fast").least_steps == 60
+    assert d.get_recipe("fast").least_steps == 50
     assert d.get_recipe("fast", epochs=2).least_steps == 0
 
 

@@ -188,11 +188,11 @@ RECIPES = {
     for recipe in (
         Recipe("tiny", model="tiny", batch_size=64, epochs=2, min_steps=100, learning_rate=1e-2),
         Recipe(  # keeps the last epoch, as the next one does: validation images tell the late ones apart by chance alone
-            "fast", model="small", batch_size=256, epochs=5, learning_rate=1.5e-2, optimizer="muon", label_smoothing=0.05,
+            "fast", model="small", batch_size=256, epochs=6, learning_rate=1.5e-2, optimizer="muon", label_smoothing=0.05,
             min_steps=300, cooldown_epochs=1, checkpoint="last", augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
-            "accurate", model="wide", batch_size=256, epochs=24, learning_rate=1.5e-2, optimizer="muon", label_smoothing=0.05,
+            "accurate", model="wide", batch_size=256, epochs=20, learning_rate=1.5e-2, optimizer="muon", label_smoothing=0.05,
             min_steps=1000, cooldown_epochs=5, checkpoint="last", augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
