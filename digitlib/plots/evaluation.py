@@ -83,7 +83,7 @@ def plot_per_class(table: pd.DataFrame) -> Axes:
 
 
 def plot_most_confused(pairs: pd.DataFrame, predictions: pd.DataFrame, images: Images, each: int = 4) -> Figure:
-    """Draw images of each confused pair, a row a pair: left the first predicted as the second, right the reverse.
+    """Draw images of each confused pair: the first predicted as the second, then the reverse.
 
     Parameters
     ----------
@@ -97,16 +97,14 @@ def plot_most_confused(pairs: pd.DataFrame, predictions: pd.DataFrame, images: I
         Images of either direction, the most confident ones.
     """
     rows = predictions.reset_index(drop=True).sort_values("confidence", ascending=False)
-    white = np.full_like(images[0], 255)
     shown: list[np.ndarray] = []
     titles: list[str] = []
     for first, second in zip(pairs["first"], pairs["second"], strict=True):
         for true, predicted in ((first, second), (second, first)):
             found = rows.index[(rows["true"] == true) & (rows["predicted"] == predicted)][:each]
-            missing = each - len(found)
-            shown += [*(images[number] for number in found), *[white] * missing]
-            titles += [f"{drawable(true)} → {drawable(predicted)}"] * len(found) + [""] * missing
-    counts = pd.Series(filter(None, titles)).value_counts(sort=False)
+            shown += [images[number] for number in found]
+            titles += [f"{drawable(true)} → {drawable(predicted)}"] * len(found)
+    counts = pd.Series(titles).value_counts(sort=False)
     words = "; ".join(f"{title} ({count}×)" for title, count in counts.items())
     return describe(plot_images(shown, titles, 2 * each), f"Most confused pairs, true → predicted: {words}.")
 
