@@ -104,7 +104,8 @@ def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os
 def _figures(run: Run) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of an evaluated run, as far as its results and images are there, each with a heading."""
     metrics = run.read_json("metrics.json")
-    if (run / "history.csv").exists() and "val_accuracy" in (history := read_history(run)):
+    history = read_history(run) if (run / "history.csv").exists() else pd.DataFrame({"epoch": []})
+    if "val_accuracy" in history and metrics["best_epoch"] in history["epoch"].to_list():
         part = "test" if metrics.get("test_chose_the_epoch") else "validation"
         yield "Training", plot_history(history, metrics["best_epoch"], part)
     if (run / "test_predictions.csv").exists():

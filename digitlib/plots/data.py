@@ -26,7 +26,7 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
         As from `digitlib.data.class_counts.class_counts`.
     """
     title = "Images per class and their share of all"
-    names = counts["Classes"].map(drawable) + counts["Share"].map("  {:.1%}".format)
+    names = counts["Classes"].map(drawable) + counts["Share"].map("  {:.0%}".format)
     axes, place = line_axes(names, title=title, xlabel="images", ylabel="class"), range(len(counts))
     train, test, total = counts["Train_images"], counts["Test_images"], counts["Train_images"] + counts["Test_images"]
     axes.barh(place, train, color=BLUE, label="TRAIN")

@@ -22,7 +22,7 @@ from matplotlib.category import StrCategoryLocator
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
 from matplotlib.text import Text
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.ticker import FixedLocator
 from PIL import Image
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#777777"
@@ -70,10 +70,14 @@ def new_axes(height: float = 3.4, width: float = WIDTH, percent: str = "", **set
     """Return the axes of a new figure of so many inches, those in `percent` ("x", "y" or "xy") with shares as %."""
     axes: Axes = panels(1, 1, height, width)[1][0, 0]
     for name in percent:
-        # PercentFormatter would write 95.0% where 95% says the same.
-        getattr(axes, f"{name}axis").set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.6g}%"))
+        getattr(axes, f"{name}axis").set_major_formatter(whole_percent)
     axes.set(**settings)
     return axes
+
+
+def whole_percent(share: float, _: int = 0) -> str:
+    """Return a share at an axis in %, and nothing between whole numbers."""
+    return f"{share:.0%}" if abs(100 * share - round(100 * share)) < 1e-6 else ""
 
 
 def short(name: object, longest: int = 20) -> str:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from digitlib.errors import DigitError
-from digitlib.plots.style import BLUE, GREY, ORANGE, RED, describe, line_axes, panels, reach
+from digitlib.plots.style import BLUE, GREY, ORANGE, RED, describe, line_axes, panels, reach, whole_percent
 
 MOST = 25
 """Runs that a figure with a line of text for each shows; more would be too small to read."""
@@ -40,7 +40,7 @@ def plot_history(history: pd.DataFrame, best: int, part: str = "validation") -> 
         axes.set(xlabel="epoch", ylabel=name, title=f"Model {name}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
-    grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1))
+    grid[0, 0].yaxis.set_major_formatter(whole_percent)
     first = history.iloc[0]
     accuracy = f"accuracy goes from {first['val_accuracy']:.1%} to {chosen['val_accuracy']:.1%} in epoch {best}"
     loss = f"{part} loss from {first['val_loss']:.2f} to {chosen['val_loss']:.2f}"
