@@ -83,7 +83,7 @@ def plot_per_class(table: pd.DataFrame) -> Axes:
 
 
 def plot_most_confused(pairs: pd.DataFrame, predictions: pd.DataFrame, images: Images, each: int = 4) -> Figure:
-    """Draw images of each confused pair: the first predicted as the second, then the reverse.
+    """Draw images of confused pairs in full rows: the first predicted as the second, then the reverse, then the next pair.
 
     Parameters
     ----------
@@ -94,19 +94,28 @@ def plot_most_confused(pairs: pd.DataFrame, predictions: pd.DataFrame, images: I
     images : array or sequence of arrays
         One a row of `predictions`.
     each : int
-        Images of either direction, the most confident ones.
+        Images of either direction at most, the most confident ones. Where a row would not be full, the direction with
+        most images loses one.
     """
     rows = predictions.reset_index(drop=True).sort_values("confidence", ascending=False)
-    shown: list[np.ndarray] = []
-    titles: list[str] = []
+    found = {}
     for first, second in zip(pairs["first"], pairs["second"], strict=True):
         for true, predicted in ((first, second), (second, first)):
-            found = rows.index[(rows["true"] == true) & (rows["predicted"] == predicted)][:each]
-            shown += [images[number] for number in found]
-            titles += [f"{drawable(true)} → {drawable(predicted)}"] * len(found)
-    counts = pd.Series(titles).value_counts(sort=False)
-    words = "; ".join(f"{title} ({count}×)" for title, count in counts.items())
-    return describe(plot_images(shown, titles, 2 * each), f"Most confused pairs, true → predicted: {words}.")
+            chosen = rows.index[(rows["true"] == true) & (rows["predicted"] == predicted)][:each]
+            found[f"{drawable(true)} → {drawable(predicted)}"] = list(chosen)
+    while not (columns := _full_row(sum(map(len, found.values())), each)):
+        max(found.values(), key=len).pop()
+    shown = [images[number] for numbers in found.values() for number in numbers]
+    titles = [title for title, numbers in found.items() for _ in numbers]
+    words = "; ".join(f"{title} ({len(numbers)}×)" for title, numbers in found.items() if numbers)
+    return describe(plot_images(shown, titles, columns), f"Most confused pairs, true → predicted: {words}.")
+
+
+def _full_row(count: int, each: int) -> int:
+    """Return how many images side by side fill whole rows, 0 if no number from `each` + 1 to 2 · `each` does."""
+    if count <= 2 * each:
+        return max(1, count)
+    return next((columns for columns in range(2 * each, each, -1) if count % columns == 0), 0)
 
 
 def plot_top_losses(wrong: pd.DataFrame, images: Images, columns: int = 6) -> Figure:
@@ -191,11 +200,13 @@ def plot_risk_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> 
     axes = new_axes(percent="xy", title=title, xlabel="coverage: share of images accepted")
     axes.set_ylabel("risk: errors among accepted")
     looks = cycle(((ORANGE, "--"), (BLUE, "-"), (GREEN, ":"), (RED, "-.")))
+    at = list(tables.values())[-1].query("threshold >= @threshold")
+    least = min(0.5, at["coverage"].max()) if len(at) else 0.5  # the star is on the curve
     for (name, table), (color, dash) in zip(tables.items(), looks, strict=False):
-        seen = table[table["coverage"] >= 0.5]
+        seen = table[table["coverage"] >= least]
         axes.step(seen["coverage"], 1 - seen["accuracy"], dash, where="post", color=color, marker="", label=name)
     alt = "Share of errors among accepted predictions against share of images accepted; fewer accepted, fewer errors."
-    if len(at := table[table["threshold"] >= threshold]):
+    if len(at):
         last = at.iloc[-1]
         star: dict[str, Any] = {"color": RED, "markersize": 13, "label": "chosen threshold"}
         axes.plot(last["coverage"], 1 - last["accuracy"], "*", **star)
