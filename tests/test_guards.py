@@ -28,7 +28,7 @@ HOME, HOST = "/" + "home/ann/", "http" + "s://host.example"
             "without alt text",
         ),
         ({"metadata": {"papermill": {"duration": 1}}}, "metadata tell of an execution"),
-        ({"attachments": "x" * 150_000}, "more than 150,000"),
+        ({"attachments": "x" * 200_000}, "more than 200,000"),
     ],
 )
 def test_notebooks(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
