@@ -62,7 +62,6 @@ TRIALS: dict[str, tuple[Recipe, dict[str, Any]]] = {
     ),
     "wide, momentum 0.95, 18 epochs": (replace(WIDE, epochs=18, cooldown_epochs=4), MOMENTUM),
     "batch 256, 6 epochs, lr 1.5e-2": (replace(LARGE, epochs=6), {}),
-    "wide, 20 epochs": (replace(WIDE, epochs=20), {}),
     "wide, 24 epochs": (replace(WIDE, epochs=24), {}),
     "wide, 24 epochs, lr 2.5e-2, weight decay 0.05": (
         replace(WIDE, epochs=24, learning_rate=2.5e-2, weight_decay=0.05), {},

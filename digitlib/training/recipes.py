@@ -192,7 +192,7 @@ RECIPES = {
             min_steps=300, cooldown_epochs=1, checkpoint="last", augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
-            "accurate", model="wide", batch_size=256, epochs=20, learning_rate=1.5e-2, optimizer="muon", label_smoothing=0.05,
+            "accurate", model="wide", batch_size=256, epochs=24, learning_rate=1.5e-2, optimizer="muon", label_smoothing=0.05,
             min_steps=1000, cooldown_epochs=5, checkpoint="last", augmentation=MappingProxyType(HAND_AUGMENTATION),
         ),
         Recipe(
