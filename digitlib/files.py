@@ -42,7 +42,7 @@ os.umask(UMASK)
 def project_root() -> Path:
     """Return the folder that relative paths start from.
 
-    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when working in there (as Jupyter does), else
+    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when working in there or in its ``solutions/`` (as Jupyter does), else
     the current folder.
     """
     if root := os.environ.get("DIGITLIB_ROOT"):
@@ -51,7 +51,7 @@ def project_root() -> Path:
         here = Path.cwd()
     except FileNotFoundError as error:
         raise DigitError("The current folder no longer exists: change to one that does and try again.") from error
-    return here.parent if here.name == "notebooks" else here
+    return next((folder.parent for folder in (here, here.parent) if folder.name == "notebooks"), here)
 
 
 def storage(name: str) -> Path:
