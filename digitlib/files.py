@@ -42,8 +42,8 @@ os.umask(UMASK)
 def project_root() -> Path:
     """Return the folder that relative paths start from.
 
-    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when working in there or in its ``solutions/`` (as Jupyter does), else
-    the current folder.
+    It is ``$DIGITLIB_ROOT`` if set, else the folder above ``notebooks/`` when working in there or in its ``solutions/`` (as
+    Jupyter does), else the current folder.
     """
     if root := os.environ.get("DIGITLIB_ROOT"):
         return Path(root).expanduser().absolute()
