@@ -119,8 +119,11 @@ def test_names_that_are_html_are_text_in_the_report(root: Path) -> None:
     notebook.cells.append(nbformat.v4.new_code_cell("1", outputs=outputs))
     run.folder.mkdir(parents=True)
     nbformat.write(notebook, root / "x.ipynb")
-    page = write_report(run, [root / "x.ipynb"]).read_text(encoding="utf-8")
+    report = write_report(run, [root / "x.ipynb"]).read_text(encoding="utf-8")
+    page = (run / "notebooks/x.html").read_text(encoding="utf-8")
+    assert report.count("&lt;img src=x") == 2
     assert page.count("&lt;img src=x") >= 5
+    assert_loads_nothing(report)
     assert_loads_nothing(page)
 
 

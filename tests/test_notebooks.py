@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 from training import run_command
+
+from tools.check_site import problems_of
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +52,9 @@ def test_letters_go_through_the_whole_series(letters: Path) -> None:
     assert "Test accuracy" in done.stdout
     assert done.stderr == ""
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64") >= 8
-    assert 'src="http' not in page
+    assert page.count("data:image/png;base64") == 4
+    assert len(re.findall(r'href="notebooks/0\d_\w+\.html"', page)) == 7
+    assert problems_of(run) == []
     again = run_command("digitlib", "run", "--out", "runs/letters", "-p", "epochs", "12", "--resume", root=letters)
     assert "digitlib run: letters, recipe tiny, into runs/letters" in again.stdout
     assert again.stdout.count("done before") == 7

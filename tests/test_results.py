@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,9 +18,10 @@ from digitlib import cli
 from digitlib.data import prepare
 from digitlib.errors import DigitError
 from digitlib.evaluation import Classifier, confusion_matrix, evaluate_run, training_accuracy, wilson_interval
-from digitlib.pipeline import results_table
+from digitlib.pipeline import results_table, write_report
 from digitlib.run import Run, read_history
 from digitlib.training import eval_generator
+from tools.check_site import problems_of
 
 
 def predict(run: Run, source: str, out: Path, *options: str) -> str:
@@ -55,6 +58,34 @@ def test_the_test_images_are_predicted_well_and_the_figures_agree(run: Run) -> N
 def test_training_accuracy_is_lower_on_augmented_images(run: Run) -> None:
     table = training_accuracy(run)
     assert table.loc["augmented", "accuracy"] < table.loc["as stored", "accuracy"]
+
+
+def test_the_report_is_one_page_with_links_that_work(run: Run, sample: Path, tmp_path: Path) -> None:
+    other = Run(tmp_path / "other")
+    shutil.copytree(run.folder, other.folder)
+    evaluate_run(other)
+    predict(run, str(sample / "testSet"), other / "predictions.csv")
+    texts = {"01_a": "# 1 · First\n\n[next](02_b%20c.ipynb), [gone](03_d.ipynb), [readme](../README.md)",
+             "02_b c": "# 2 · Second\n\n[back](01_a.ipynb), [web](https://example.org)"}  # fmt: skip
+    for name, text in texts.items():
+        cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("print('<b>')")]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+    page = write_report(other, [tmp_path / f"{name}.ipynb" for name in texts]).read_text(encoding="utf-8")
+    headings = ["The executed notebooks", "Training", "Confusion matrix", "The most confident errors", "Predictions"]
+    assert re.findall(r"<h2>([^<]+)", page) == headings
+    assert "Test accuracy 9" in page
+    assert all(
+        len(alt) > 20 for alt in re.findall(r'<img class="figure" alt="([^"]+)" src="data:image/png;base64', page)
+    )
+    assert re.findall(r'<a href="([^"]+)">([^<]+)', page) == [
+        ("notebooks/01_a.html", "1 · First"), ("notebooks/02_b%20c.html", "2 · Second")
+    ]  # fmt: skip
+    assert problems_of(other.folder) == []
+    first, second = (other / f"notebooks/{name}.html" for name in texts)
+    assert re.findall(r'<a\b.*?href="([^"]+)"', first.read_text()) == ["02_b%20c.html"]
+    assert "gone, readme" in first.read_text()
+    assert re.findall(r'<a\b.*?href="([^"]+)"', second.read_text()) == ["01_a.html", "https://example.org"]
+    assert "&lt;b&gt;" in first.read_text()
 
 
 def test_files_are_predicted_as_the_generator_is(run: Run) -> None:

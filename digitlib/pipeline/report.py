@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -140,8 +140,8 @@ def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str
     def kept(link: re.Match[str]) -> str:
         """Return a link to another of these notebooks, to a place on the page or to the web, or else only its text."""
         address = html.unescape(link[2])
-        if address in known:
-            return f'<a{link[1]}href="{Path(address).with_suffix(".html")}"{link[3]}</a>'
+        if unquote(address) in known:
+            return f'<a{link[1]}href="{link[2].removesuffix("ipynb")}html"{link[3]}</a>'
         return link[0] if re.match(r"#|https?:|mailto:", address) else link[3].partition(">")[2]
 
     for path in notebooks:
