@@ -167,6 +167,8 @@ def story_table(about: Figures) -> str:
 
 def development_table(about: Figures) -> str:
     """Return the errors of `accurate` on the development images of each draw, before and after the refit."""
+    if "draw" not in about["accurate runs"][0]:
+        return "Not measured yet with these recipes."
     lines = ["| Draw | Seed | Test accuracy | Errors | Errors after refit |", "|:---|---:|---:|---:|---:|"]
     for seed, row in enumerate(about["accurate runs"], start=about["seed"]):
         before, refit = row.get("development errors", ""), row.get("development errors after refit", "")
