@@ -117,7 +117,7 @@ def test_a_folder_is_predicted_and_what_an_earlier_call_wrote_there_is_left_out(
         (["--out", "a.csv", "--submission", "a.csv"], "name the same file"),
         (["--gallery", "page.txt"], "must end in .html"),
         (["--partition-size", "5"], "--partition-size needs --workers"),
-        (["--workers", "2", "--gallery", "page.html"], "partitions have no --submission or --gallery"),
+        (["--workers", "2", "--gallery", "page.html"], "--submission and --gallery don't work with partitions"),
     ],
 )
 def test_options_that_cannot_work_are_refused_before_anything_is_loaded(digits: Path, options: list, said: str) -> None:
