@@ -114,6 +114,8 @@ def test_the_pad_reads_drawings_in_jupyterlab(run: Run, tmp_path: Path) -> None:
     with jupyterlab(tmp_path) as address, browser(tmp_path / "profile") as driver:
         run_notebook(driver, f"{address}/lab/tree/pad.ipynb", 120)
         wait_for(lambda: prediction(driver) == "7", 60)
+        write(driver, DRAWINGS["school"]["4"])  # the stored 7 vanishes with its first stroke
+        wait_for(lambda: prediction(driver) == "4", 60)
         for style, digit in CASES[::3]:
             clear(driver)
             write(driver, DRAWINGS[style][digit])
@@ -148,6 +150,7 @@ def test_every_cell_runs_and_shows_its_figures(tmp_path: Path, monkeypatch: pyte
                 cells = run_notebook(driver, f"{address}/lab/workspaces/{path.stem}/tree/notebooks/{path.name}", 1800)
                 outputs = [one for cell in nbformat.read(path, 4).cells for one in cell.get("outputs", [])]
                 kept = sum("image/png" in one.get("data", {}) for one in outputs)
+                kept -= path.stem == "13_drawing_pad"  # there is a pad in place of its still image
                 assert driver.execute_script(figures) == [kept, kept], path.name
                 assert not BAR.search(shown_text(driver)), f"{path.name} leaves a progress bar behind"
             code = [cell for cell in cells if cell["cell_type"] == "code"]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image, ImageDraw, ImageOps
 
 import digitlib as d
@@ -111,10 +112,11 @@ def test_an_example_is_on_the_pad_only_where_nobody_draws(
     shown: list = []
     monkeypatch.setattr(drawing_pad, "get_ipython", lambda: SimpleNamespace(get_parent=lambda: parent))
     monkeypatch.setattr(drawing_pad, "show", shown.append)
-    monkeypatch.setattr(drawing_pad, "display", lambda *_, **__: None)
     pad = DrawingPad(Thirds(), example=LINE)
     assert (pad.strokes, pad.stored) == ((LINE, True) if drawn else ([], False))
-    pad._ipython_display_()
+    data, _ = DisplayFormatter().format(pad)
+    assert ("application/vnd.jupyter.widget-view+json" in data) is not drawn
+    assert "open the notebook in JupyterLab" in data["text/plain"]
     texts = [alt_text(figure) for figure in shown]
     assert (
         texts == ["A drawing on the pad, and what the network sees, 2 images: The pad; middle 100%, left 0%."] * drawn

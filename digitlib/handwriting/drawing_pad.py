@@ -13,7 +13,6 @@ import anywidget
 import numpy as np
 import traitlets
 from IPython import get_ipython
-from IPython.display import display
 from matplotlib.figure import Figure
 
 from digitlib.errors import DigitError
@@ -94,8 +93,10 @@ class DrawingPad(anywidget.AnyWidget):
         """Say what a page shows that can't run it."""
         return "DrawingPad (open the notebook in JupyterLab or VS Code to draw on it)"
 
-    def _ipython_display_(self) -> None:
-        show(self._still()) if _nobody_draws() else display(self._repr_mimebundle_(), raw=True)
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        if not _nobody_draws():
+            return super()._repr_mimebundle_(**options)
+        return show(self._still())  # and the text of __repr__ below it
 
     def _still(self) -> Figure:
         """Draw the pad as it looks in use."""
