@@ -248,8 +248,7 @@ def _store(results: Iterator[Decoded], reading: Reading, *settings: Any) -> None
         try:
             with (temporary / "images.bin").open("wb") as file:
                 for image, sha256 in chain([first], used):
-                    whole = image.size and image.shape == shape and image.flags.c_contiguous
-                    file.write(image.data if whole else _fitting(image, shape).tobytes())
+                    file.write(np.ascontiguousarray(_fitting(image, shape)).data)
                     hashes.append(sha256)
                 file.flush()
                 os.fsync(file.fileno())  # a power cut must not leave the right length of nothing
@@ -268,7 +267,7 @@ def _fitting(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         raise _Mixed("size")
     if image.shape[2] > shape[2]:
         raise _Mixed("channels")
-    return np.broadcast_to(image, shape)
+    return image if image.shape == shape else np.broadcast_to(image, shape)
 
 
 def _publish(temporary: Path, key: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +95,9 @@ def in_float32(model: keras.Model) -> keras.Model:
     ours = model.compiled and type(model.optimizer).__module__.startswith("digitlib")
     if MIXED not in description and not ours:
         return model
+    state = random.getstate()  # a new network draws seeds from it, and a training that goes on makes one copy more
     twin = keras.models.model_from_json(description.replace(MIXED, "float32"))
+    random.setstate(state)
     twin.set_weights(model.get_weights())
     if model.compiled:
         config = model.get_compile_config()

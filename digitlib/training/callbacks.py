@@ -143,10 +143,7 @@ class RunRecorder(keras.callbacks.Callback):
         path, recipe = self.run / "best_model.keras", self.run / "recipe.json"
         with reraise_os_error(f"Can't write {display_path(path)}", MAKE_ROOM):
             if network:
-                if not self._network:
-                    state = random.getstate()  # a new network draws from it, and a training that goes on makes one more
-                    self._network = in_float32(self.model)
-                    random.setstate(state)
+                self._network = self._network or in_float32(self.model)
                 self._network.set_weights(self.model.get_weights())
                 self._network.save(self.temporary)
                 self.temporary.replace(path)

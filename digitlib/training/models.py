@@ -15,7 +15,7 @@ layers = keras.layers
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer with TensorFlow's fused kernel while it trains, which takes a quarter off a step of `small`."""
+    """Keras's layer by TensorFlow's fused kernel, which takes a quarter off a step of `small`."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalize by the batch and follow its statistics in training, else by these."""

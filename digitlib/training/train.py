@@ -9,7 +9,7 @@ from digitlib.files import write_json
 from digitlib.run import Run, check_training, open_run
 from digitlib.training.backend import keras
 from digitlib.training.callbacks import callbacks_for
-from digitlib.training.generators import generator_from_split, train_options, train_val_generators
+from digitlib.training.generators import ImageBatches, generator_from_split, train_options, train_val_generators
 from digitlib.training.models import build_model
 from digitlib.training.optimizers import make_loss, make_optimizer
 from digitlib.training.recipes import SETS, Recipe, load_recipe
@@ -39,15 +39,7 @@ def train_run(run: Run | str, recipe: Recipe, callbacks: Sequence[keras.callback
     """
     recipe = recipe.adapted_to(run)
     train, validation = train_val_generators(run, recipe)
-    model = build_model(recipe, train.class_names)
-    model.compile(make_optimizer(recipe, len(train)), make_loss(recipe), metrics=["accuracy"])
-    model.fit(
-        train,
-        validation_data=validation,
-        epochs=recipe.epochs,
-        callbacks=[*callbacks_for(run, train, recipe), *callbacks],
-        verbose=0,
-    )
+    _fit(recipe, train, [*callbacks_for(run, train, recipe), *callbacks], validation)
     keras.backend.clear_session()
     return recipe
 
@@ -71,8 +63,17 @@ def refit_run(run: Run | str) -> Run:
     check_training(run)
     recipe = replace(load_recipe(run), train_on=SETS, checkpoint="last", patience=0)
     train = generator_from_split(run, SETS, **train_options(recipe))
-    model = build_model(recipe, train.class_names)
-    model.compile(make_optimizer(recipe, len(train)), make_loss(recipe), metrics=["accuracy"])
-    model.fit(train, epochs=recipe.epochs, callbacks=callbacks_for(refit, train, recipe), verbose=0)
+    _fit(recipe, train, callbacks_for(refit, train, recipe))
     write_json(refit / "metrics.json", before)
     return refit
+
+
+def _fit(
+    recipe: Recipe,
+    train: ImageBatches,
+    callbacks: Sequence[keras.callbacks.Callback],
+    validation: ImageBatches | None = None,
+) -> None:
+    model = build_model(recipe, train.class_names)
+    model.compile(make_optimizer(recipe, len(train)), make_loss(recipe), metrics=["accuracy"])
+    model.fit(train, validation_data=validation, epochs=recipe.epochs, callbacks=callbacks, verbose=0)
