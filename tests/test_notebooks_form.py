@@ -133,7 +133,7 @@ def test_its_solutions_pass_the_same_checks(path: Path) -> None:
     assert [printed(cell) for cell in checks] == [f"Exercise {n}: right.\n" for n in range(1, len(checks) + 1)]
     solved = tagged(solutions, "solution")
     assert [f"answer_{n} = " in cell.source for n, cell in enumerate(solved, 1)] == [True] * len(checks)
-    if path.name >= "05":  # from here on the figures depend on a network, which each machine trains a little differently
+    if path.name >= "05":  # their figures depend on a network, which each machine trains a little differently
         assert all("nbval-ignore-output" in cell.metadata.tags for cell in solved)
     (parameters,) = tagged(solutions, "parameters")
     assert parameters.source.startswith("run_dir: str = ")
