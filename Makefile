@@ -13,6 +13,8 @@ MANY := sweep ensemble bulk
 BIN := .venv/bin
 # A file's tests stay together, since they share what was trained for them.
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
+NBVAL = $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
+    --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
@@ -23,9 +25,9 @@ run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
 	@$(BIN)/digitlib run $(ARGS)
 
 test: check  ## Run everything that can be checked, notebooks included
-	@root=$(FRESH); trap 'rm -rf "$$root"' EXIT; echo "Notebooks, outputs compared:"; \
-	DIGITLIB_ROOT="$$root" TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env \
-	    --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
+	@root=$(FRESH); trap 'rm -rf "$$root"' EXIT; export DIGITLIB_ROOT="$$root" TQDM_DISABLE=1; \
+	echo "Notebooks, outputs compared:"; $(NBVAL) notebooks/0[1-7]*.ipynb && \
+	$(NBVAL) $(ON_ALL_CORES) notebooks/0[89]*.ipynb notebooks/1*.ipynb notebooks/solutions
 	@echo "Networks and the series with other data and parameters:"
 	@$(BIN)/python -m pytest $(ON_ALL_CORES) -m slow
 

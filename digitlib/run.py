@@ -23,9 +23,13 @@ from digitlib.files import display_path, file_hash, make_folder, read_table, res
 # With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
 pd.set_option("mode.string_storage", "python")
 
+CALIBRATION = ("calibration.json", "calibration.npz")
+EVALUATION = ("metrics.json", "test_predictions.csv", *CALIBRATION)
+"""What tells of one network: another one in its place removes it."""
+
 WRITTEN_BY = {
     **dict.fromkeys(("recipe.json", "history.csv", "best_model.keras", "training.json"), "05_training_history"),
-    **dict.fromkeys(("metrics.json", "test_predictions.csv", "calibration.json", "calibration.npz"), "06_evaluation"),
+    **dict.fromkeys(EVALUATION, "06_evaluation"),
     "predictions.csv": "07_sample_predictions", "label_issues.csv": "10_label_check",
 }  # fmt: skip
 """The notebook that writes a file; the others are 01's."""

@@ -24,14 +24,14 @@ from digitlib.errors import DigitError, require
 from digitlib.evaluation.calibration import apply_temperature, fit_temperature
 from digitlib.evaluation.explain import grad_cam, has_convolution, occlusion
 from digitlib.evaluation.out_of_distribution import OutlierDetector, draw_own_and_other, feature_extractor
-from digitlib.evaluation.selective import FILES, PRIOR_ERRORS, SelectiveClassifier, check_target, threshold_for
+from digitlib.evaluation.selective import PRIOR_ERRORS, SelectiveClassifier, check_target, threshold_for
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.export.formats import FORMATS, check_formats, export_network
 from digitlib.export.model_card import card_text, page_facts
 from digitlib.export.web_page import write_page
 from digitlib.files import atomic, display_path, file_hash, make_folder, resolve, write_json
 from digitlib.progress import progress
-from digitlib.run import Run, check_training, open_run
+from digitlib.run import CALIBRATION, Run, check_training, open_run
 from digitlib.training.backend import in_float32, keras
 from digitlib.training.generators import ImageBatches, generator_from_split, image_form
 
@@ -370,7 +370,7 @@ class Classifier:
             self.model.save(temporary)
         hashes = {"best_model.keras": file_hash(place / "best_model.keras")}
         write_json(place / "training.json", record | {"sha256": hashes})
-        for name in FILES:
+        for name in CALIBRATION:
             (place / name).unlink(missing_ok=True)
         if self.selective:
             self.selective.save(place)

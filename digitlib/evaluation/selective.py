@@ -14,9 +14,7 @@ from digitlib.errors import DigitError, is_number, require
 from digitlib.evaluation.calibration import apply_temperature
 from digitlib.evaluation.out_of_distribution import OutlierDetector
 from digitlib.files import atomic, file_hash, write_json
-from digitlib.run import open_run
-
-FILES = ("calibration.json", "calibration.npz")
+from digitlib.run import CALIBRATION, open_run
 
 PRIOR_ERRORS = 10.0
 """See `threshold_for`: 3,000 validation images have about three errors at 99.9 %, too few to count alone."""
@@ -80,11 +78,14 @@ class SelectiveClassifier:
         """Write ``calibration.json`` and ``calibration.npz`` beside the ``best_model.keras`` that it belongs to."""
         run = open_run(run)
         arrays: dict[str, Any] = {} if self.outliers is None else self.outliers.arrays()
-        with atomic(run / FILES[1]) as temporary:
+        with atomic(run / CALIBRATION[1]) as temporary:
             np.savez_compressed(temporary, **arrays)
         numbers = {name: getattr(self, name) for name in ("target_accuracy", "temperature", "threshold")}
-        hashes = {"model_sha256": file_hash(run / "best_model.keras"), "outliers_sha256": file_hash(run / FILES[1])}
-        write_json(run / FILES[0], numbers | hashes)
+        hashes = {
+            "model_sha256": file_hash(run / "best_model.keras"),
+            "outliers_sha256": file_hash(run / CALIBRATION[1]),
+        }
+        write_json(run / CALIBRATION[0], numbers | hashes)
 
     @classmethod
     def load(cls, run: AnyRun) -> SelectiveClassifier | None:
@@ -96,20 +97,20 @@ class SelectiveClassifier:
             If it is damaged, or the network has been trained again since.
         """
         run = open_run(run)
-        if not (run / FILES[0]).exists():
+        if not (run / CALIBRATION[0]).exists():
             return None
-        numbers = dict(run.read_json(FILES[0]))
+        numbers = dict(run.read_json(CALIBRATION[0]))
         if numbers.pop("model_sha256", None) != file_hash(run / "best_model.keras"):
             what = f"calibration.json of {run} belongs to another network than best_model.keras"
             raise DigitError(f"{what}. Run notebook 06_evaluation.ipynb again, or delete calibration.json.")
-        run.require(FILES[1])
-        if numbers.pop("outliers_sha256", now := file_hash(run / FILES[1])) != now:
-            raise run.damaged(FILES[1], "it has other bytes than calibration.json says")
+        run.require(CALIBRATION[1])
+        if numbers.pop("outliers_sha256", now := file_hash(run / CALIBRATION[1])) != now:
+            raise run.damaged(CALIBRATION[1], "it has other bytes than calibration.json says")
         try:
-            with np.load(run / FILES[1], allow_pickle=False) as arrays:
+            with np.load(run / CALIBRATION[1], allow_pickle=False) as arrays:
                 return cls(**numbers, outliers=OutlierDetector(**arrays) if arrays.files else None)
         except Exception as error:  # zip, zlib and NumPy each raise their own
-            raise run.damaged(FILES[1], error) from error
+            raise run.damaged(CALIBRATION[1], error) from error
 
 
 def risk_coverage(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:

@@ -137,7 +137,9 @@ def _call(root: str, name: str, function: Callable[..., Any], given: tuple[Any, 
 def _alone(threads: int) -> dict[str, str]:
     """Return the environment of a worker that computes with so many threads and shows no progress."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    return dict.fromkeys(names, str(threads)) | {"TQDM_DISABLE": "1"}
+    # A worker that is ended leaves Keras's semaphores, which Python removes, and would warn of below our own last line.
+    quiet = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore:resource_tracker"}
+    return dict.fromkeys(names, str(threads)) | quiet
 
 
 @contextmanager

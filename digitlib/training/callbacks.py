@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 import digitlib
 from digitlib.errors import DigitError
 from digitlib.files import display_path, file_hash, make_folder, reraise_os_error, write_json, write_table
-from digitlib.run import Run, open_run, read_history
+from digitlib.run import EVALUATION, Run, open_run, read_history
 from digitlib.training.backend import in_float32, keras, tensorflow
 from digitlib.training.generators import ImageBatches
 from digitlib.training.models import new_network
@@ -147,7 +147,8 @@ class RunRecorder(keras.callbacks.Callback):
                 self._network.set_weights(self.model.get_weights())
                 self._network.save(self.temporary)
                 self.temporary.replace(path)
-                (self.run / "metrics.json").unlink(missing_ok=True)  # of another network
+                for name in EVALUATION:  # of another network
+                    (self.run / name).unlink(missing_ok=True)
         if self.record["recipe"] and self.recipe:
             save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))
         else:
