@@ -50,9 +50,14 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
         np.ma.masked_equal(counts, 0), cmap="Blues", norm=LogNorm(1, highest), linewidth=0.5, edgecolor="#eeeeee"
     )
     for row, column in np.argwhere(counts):
-        color = "white" if drawn.norm(counts[row, column]) > 0.6 else "#222222"
+        color = "white" if counts[row, column] > highest**0.6 else "#222222"
         axes.text(column + 0.5, row + 0.5, counts[row, column], ha="center", va="center", fontsize=small, color=color)
-    scale = {"label": "images (logarithmic)", "format": "%d", "ticks": LogLocator(subs=(1, 2, 5)), "shrink": 0.8}
+    scale: dict[str, Any] = {
+        "label": "images (logarithmic)",
+        "format": "%d",
+        "ticks": LogLocator(subs=(1, 2, 5)),
+        "shrink": 0.8,
+    }
     axes.figure.colorbar(drawn, ax=axes, **scale).minorticks_off()
     axes.set_xticks(np.arange(n) + 0.5, names, rotation=90 if max(map(len, names)) > 3 else 0)
     axes.set_yticks(np.arange(n) + 0.5, names)
