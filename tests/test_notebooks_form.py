@@ -68,7 +68,7 @@ def test_it_says_first_what_you_learn_and_need_and_how_long_it_takes(path: Path)
     title, imports, parameters = read(path).cells[:3]
     assert re.match(rf"# {int(path.name[:2])} · [A-Z][^\n]+\n\nYou ", title.source)
     assert re.search(r"\n\n\*\*You will learn\*\*[^\n]*\n\n?([-*] [^\n]+\n){3}\n\*\*You need\*\* ", title.source)
-    assert re.search(r"\n\n\*\*You need\*\* [^\n]*\*\*It takes\*\* [^\n]*$", title.source)
+    assert re.search(r"\n\n\*\*You need\*\* [^\n]*\*\*It takes\*\* [^\n]*\n\nStart [^\n]*$", title.source)
     assert "digitlib" in imports.source
     assert parameters.metadata.tags == ["parameters"]
 
