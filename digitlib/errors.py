@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from numbers import Integral, Real
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 
 class DigitError(Exception):
@@ -31,6 +28,10 @@ def require(name: str, value: Any, ok: bool, what: str) -> None:
 
 def missing_extra(what: str, extra: str, error: Exception | None = None) -> DigitError:
     """Return the error for a package that is not installed, with the command that installs the extra that brings it."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlparse
+
     try:
         place = json.loads(distribution("digitlib").read_text("direct_url.json") or "{}").get("url", "")
     except PackageNotFoundError:
