@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from digitlib.errors import DigitError, missing_extra
+from digitlib.errors import DigitError, needs
 from digitlib.files import display_path, file_hash
 from digitlib.run import Run
 
@@ -63,8 +63,6 @@ class OnnxNetwork:
 
 def open_session(path: str | os.PathLike[str]) -> Any:
     """Return the session of ONNX Runtime for a file, on the processor; no code in the file is run."""
-    try:
+    with needs("an ONNX file"):
         import onnxruntime
-    except ImportError as error:
-        raise missing_extra("predicting with an ONNX file", "predict", error) from error
     return onnxruntime.InferenceSession(Path(path).read_bytes(), providers=["CPUExecutionProvider"])

@@ -17,7 +17,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from digitlib.errors import missing_extra
+from digitlib.errors import needs
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -42,13 +42,9 @@ def held_back() -> Iterator[None]:
 @cache
 def _load() -> None:
     """Import both."""
-    try:
-        with held_back():
-            import_module("keras")
-            # The search for a GPU has something to say as well.
-            import_module("tensorflow").config.list_physical_devices()
-    except ModuleNotFoundError as error:
-        raise missing_extra("using a Keras network", "train", error) from error
+    with needs("a Keras network"), held_back():
+        import_module("keras")
+        import_module("tensorflow").config.list_physical_devices()  # the search for a GPU has something to say as well
     # TensorFlow warns of retracing where several networks are trained in one process; each of them is another function indeed.
     logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
