@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,11 @@ def scans(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def read(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).replace({"confidence": {"": "nan"}})
+    return table.assign(confidence=table["confidence"].astype(float), accepted=table["accepted"] == "True")
+
+
 def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     assert found["label"].tolist() == expected["label"].tolist()
     assert found["accepted"].tolist() == expected["accepted"].tolist()
@@ -87,10 +94,7 @@ def test_an_export_predicts_and_accepts_as_the_run_does(clf: Classifier, exporte
     found, expected = again.evaluate((pixels, labels)).metrics, clf.evaluate((pixels, labels)).metrics
     for name in ("accuracy", "accuracy_low", "accuracy_high", "coverage", "accepted_accuracy"):
         assert found[name] == pytest.approx(expected[name]), name
-    assert (
-        again.model_card() == Classifier(clf.model, clf.class_names, run=clf.run).model_card()
-        or "tiny" in again.model_card()
-    )
+    assert "## Network and training" in again.model_card()
 
 
 @pytest.mark.slow
@@ -101,16 +105,13 @@ def test_the_command_predicts_without_tensorflow_and_its_like(
     environment = os.environ | {"DIGITLIB_ROOT": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", WITHOUT, *words], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    found = pd.read_csv(
-        tmp_path / "found.csv", dtype={"label": str}, keep_default_na=False, na_values={"confidence": [""]}
-    )
-    same(found, clf.predict(scans))
+    same(read(tmp_path / "found.csv"), clf.predict(scans))
     words[1] = clf.run
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, *map(str, words)], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: using a Keras network needs more packages")
+    assert done.stderr.startswith("Error: For a Keras network, install keras: ")
     assert "[train]" in done.stderr
 
 
@@ -125,11 +126,48 @@ def test_what_an_export_can_not_do_gets_one_sentence(exported: Path, tmp_path: P
     copy = Path(shutil.copytree(exported, tmp_path / "copy"))
     for name, content, said in (
         ("model.onnx.npz", b"", r"model\.onnx\.npz is damaged"),
-        ("model.onnx.npz", None, r"has no model\.onnx\.npz beside it"),
         ("model.onnx", b"no network", "is not the network that"),
+        ("model.onnx.npz", None, r"has no model\.onnx\.npz beside it"),
         ("model.onnx.json", b"{}", r"model\.onnx\.json is damaged .*run digitlib export again"),
         ("model.onnx.json", None, r"has no model\.onnx\.json beside it"),
     ):
         (copy / name).write_bytes(content) if content is not None else (copy / name).unlink()
         with pytest.raises(DigitError, match=said):
             Classifier.load(copy)
+
+
+TOP = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_from_the_wheel_with_nothing_but_the_extra_predict(
+    exported: Path, clf: Classifier, scans: Path, tmp_path: Path
+) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, TOP]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=False)
+    python = next(tmp_path.glob("env/*/python*"))
+    # Byte code, which pip would write for the test suites of NumPy and pandas as well, is made when it is needed.
+    options = ["--python", python, "install", "-q", "--no-compile", "--only-binary", ":all:", f"{wheel}[predict]"]
+    done = subprocess.run([sys.executable, "-m", "pip", *options], capture_output=True, text=True)
+    if "No matching distribution" in done.stderr or "onnect" in done.stderr:
+        pytest.skip("there is no package index")
+    assert done.returncode == 0, done.stderr
+    (packages,) = (tmp_path / "env").rglob("site-packages")
+    megabytes = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file()) / 1e6
+    assert megabytes < 250
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["DIGITLIB_ROOT"] = str(tmp_path)
+    image, seconds = sorted(scans.glob("img_*.png"))[0], {}
+    for name, program, network in (("export", python, exported), ("Keras", sys.executable, clf.run)):
+        words = [program, "-m", "digitlib", "predict", network, image]
+        for _ in range(2):  # once for byte code
+            start = time.perf_counter()
+            subprocess.run(words, check=True, cwd=TOP if name == "Keras" else tmp_path, env=environment)
+            seconds[name] = time.perf_counter() - start
+    ratio = seconds["export"] / seconds["Keras"]
+    print(f"{megabytes:.0f} MB, {len(list(packages.glob('*.dist-info')))} packages, {seconds}, ratio {ratio:.2f}")
+    assert ratio < 0.5
+    subprocess.run([python, "-m", "digitlib", "predict", exported, scans], check=True, cwd=tmp_path, env=environment)
+    same(read(tmp_path / "predictions.csv"), clf.predict(scans))
