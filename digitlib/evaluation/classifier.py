@@ -70,7 +70,7 @@ class Classifier:
 
     Parameters
     ----------
-    model : keras.Model or OnnxNetwork
+    model : keras.Model
         Any model from images (height, width, 1 or 3 channels) to one probability a class.
     class_names : sequence of str
         In the order of the outputs.
@@ -99,12 +99,7 @@ class Classifier:
     """
 
     def __init__(
-        self,
-        model: keras.Model | OnnxNetwork,
-        class_names: Sequence[str],
-        *,
-        rescale: float = 1.0,
-        run: AnyRun | None = None,
+        self, model: keras.Model, class_names: Sequence[str], *, rescale: float = 1.0, run: AnyRun | None = None
     ) -> None:
         self.class_names = [str(name) for name in class_names]
         shape = getattr(model, "input_shape", None)
@@ -184,7 +179,7 @@ class Classifier:
 
     @classmethod
     def _load_export(cls, file: Path, class_names: Sequence[str] | None) -> Self:
-        network = OnnxNetwork(file)
+        network: Any = OnnxNetwork(file)
         loaded = cls(network, class_names or network.about["class_names"])
         loaded.resize = network.about.get("resize", "squeeze")
         if "temperature" in network.about:
