@@ -147,17 +147,16 @@ def test_from_the_wheel_with_nothing_but_the_extra_predict(
     subprocess.run(build, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     venv.create(tmp_path / "env", with_pip=False)
-    python = next(tmp_path.glob("env/*/python*"))
+    python = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     # Byte code, which pip would write for the test suites of NumPy and pandas as well, is made when it is needed.
     options = ["--python", python, "install", "-q", "--no-compile", "--only-binary", ":all:", f"{wheel}[predict]"]
     done = subprocess.run([sys.executable, "-m", "pip", *options], capture_output=True, text=True)
-    if "No matching distribution" in done.stderr or "onnect" in done.stderr:
+    if "No matching distribution" in done.stderr:
         pytest.skip("there is no package index")
     assert done.returncode == 0, done.stderr
-    (packages,) = (tmp_path / "env").rglob("site-packages")
-    megabytes = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file()) / 1e6
-    assert megabytes < 250
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    }
     environment["DIGITLIB_ROOT"] = str(tmp_path)
     image, seconds = sorted(scans.glob("img_*.png"))[0], {}
     for name, program, network in (("export", python, exported), ("Keras", sys.executable, clf.run.folder)):
@@ -166,8 +165,11 @@ def test_from_the_wheel_with_nothing_but_the_extra_predict(
             start = time.perf_counter()
             subprocess.run(words, check=True, cwd=TOP if name == "Keras" else tmp_path, env=environment)
             seconds[name] = time.perf_counter() - start
-    ratio = seconds["export"] / seconds["Keras"]
-    print(f"{megabytes:.0f} MB, {len(list(packages.glob('*.dist-info')))} packages, {seconds}, ratio {ratio:.2f}")
-    assert ratio < 0.5
     subprocess.run([python, "-m", "digitlib", "predict", exported, scans], check=True, cwd=tmp_path, env=environment)
     same(read(tmp_path / "predictions.csv"), clf.predict(scans))
+    (packages,) = (tmp_path / "env").rglob("site-packages")
+    megabytes = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file()) / 1e6
+    ratio, count = seconds["export"] / seconds["Keras"], len(list(packages.glob("*.dist-info")))
+    print(f"{megabytes:.0f} MB in {count} packages, first prediction in {ratio:.2f} of the time that Keras takes")
+    assert megabytes < 250
+    assert ratio < 0.5
