@@ -56,8 +56,8 @@ class OnnxNetwork:
         some = images if len(images) else np.zeros((1, *self.input_shape[1:]), np.float32)
         return [one[: len(images)] for one in self._session.run(None, {self._input: some})]
 
-    def __call__(self, images: np.ndarray, training: bool = False) -> np.ndarray:
-        """Return the probabilities."""
+    def __call__(self, images: np.ndarray, **_: object) -> np.ndarray:
+        """Return the probabilities; Keras takes options here."""
         return self.predict_on_batch(images)[0]
 
 
