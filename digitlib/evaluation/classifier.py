@@ -598,8 +598,9 @@ def _load_model(path: Path) -> keras.Model:
     """Return the network in a ``.keras`` file, without running any code that it may hold."""
     if path.suffix != ".keras":  # Keras would read other formats too, some of which run code
         raise DigitError(f"{display_path(path)} is not a .keras file: give a run's folder or its best_model.keras.")
+    load = keras.models.load_model  # says what to install where Keras is missing
     try:
-        return keras.models.load_model(path, safe_mode=True)
+        return load(path, safe_mode=True)
     except Exception as error:  # zip, h5py, json and keras each raise their own
         reason = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
         raise DigitError(
