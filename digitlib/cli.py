@@ -188,6 +188,9 @@ def predict(
 ) -> None:  # fmt: skip
     """Predict the classes of the images in SOURCE with the network of RUN_OR_MODEL.
 
+    RUN_OR_MODEL is a run's folder, a .keras file, or a folder that `digitlib
+    export` wrote an ONNX file to, which needs no TensorFlow.
+
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
     with a column filename), a .csv of pixels such as Kaggle's test.csv, a
     pattern in quotes such as "scans/**/*.png", or one image.

@@ -79,12 +79,12 @@ class Run:
                 what = f"{self} has no {name}: run notebook {first}.ipynb first"
                 raise DigitError(f"{what}, with the same run_dir ({str(self)!r}).")
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Return the content of a JSON file; a `DigitError` names file and field if it is not as in schemas.json."""
+    def read_json(self, name: str, form: str = "") -> dict[str, Any]:
+        """Return the content of a JSON file; a `DigitError` names file and field if it is not as schemas.json has `form`."""
         self.require(name)
         try:
             text = (self / name).read_text("utf-8", errors="surrogateescape")
-            return _schema(name)(json.loads(text, parse_constant=str))
+            return _schema(form or name)(json.loads(text, parse_constant=str))
         except (ValueError, RecursionError) as error:
             raise self.damaged(name, error) from error
 
@@ -101,6 +101,7 @@ class Run:
     def damaged(self, name: str, error: object) -> DigitError:
         """Return the error for a file that does not hold what it must."""
         why, by = str(error).strip(".\n"), WRITTEN_BY.get(name, "01_data_preparation")
+        by = "digitlib export" if ".onnx." in name else by
         if isinstance(error, fastjsonschema.JsonSchemaValueException):
             field = ".".join(part for part in error.path[1:] if not part.isdigit()) or "it"
             must = error.definition.get("description", "")

@@ -18,7 +18,6 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from natsort import natsorted
@@ -79,6 +78,8 @@ def as_folder(data: Any) -> Path:
     """
     top = project_root() / "data"
     if isinstance(data, pd.DataFrame) or (isinstance(data, tuple) and len(data) == 2):
+        import joblib
+
         key = f"{joblib.hash(data)} {_states(tables.named_files(data))}"
         kind = "table" if isinstance(data, pd.DataFrame) else "arrays"
         return _once(top / f"{kind}-{_short_hash(key)}", lambda folder: tables.write_out([data], folder))

@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 from natsort import index_natsorted, natsorted
-from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from digitlib.data.cache import Reading, key_of, pixels_for, read_images
 from digitlib.data.datasets import as_folder
@@ -164,6 +163,8 @@ def assign_parts(
 
 def _by_chance(class_name: str, names: list[str], sizes: tuple[float, float], seed: int) -> dict[str, str]:
     """Return the set of each name."""
+    from sklearn.model_selection import train_test_split
+
     parts = dict.fromkeys(names, "train")
     for part, size in zip(("test", "validation"), sizes, strict=True):
         try:
@@ -249,6 +250,8 @@ def stratified_folds(manifest: pd.DataFrame, number: int, seed: int) -> Iterator
     numpy.ndarray
         bool, shape (n,): the images of one fold.
     """
+    from sklearn.model_selection import StratifiedKFold
+
     content, classes = pd.factorize(manifest["sha256"])[0], manifest.drop_duplicates("sha256")["class"]
     for _, held in StratifiedKFold(number, shuffle=True, random_state=seed).split(classes, classes):
         yield np.isin(content, held)

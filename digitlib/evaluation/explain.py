@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from digitlib.data.decoding import rim_of
 from digitlib.errors import DigitError
 from digitlib.training.backend import keras, tensorflow
 
-Pick = Callable[[keras.Operation, keras.KerasTensor, keras.KerasTensor], bool]
+if TYPE_CHECKING:
+    Pick = Callable[[keras.Operation, keras.KerasTensor, keras.KerasTensor], bool]
 
 
 def tap(model: keras.Model, pick: Pick, before: bool = False) -> keras.Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from digitlib.errors import DigitError, is_number, require
 from digitlib.evaluation.calibration import apply_temperature
 from digitlib.evaluation.out_of_distribution import OutlierDetector
 from digitlib.files import atomic, file_hash, write_json
-from digitlib.run import CALIBRATION, open_run
+from digitlib.run import CALIBRATION, Run, open_run
+
+
+NUMBERS = ("target_accuracy", "temperature", "threshold")
 
 PRIOR_ERRORS = 10.0
 """See `threshold_for`: 3,000 validation images have about three errors at 99.9 %, too few to count alone."""
@@ -77,15 +81,28 @@ class SelectiveClassifier:
     def save(self, run: AnyRun) -> None:
         """Write ``calibration.json`` and ``calibration.npz`` beside the ``best_model.keras`` that it belongs to."""
         run = open_run(run)
+        numbers = self.numbers(run / CALIBRATION[1])
+        write_json(run / CALIBRATION[0], numbers | {"model_sha256": file_hash(run / "best_model.keras")})
+
+    def numbers(self, file: Path) -> dict[str, Any]:
+        """Write the outlier detector to a ``.npz`` file, and return all else with the file's hash."""
         arrays: dict[str, Any] = {} if self.outliers is None else self.outliers.arrays()
-        with atomic(run / CALIBRATION[1]) as temporary:
+        with atomic(file) as temporary:
             np.savez_compressed(temporary, **arrays)
-        numbers = {name: getattr(self, name) for name in ("target_accuracy", "temperature", "threshold")}
-        hashes = {
-            "model_sha256": file_hash(run / "best_model.keras"),
-            "outliers_sha256": file_hash(run / CALIBRATION[1]),
-        }
-        write_json(run / CALIBRATION[0], numbers | hashes)
+        return {name: getattr(self, name) for name in NUMBERS} | {"outliers_sha256": file_hash(file)}
+
+    @classmethod
+    def from_numbers(cls, numbers: Mapping[str, Any], file: Path) -> SelectiveClassifier:
+        """Return what `numbers` was written for, without running any code in the file."""
+        run = Run(file.parent)
+        if numbers.get("outliers_sha256", now := file_hash(file)) != now:
+            raise run.damaged(file.name, f"it has other bytes than {file.with_suffix('.json').name} says")
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                outliers = OutlierDetector(**arrays) if arrays.files else None
+        except Exception as error:  # zip, zlib and NumPy each raise their own
+            raise run.damaged(file.name, error) from error
+        return cls(**{name: numbers[name] for name in NUMBERS}, outliers=outliers)
 
     @classmethod
     def load(cls, run: AnyRun) -> SelectiveClassifier | None:
@@ -99,18 +116,12 @@ class SelectiveClassifier:
         run = open_run(run)
         if not (run / CALIBRATION[0]).exists():
             return None
-        numbers = dict(run.read_json(CALIBRATION[0]))
-        if numbers.pop("model_sha256", None) != file_hash(run / "best_model.keras"):
+        numbers = run.read_json(CALIBRATION[0])
+        if numbers.get("model_sha256") != file_hash(run / "best_model.keras"):
             what = f"calibration.json of {run} belongs to another network than best_model.keras"
             raise DigitError(f"{what}. Run notebook 06_evaluation.ipynb again, or delete calibration.json.")
         run.require(CALIBRATION[1])
-        if numbers.pop("outliers_sha256", now := file_hash(run / CALIBRATION[1])) != now:
-            raise run.damaged(CALIBRATION[1], "it has other bytes than calibration.json says")
-        try:
-            with np.load(run / CALIBRATION[1], allow_pickle=False) as arrays:
-                return cls(**numbers, outliers=OutlierDetector(**arrays) if arrays.files else None)
-        except Exception as error:  # zip, zlib and NumPy each raise their own
-            raise run.damaged(CALIBRATION[1], error) from error
+        return cls.from_numbers(numbers, run / CALIBRATION[1])
 
 
 def risk_coverage(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:

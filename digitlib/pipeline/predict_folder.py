@@ -35,7 +35,7 @@ def predict_to_files(
     Parameters
     ----------
     classifier : Classifier or path-like
-        Or what `Classifier.load` takes: a run's folder or a ``.keras`` file.
+        Or what `Classifier.load` takes: a run's folder, a ``.keras`` file or an export.
     source : path-like
         A folder, zip archive, list of files, pattern or image; see `digitlib.data.datasets.find_inputs`.
     out, submission

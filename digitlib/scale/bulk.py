@@ -20,7 +20,7 @@ from natsort import natsorted
 from digitlib.data.datasets import find_inputs, is_address
 from digitlib.data.decoding import decoded, unread
 from digitlib.errors import DigitError, missing_extra, needs
-from digitlib.evaluation.classifier import Classifier
+from digitlib.evaluation.classifier import Classifier, network_file
 from digitlib.files import display_path, resolve
 from digitlib.progress import progress
 from digitlib.scale import cluster
@@ -70,10 +70,13 @@ def predict_bulk(
     >>> predict_bulk("runs/default", "s3://bucket/scans", "s3://bucket/predictions", workers=2)  # doctest: +SKIP
     """
     path = resolve(run_or_model)
-    file = path / "best_model.keras" if path.is_dir() else path
+    file = network_file(path)
     if not file.exists():
-        raise DigitError(f"{display_path(file)} doesn't exist: give a run's folder or a .keras file.")
-    files = {name: file.parent / name for name in MODEL_FILES} | {"best_model.keras": file}
+        raise DigitError(f"{display_path(file)} doesn't exist: give a run's folder, a .keras file or an export.")
+    if file.suffix == ".onnx":
+        files = {f"model.onnx{end}": file.with_name(file.name + end) for end in ("", ".json", ".npz")}
+    else:
+        files = {name: file.parent / name for name in MODEL_FILES} | {"best_model.keras": file}
     model = {name: one.read_bytes() for name, one in files.items() if one.exists()}
     columns, partitions = _partitions(os.fspath(source), partition_size)
     target = str(out).rstrip("/") if is_address(str(out)) else str(resolve(out or "predictions.parquet"))
