@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from numbers import Integral, Real
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 
 class DigitError(Exception):
@@ -24,6 +27,17 @@ def require(name: str, value: Any, ok: bool, what: str) -> None:
     """Raise a `DigitError` unless a value is `ok`: ``epochs is 0: it must be an integer ≥ 1.``."""
     if not ok:
         raise DigitError(f"{name} is {value!r}: it must be {what}.")
+
+
+def missing_extra(what: str, extra: str, error: Exception | None = None) -> DigitError:
+    """Return the error for a package that is not installed, with the command that installs the extra that brings it."""
+    try:
+        place = json.loads(distribution("digitlib").read_text("direct_url.json") or "{}").get("url", "")
+    except PackageNotFoundError:
+        place = ""
+    here = unquote(urlparse(place).path) if place.startswith("file:") else "digitlib"
+    lacking = f" ({error.name} is not installed)" if isinstance(error, ImportError) and error.name else ""
+    return DigitError(f'{what} needs more packages{lacking}: python -m pip install "{here}[{extra}]".')
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
