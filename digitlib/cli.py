@@ -43,10 +43,10 @@ def on_workers(command: Callable[..., None]) -> Callable[..., None]:
     return scheduler(workers(command))
 
 
-def tracked(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the option that writes its finished runs to a tracker as well."""
-    text = "Also write parameters, curves, figures and the network to TensorBoard or MLflow, once trained."
-    return click.option("--track", "tracker", type=click.Choice(["tensorboard", "mlflow"]), help=text)(command)
+tracked = click.option(
+    "--track", "tracker", type=click.Choice(["tensorboard", "mlflow"]),
+    help="Also write parameters, curves, figures, results and network to this tracker, once all is done.",
+)  # fmt: skip
 
 
 class _Group(click.Group):
@@ -125,7 +125,7 @@ def run(
     from digitlib.run import open_run
 
     if tracker:
-        from digitlib.pipeline.tracking import check_tracker, track_run
+        from digitlib.pipeline.tracking import check_tracker, track
 
         check_tracker(tracker)
     this = open_run(run_dir)
@@ -138,7 +138,7 @@ def run(
         click.echo("\n" + results_table(this).to_string(index=False, header=False, justify="left"))
     click.echo(f"\nReport: {display_path(this / 'report.html')}")
     if tracker:
-        click.echo(f"Tracked: {track_run(this, tracker)}")
+        click.echo(f"Tracked, shown by: {typed(track(this, tracker))}")
 
 
 def _settings_of(run_dir: str) -> dict[str, str]:
@@ -181,7 +181,7 @@ def sweep(
     from digitlib.scale.sweep import read_space, run_sweep, summary
 
     if tracker:
-        from digitlib.pipeline.tracking import check_tracker, track_sweep
+        from digitlib.pipeline.tracking import check_tracker, track
 
         check_tracker(tracker)
     space = read_space(space_file, values(pairs), not no_notebooks)
@@ -190,7 +190,7 @@ def sweep(
         table = run_sweep(space, out, scheduler=scheduler, workers=workers, notebooks=notebooks)
     click.echo(summary(out))
     if tracker:
-        click.echo(f"Tracked: {track_sweep(out, tracker)}")
+        click.echo(f"Tracked, shown by: {typed(track(out, tracker))}")
     sys.exit(int((table["state"] == "failed").any()))
 
 
