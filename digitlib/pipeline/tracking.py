@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from digitlib.errors import DigitError, missing_extra, require
 from digitlib.evaluation.classifier import Classifier
-from digitlib.files import display_path, file_hash, project_root
+from digitlib.files import display_path, file_hash, make_folder, project_root
 from digitlib.pipeline.report import report_figures
 from digitlib.run import Run, open_run, read_history
 from digitlib.scale.sweep import read_sweep, summary
@@ -48,7 +48,7 @@ def check_tracker(tracker: str) -> None:
 def track(run: Run | str | os.PathLike[str], tracker: str) -> list[str]:
     """Write parameters, curves, figures, results and network of a run to a tracker; return the command that shows them.
 
-    TensorBoard gets a folder ``tensorboard`` in the run's. MLflow gets an entry in the store that it is set to
+    TensorBoard gets a folder for each training in the run's. MLflow gets an entry in the store that it is set to
     (``MLFLOW_TRACKING_URI``), or else in ``mlflow.db`` and ``mlruns/`` of the project. No training is entered twice.
 
     Parameters
@@ -96,7 +96,7 @@ def _facts(run: Run, tested: bool) -> tuple[dict[str, Any], dict[str, float], pd
         parameters,
         results,
         read_history(run),
-        f"{file_hash(run / 'training.json')[:16]}{'' if tested else '-sweep'}",
+        f"{file_hash(run / 'training.json')[:8]}{'' if tested else '-sweep'}",
     )
 
 
@@ -110,14 +110,12 @@ def _figures(run: Run, tested: bool) -> Iterator[tuple[str, Figure]]:
 
 
 def _to_tensorboard(run: Run, tested: bool) -> None:
-    """Write the logs of a run whole: a second file of events beside the first would show every point twice."""
+    """Write the logs of a training whole: a second file of events beside the first would show every point twice."""
     from tensorboard.plugins.hparams import api
 
     parameters, results, history, key = _facts(run, tested)
-    folder, temporary, mark = run / "tensorboard", run / ".tmp-tensorboard", run / "tensorboard/digitlib.txt"
-    if folder.exists() and not mark.exists():
-        raise DigitError(f"{display_path(folder)} has logs that digitlib did not write: move it away.")
-    if mark.exists() and mark.read_text() == key:
+    folder, temporary = run / f"tensorboard/{key}", run / ".tmp-tensorboard"
+    if folder.exists():
         return
     shutil.rmtree(temporary, ignore_errors=True)
     callback = keras.callbacks.TensorBoard(temporary)
@@ -133,8 +131,7 @@ def _to_tensorboard(run: Run, tested: bool) -> None:
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
             tensorflow.summary.image(title, np.asarray(canvas.buffer_rgba())[None], step=0)
-    (temporary / mark.name).write_text(key)
-    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder.parent)
     temporary.rename(folder)
 
 
