@@ -43,6 +43,12 @@ def on_workers(command: Callable[..., None]) -> Callable[..., None]:
     return scheduler(workers(command))
 
 
+tracked = click.option(
+    "--track", "tracker", type=click.Choice(["tensorboard", "mlflow"]),
+    help="Also write parameters, curves, figures, results and network to this tracker, once all is done.",
+)  # fmt: skip
+
+
 class _Group(click.Group):
     """Print a `DigitError` as one sentence instead of a traceback, and how to go on after Ctrl-C."""
 
@@ -94,8 +100,11 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--only", default="", help="Execute only these notebooks, for example 01,02.")
 @click.option("--resume", is_flag=True, help="Begin with the first notebook that is not finished.")
+@tracked
 @pairs_option("Set a parameter of the notebooks, for example -p epochs 3. May be repeated.")
-def run(data: str | None, recipe: str | None, run_dir: str, color: str, only: str, resume: bool, pairs: Pairs) -> None:
+def run(
+    data: str | None, recipe: str | None, run_dir: str, color: str, only: str, resume: bool, tracker: Any, pairs: Pairs
+) -> None:  # fmt: skip
     """Execute notebooks 01 to 07 in order and write a report."""
     pairs += (("color_mode", color),) if color != "auto" else ()
     parameters = values(pairs)
@@ -116,14 +125,21 @@ def run(data: str | None, recipe: str | None, run_dir: str, color: str, only: st
     from digitlib.pipeline.report import results_table
     from digitlib.run import open_run
 
+    if tracker:
+        from digitlib.pipeline.tracking import check_tracker, track
+
+        check_tracker(tracker)
     this = open_run(run_dir)
     again = ["run", "--resume", "--data", data, "--recipe", recipe, "--out", str(this)]
-    again += [*(("--only", only) if only else ()), *(word for pair in pairs for word in ("-p", *pair))]
+    again += [*(("--track", tracker) if tracker else ()), *(("--only", only) if only else ())]
+    again += [*(word for pair in pairs for word in ("-p", *pair))]
     with resumable("Stopped. Go on with", again):
         run_series(this, {"data": data, "recipe": recipe, **parameters}, only=numbers, resume=resume)
     if (this / "metrics.json").exists():
         click.echo("\n" + results_table(this).to_string(index=False, header=False, justify="left"))
     click.echo(f"\nReport: {display_path(this / 'report.html')}")
+    if tracker:
+        click.echo(f"Tracked, shown by: {typed(track(this, tracker))}")
 
 
 def _settings_of(run_dir: str) -> dict[str, str]:
@@ -139,8 +155,11 @@ def _settings_of(run_dir: str) -> dict[str, str]:
 @on_workers
 @click.option("--out", default="runs/sweep", show_default=True, help="The folder for all runs and their table.")
 @click.option("--no-notebooks", is_flag=True, help="Train without notebooks, which is faster.")
+@tracked
 @pairs_option("Replace a setting of SPACE.yml. May be repeated.")
-def sweep(space_file: str, scheduler: str | None, workers: int, out: str, no_notebooks: bool, pairs: Pairs) -> None:
+def sweep(
+    space_file: str, scheduler: str | None, workers: int, out: str, no_notebooks: bool, tracker: Any, pairs: Pairs
+) -> None:  # fmt: skip
     """Train every combination of the settings in SPACE.yml; finished runs are not trained again.
 
     SPACE.yml is a text file with a line for each setting:
@@ -162,11 +181,17 @@ def sweep(space_file: str, scheduler: str | None, workers: int, out: str, no_not
     from digitlib.pipeline.notebooks import run_series
     from digitlib.scale.sweep import read_space, run_sweep, summary
 
+    if tracker:
+        from digitlib.pipeline.tracking import check_tracker, track
+
+        check_tracker(tracker)
     space = read_space(space_file, values(pairs), not no_notebooks)
     notebooks = None if no_notebooks else partial(run_series, only=("04", "05", "06"), resume=True)
     with resumable():
         table = run_sweep(space, out, scheduler=scheduler, workers=workers, notebooks=notebooks)
     click.echo(summary(out))
+    if tracker:
+        click.echo(f"Tracked, shown by: {typed(track(out, tracker))}")
     sys.exit(int((table["state"] == "failed").any()))
 
 

@@ -17,7 +17,6 @@ from digitlib.evaluation.out_of_distribution import OutlierDetector
 from digitlib.files import atomic, file_hash, write_json
 from digitlib.run import CALIBRATION, Run, open_run
 
-
 NUMBERS = ("target_accuracy", "temperature", "threshold")
 
 PRIOR_ERRORS = 10.0

@@ -84,7 +84,7 @@ def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os
     run = open_run(run)
     measured, figures = (run / "metrics.json").exists(), []
     with plt.style.context("digitlib.plots.style"):
-        for title, figure in _figures(run) if measured else ():
+        for title, figure in report_figures(run) if measured else ():
             figures.append({"title": title, "alt": alt_text(figure), "png": png_of(figure), "key": key_of(figure)})
             plt.close(figure)
     lead = f"Test accuracy {accuracy_text(run.read_json('metrics.json'))}." if measured else ""
@@ -97,7 +97,7 @@ def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os
     return run / "report.html"
 
 
-def _figures(run: Run) -> Iterator[tuple[str, Figure]]:
+def report_figures(run: Run) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of an evaluated run, as far as its results and images are there, each with a heading."""
     metrics = run.read_json("metrics.json")
     history = read_history(run) if (run / "history.csv").exists() else pd.DataFrame({"epoch": []})
