@@ -6,8 +6,8 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 RUN useradd --create-home learner
 WORKDIR /digitlib
 # The packages are a layer of their own, made again only if the pinned versions change.
-COPY constraints.txt ./
-RUN python -m pip install --require-hashes -r constraints.txt
+COPY constraints-run.txt ./
+RUN python -m pip install --no-deps --require-hashes -r constraints-run.txt
 COPY --chown=learner . .
 RUN python -m pip install --no-deps --no-build-isolation -e . && chown learner /digitlib
 

@@ -9,6 +9,8 @@ import warnings
 from importlib import import_module
 from typing import Any
 
+from digitlib.errors import needs
+
 __version__ = "2.0.0"
 
 CHAPTERS = ("data", "training", "evaluation", "plots", "handwriting", "export", "scale", "pipeline")
@@ -62,7 +64,8 @@ __all__ = sorted(_CHAPTER_OF)
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
     if name in _CHAPTER_OF:
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_CHAPTER_OF[name]}"), name)
+        with needs(f"digitlib.{name}"):
+            value = globals()[name] = getattr(import_module(f"{__name__}.{_CHAPTER_OF[name]}"), name)
         return value
     if name in CHAPTERS:
         return import_module(f"{__name__}.{name}")

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from digitlib import __version__
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, needs
 from digitlib.files import DISK, atomic, display_path, project_root, resolve
 
 # What else a command needs it imports itself: the first line and the shell's completion should not wait for TensorFlow.
@@ -59,7 +59,8 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             project_root()  # raises before NumPy is loaded, which Python 3.13 can't do in a folder that was removed
-            return super().invoke(context)
+            with needs("this command"):
+                return super().invoke(context)
         except DigitError as error:
             click.echo(f"Error: {error}", err=True)
         except OSError as error:

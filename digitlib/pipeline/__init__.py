@@ -1,10 +1,10 @@
 """Whole jobs: the series of notebooks, the report, a folder to a table of predictions."""
 
-import lazy_loader
+from digitlib.errors import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "notebooks": ["copy_notebooks", "notebooks_folder", "run_series"],
         "report": ["results_table", "write_gallery", "write_report"],
         "predict_folder": ["predict_to_files", "unlabelled_images", "write_predictions"],

@@ -13,18 +13,14 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 from matplotlib.figure import Figure
-from nbconvert import HTMLExporter
 from PIL import Image
-from traitlets.config import Config
 
 from digitlib.data.decoding import read_file, read_files
 from digitlib.data.split import SEVERAL_CLASSES, paths_of
+from digitlib.errors import needs
 from digitlib.export.model_card import accuracy_text
 from digitlib.files import atomic, make_folder, resolve
 from digitlib.plots import plot_confusion, plot_history, plot_predictions, plot_top_losses
@@ -133,6 +129,13 @@ def _readable(table: pd.DataFrame, paths: Sequence[str]) -> tuple[pd.DataFrame, 
 
 def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str]]:
     """Write executed notebooks as HTML into ``notebooks/`` of a run; return address (from the run's folder) and title of each."""
+    if not notebooks:
+        return []
+    with needs("the notebooks of a report"):
+        import nbformat
+        from nbconvert import HTMLExporter
+        from traitlets.config import Config
+
     names = ("embed_images", "exclude_input_prompt", "exclude_output_prompt", "exclude_anchor_links")
     exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=dict.fromkeys(names, True)))
     known, links = {path.name for path in notebooks}, []
@@ -152,7 +155,7 @@ def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str
         body = re.sub(r'<a\b([^>]*?)href="([^"]*)"(.*?)</a>', kept, body, flags=re.DOTALL)
         page = run / "notebooks" / f"{path.stem}.html"
         make_folder(page.parent)
-        _write_page(page, title, section=Markup(body))
+        _write_page(page, title, section=body)
         links.append((f"notebooks/{quote(page.name)}", title))
     return links
 
@@ -210,6 +213,9 @@ def least_confident(predictions: pd.DataFrame, limit: int = 200) -> pd.DataFrame
 
 
 def _write_page(path: Path, title: str, **content: Any) -> None:
+    with needs("an HTML page"):
+        from jinja2 import Environment, FileSystemLoader
+
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
     )

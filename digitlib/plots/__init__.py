@@ -1,10 +1,10 @@
 """Figures: functions of tables and arrays, each returning Axes or a Figure."""
 
-import lazy_loader
+from digitlib.errors import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "style": ["BLUE", "GREEN", "GREY", "ORANGE", "RED", "alt_text", "describe", "drawable", "show", "use_style"],
         "data": ["plot_augmented", "plot_counts", "plot_images", "plot_label_issues"],
         "training": ["plot_history", "plot_sweep"],

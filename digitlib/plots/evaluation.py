@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -44,14 +43,25 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     wide, highest = 0.08 * max(map(len, names)), max(2, counts.max())
     side = min(1.6 * style.WIDTH - 0.8, max(4.6, 0.46 * n) + wide)
     small = min(8, 100 * (side - wide - 1.8) / n / len(str(highest)))  # points, so that the highest count fits its cell
-    axes = sns.heatmap(
-        counts, mask=counts == 0, annot=True, fmt="d", annot_kws={"fontsize": small}, linewidths=0.5, linecolor="#eeeeee",
-        square=True, cmap="Blues", norm=LogNorm(1, highest), xticklabels=names, yticklabels=names,
-        cbar_kws={"label": "images (logarithmic)", "format": "%d", "ticks": LogLocator(subs=(1, 2, 5)), "shrink": 0.8},
-        ax=new_axes(side, side + 0.8),
-    )  # fmt: skip
-    axes.collections[0].colorbar.minorticks_off()
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix: test set")
+    axes = new_axes(
+        side, side + 0.8, xlabel="predicted", ylabel="true", title="Confusion matrix: test set", aspect="equal"
+    )
+    drawn = axes.pcolormesh(
+        np.ma.masked_equal(counts, 0), cmap="Blues", norm=LogNorm(1, highest), linewidth=0.5, edgecolor="#eeeeee"
+    )
+    for row, column in np.argwhere(counts):
+        color = "white" if counts[row, column] > highest**0.6 else "#222222"
+        axes.text(column + 0.5, row + 0.5, counts[row, column], ha="center", va="center", fontsize=small, color=color)
+    scale: dict[str, Any] = {
+        "label": "images (logarithmic)",
+        "format": "%d",
+        "ticks": LogLocator(subs=(1, 2, 5)),
+        "shrink": 0.8,
+    }
+    axes.figure.colorbar(drawn, ax=axes, **scale).minorticks_off()
+    axes.set_xticks(np.arange(n) + 0.5, names, rotation=90 if max(map(len, names)) > 3 else 0)
+    axes.set_yticks(np.arange(n) + 0.5, names)
+    axes.invert_yaxis()
     axes.tick_params(axis="both", length=0)
     axes.grid(visible=False)
     return describe(axes, f"Matrix of {n} classes, with correct predictions on the diagonal. {alt}")

@@ -1,10 +1,10 @@
 """Many runs and many images, on several processes or machines."""
 
-import lazy_loader
+from digitlib.errors import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "bulk": ["predict_bulk"],
         "cluster": ["each", "workers"],
         "ensemble": ["ensemble_lines", "find_members", "make_ensemble"],

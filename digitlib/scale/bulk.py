@@ -19,7 +19,7 @@ from natsort import natsorted
 
 from digitlib.data.datasets import find_inputs, is_address
 from digitlib.data.decoding import decoded, unread
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, missing_extra, needs
 from digitlib.evaluation.classifier import Classifier
 from digitlib.files import display_path, resolve
 from digitlib.progress import progress
@@ -95,10 +95,12 @@ def predict_bulk(
 
 def _place(address: str) -> tuple[Any, str]:
     """Return the file system of an address or path, and the path in it."""
-    with cluster.needs("fsspec"):
+    try:
         from fsspec.core import url_to_fs
 
         return url_to_fs(address)
+    except ImportError as error:  # of fsspec, or of the address's driver
+        raise missing_extra(f"{address} ({error})", "scale", error) from error
 
 
 def _find(address: str) -> tuple[Any, str, list[str]]:
@@ -122,7 +124,7 @@ def _partitions(source: str, size: int) -> tuple[list[str], list[Any]]:
         folder = str(place)
     if not names:
         raise DigitError(f"{source} holds no files: give a folder of images.")
-    with cluster.needs("pyarrow"):
+    with needs("bulk prediction"):
         import pyarrow as pa
         from pyarrow import dataset
     if not all(name.lower().endswith(".parquet") for name in names):

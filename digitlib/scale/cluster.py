@@ -14,7 +14,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 
 from digitlib.data.decoding import end_with_parent
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, needs
 from digitlib.files import project_root
 from digitlib.progress import environment
 
@@ -22,21 +22,6 @@ from digitlib.progress import environment
 ANSWERS_WITHIN, ATTEMPTS = 10, 3
 # A Dask worker with several threads gives them all to one task: TensorFlow spreads it over them.
 _ONE_AT_A_TIME = threading.Lock()
-
-
-@contextmanager
-def needs(package: str) -> Iterator[None]:
-    """Say in one sentence which package is not installed, and how to get it.
-
-    Examples
-    --------
-    >>> with needs("dask"):
-    ...     import dask
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise DigitError(f'{package} is not installed: pip install "digitlib[scale]".') from error
 
 
 @contextmanager
@@ -143,7 +128,7 @@ def _alone(threads: int) -> dict[str, str]:
 @contextmanager
 def _connect(scheduler: str) -> Iterator[None]:
     """Let joblib work on a scheduler's workers."""
-    with needs("dask"):
+    with needs("work on other processes or machines"):
         import distributed
         from distributed.comm.core import connect
     from joblib._dask import DaskDistributedBackend

@@ -1,10 +1,10 @@
 """Recipes, networks, image generators and what `fit` is given."""
 
-import lazy_loader
+from digitlib.errors import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "augmentation": ["Augmentation"],
         "generators": [
             "ImageBatches",
