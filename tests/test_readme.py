@@ -96,8 +96,8 @@ def test_the_first_screen_has_an_image_commands_and_links_and_all_is_short() -> 
 
 def test_setting_up_without_make_is_what_make_does() -> None:
     makefile = (TOP / "Makefile").read_text(encoding="utf-8")
-    rule = makefile.partition("$(READY): ")[2]
-    made = re.findall(r"-m pip install (?:--quiet --disable-pip-version-check )?(.*)", rule)
+    rule = makefile.partition("$(RUN): ")[2]
+    made = re.findall(r"-m pip install (?:--quiet --disable-pip-version-check (?:--no-compile )?)?(.*)", rule)
     said = re.findall(r"-m pip install (.*)", "".join(blocks("bat")))
     assert said
     assert said == made[: len(said)]

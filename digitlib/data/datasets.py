@@ -30,6 +30,7 @@ from digitlib.files import (
     atomic,
     display_path,
     file_hash,
+    odd_here,
     project_root,
     read_table,
     reraise_os_error,
@@ -273,9 +274,9 @@ def _fetch(address: str, folder: Path) -> None:
 
 
 def leads_out(name: str) -> bool:
-    """Tell whether a name with ``/`` between its parts would be outside of the folder it is put into, on any system."""
+    """Tell whether a name with ``/`` between its parts is another place than that name in the folder it is put into."""
     parts = name.split("/")
-    return ".." in parts or name.startswith("/") or ":" in parts[0]
+    return ".." in parts or name.startswith("/") or ":" in parts[0] or odd_here(name)
 
 
 LISTS = {".txt", ".csv"}

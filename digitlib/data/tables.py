@@ -23,7 +23,7 @@ from PIL import Image
 from digitlib.data.decoding import as_uint8
 from digitlib.data.sources import is_litter, walk
 from digitlib.errors import DigitError, needs
-from digitlib.files import display_path, project_root
+from digitlib.files import display_path, odd_here, project_root
 from digitlib.progress import progress
 
 IMAGE_COLUMNS = (
@@ -234,6 +234,7 @@ def _class_of(value: Any, where: str) -> str | None:
         not known.strip(". ")
         or is_litter(known)
         or re.search(r'[/\\:*?"<>|\0]', known)
+        or odd_here(known)
         or len(os.fsencode(known)) > 200
     ):
         raise DigitError(f"{where} has a class {known[:200]!r}, which can't be the name of a folder: rename it.")

@@ -13,7 +13,7 @@ from digitlib import __version__
 
 TOLD = (
     "network", "parameters", "image_size", "color_mode", "resize", "recipe", "optimizer", "loss", "checkpoint", "seed",
-    "augmentation",
+    "augmentation", "augment",
 )  # fmt: skip
 """Entries of ``training.json`` that the card shows."""
 

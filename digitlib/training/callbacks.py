@@ -231,6 +231,7 @@ def _record(recorder: RunRecorder) -> tuple[dict[str, Any], str]:
         "loss": keras.saving.serialize_keras_object(model.loss),
         "fit": {"epochs": fit["epochs"], "batch_size": getattr(train, "batch_size", None), "steps_per_epoch": fit["steps"]},
         "augmentation": vars(train.augmentation) | {"cooldown_from": train.cooldown_from} if batches else None,
+        **({"augment": [_step(step) for step in train.steps]} if batches and train.steps else {}),
         "class_weight": train.class_weight if batches else None, "seed": train.seed if batches else None,
         "checkpoint": recorder.checkpoint, "split_sha256": file_hash(split) if split.exists() else "",
     }  # fmt: skip
@@ -249,6 +250,13 @@ def _record(recorder: RunRecorder) -> tuple[dict[str, Any], str]:
     versions |= {"python": platform.python_version()}
     record = {"network": model.name, **record, "versions": versions}
     return json.loads(json.dumps(record, default=str)), key
+
+
+def _step(step: Any) -> Any:
+    """Return what is recorded of a step of `augment`: class and settings of a Keras layer, the name of a function."""
+    if isinstance(step, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(step)
+    return f"{step.__module__}.{getattr(step, '__qualname__', type(step).__qualname__)}"
 
 
 def _plain(config: Any) -> str:
