@@ -46,8 +46,10 @@ BLOCKS_NOT_RUN = {
 """How the blocks begin of which no test runs anything, and why."""
 
 PENDING = {
+    "own_augmentation": "needs augment= of the generators",
     "predict_without_tensorflow": "needs the export that predicts without TensorFlow",
-    "track_a_training": "needs TensorBoard",
+    "relabel_and_drop": "needs ImageCleaner and corrections",
+    "track_a_training": "needs --track and TensorBoard",
 }
 """Pages of docs/tasks whose feature is not there yet."""
 

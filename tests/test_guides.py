@@ -76,7 +76,7 @@ def test_every_snippet_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyP
 
 RESULTS = {
     "class_weights": {"weights": lambda weights: len(weights) > 1},
-    "cross_validate": {"predicted": lambda classes: len(classes) == 320},
+    "cross_validate": {"predicted": lambda classes: len(classes) == 400},
     "evaluate_on_labelled_images": {"errors": lambda table: not table["correct"].any()},
     "many_seeds": {"table": lambda table: len(table) == 3, "mean": lambda mean: 0 <= mean <= 1},
     "on_a_phone": {"probabilities": lambda row: abs(float(row.sum()) - 1) < 1e-3},
