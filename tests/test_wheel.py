@@ -68,9 +68,8 @@ def test_the_notebook_in_the_docs_predicts_own_images(installed: Path, digits: P
     place = digits.parent
     (digits / "trainingSet").rename(place / "my_images")
     (digits / "testSet").rename(place / "to_predict")
-    text = (TOP / "docs/library.md").read_text(encoding="utf-8")
-    section = text.partition("## A notebook of your own\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    text = (TOP / "docs/tasks/own_notebook.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert sum(len(block.splitlines()) for block in blocks) == 10
     cells = [nbformat.v4.new_code_cell(block.rstrip()) for block in blocks]
     cells[1].metadata["tags"] = ["parameters"]

@@ -1,4 +1,11 @@
-"""Where images come from, and which set they are in; needs no Keras."""
+"""Where images come from, and which set they are in; needs no Keras.
+
+Examples
+--------
+>>> from digitlib import data
+>>> run = data.prepare("my_images", "runs/mine")  # doctest: +SKIP
+>>> data.read_split(run)["part"].value_counts()  # doctest: +SKIP
+"""
 
 from digitlib.errors import lazy_names
 

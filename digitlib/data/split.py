@@ -229,7 +229,12 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def read_split(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
-    """Return the table of a run's images, as `digitlib.run.Run.split` does."""
+    """Return the table of a run's images, as `digitlib.run.Run.split` does.
+
+    Examples
+    --------
+    >>> read_split("runs/mine")["part"].value_counts()  # doctest: +SKIP
+    """
     return open_run(run).split
 
 

@@ -1,4 +1,12 @@
-"""How good a network is, and which of its predictions to accept."""
+"""How good a network is, and which of its predictions to accept.
+
+Examples
+--------
+>>> from digitlib import evaluation
+>>> [round(limit, 2) for limit in evaluation.wilson_interval(95, 100)]
+[0.89, 0.98]
+>>> evaluation.Classifier.load("runs/mine").evaluate("test").metrics["accuracy"]  # doctest: +SKIP
+"""
 
 from digitlib.errors import lazy_names
 

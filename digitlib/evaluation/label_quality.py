@@ -31,6 +31,11 @@ def find_label_issues(manifest: pd.DataFrame, probabilities: np.ndarray, class_n
     pandas.DataFrame
         ``filename``; ``label`` as given; ``likely_label``; ``quality`` of the given label, which is its probability
         (0 to 0.5); ``part``. The worst comes first.
+
+    Examples
+    --------
+    >>> done = cross_validate("runs/mine", get_recipe("fast"))  # doctest: +SKIP
+    >>> find_label_issues(read_split("runs/mine"), done.probabilities, class_names)  # doctest: +SKIP
     """
     with needs("find_label_issues"):
         from cleanlab.filter import find_label_issues as find

@@ -1,4 +1,12 @@
-"""A trained network in other formats, and its model card."""
+"""A trained network in other formats, and its model card.
+
+Examples
+--------
+>>> from digitlib import Classifier, export
+>>> list(export.FORMATS)
+['onnx', 'litert', 'html']
+>>> Classifier.load("runs/mine").export("onnx")  # doctest: +SKIP
+"""
 
 from digitlib.errors import lazy_names
 

@@ -1,4 +1,10 @@
-"""Digits on photos and on a drawing pad."""
+"""Digits on photos and on a drawing pad.
+
+Examples
+--------
+>>> from digitlib import handwriting
+>>> handwriting.read_photo("runs/mine", "photo.jpg")["label"].tolist()  # doctest: +SKIP
+"""
 
 from digitlib.errors import lazy_names
 

@@ -1,4 +1,10 @@
-"""Whole jobs: the series of notebooks, the report, a folder to a table of predictions."""
+"""Whole jobs: the series of notebooks, the report, a folder to a table of predictions.
+
+Examples
+--------
+>>> from digitlib import pipeline
+>>> pipeline.run_series("runs/mine", {"data": "my_images", "recipe": "fast"})  # doctest: +SKIP
+"""
 
 from digitlib.errors import lazy_names
 

@@ -1,4 +1,10 @@
-"""Figures: functions of tables and arrays, each returning Axes or a Figure."""
+"""Figures: functions of tables and arrays, each returning Axes or a Figure.
+
+Examples
+--------
+>>> from digitlib import plots, read_history
+>>> plots.show(plots.plot_history(read_history("runs/mine"), best=3))  # doctest: +SKIP
+"""
 
 from digitlib.errors import lazy_names
 

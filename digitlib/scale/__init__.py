@@ -1,4 +1,11 @@
-"""Many runs and many images, on several processes or machines."""
+"""Many runs and many images, on several processes or machines.
+
+Examples
+--------
+>>> from digitlib import scale
+>>> space = scale.check_space({"recipe": "tiny", "seed": [1, 2, 3]})
+>>> scale.run_sweep(space, "runs/seeds", workers=2)  # doctest: +SKIP
+"""
 
 from digitlib.errors import lazy_names
 

@@ -1,4 +1,11 @@
-"""Recipes, networks, image generators and what `fit` is given."""
+"""Recipes, networks, image generators and what `fit` is given.
+
+Examples
+--------
+>>> from digitlib import training
+>>> recipe = training.get_recipe("fast", epochs=3, augmentation={"rotation_range": 10})
+>>> training.train_run("runs/mine", recipe)  # doctest: +SKIP
+"""
 
 from digitlib.errors import lazy_names
 
