@@ -10,6 +10,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import IPython
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -54,10 +55,9 @@ def styled() -> Any:
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Return what a notebook's kernel would hand to the browser."""
     outputs: list[dict[str, Any]] = []
-    monkeypatch.setattr(style, "get_ipython", lambda: SimpleNamespace(kernel="one"))
-    monkeypatch.setattr(
-        style, "display", lambda data, metadata=None, **_: outputs.append(data | {"metadata": metadata})
-    )
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel="one"))
+    keep = lambda data, metadata=None, **_: outputs.append(data | {"metadata": metadata})  # noqa: E731
+    monkeypatch.setattr(IPython.display, "display", keep)
     return outputs
 
 

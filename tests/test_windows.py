@@ -13,7 +13,7 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 import pandas as pd
 import pytest
-from test_readme import blocks, commands
+from snippets import TOP, blocks, snippets
 
 import digitlib as d
 from digitlib import files
@@ -36,6 +36,8 @@ ODD = [
     "x?",
 ]
 EVEN = ["a", "7", "con1", "console", "a.b", "./a", ".hidden", "com10", "ä 1", "a/b.c/1.png", "null", "aCON"]
+
+PAGES = (TOP / "README.md", TOP / "docs/operating.md")
 
 
 def test_names_that_windows_takes_for_something_else() -> None:
@@ -90,7 +92,7 @@ def cmd_words(line: str) -> list[str]:
 
 
 def test_batch_commands_call_programs_that_are_set_up_with_commands_that_exist() -> None:
-    lines = "".join(blocks("bat")).splitlines()
+    lines = "".join(text for page in PAGES for language, text in blocks(page) if language == "bat").splitlines()
     assert len(lines) >= 5
     for line in lines:
         program, *rest = cmd_words(line)
@@ -105,7 +107,8 @@ def test_batch_commands_call_programs_that_are_set_up_with_commands_that_exist()
 
 
 def test_commands_for_a_shell_mean_the_same_in_cmd() -> None:
-    shared = [line for line in commands() if line.startswith(("digitlib ", "papermill "))]
+    lines = [line for page in PAGES for language, line in snippets(page) if language == "sh"]
+    shared = [line for line in lines if line.startswith(("digitlib ", "papermill "))]
     assert len(shared) >= 10
     for line in shared:
         assert cmd_words(line) == shlex.split(line)
