@@ -24,13 +24,14 @@ CURVES = ["accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"]
 def curves_in(folder: Path) -> pd.DataFrame:
     """Return the points that TensorBoard reads from a log folder, a row for each epoch."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
+    value = pytest.importorskip("tensorboard.util.tensor_util").make_ndarray
     columns = {}
     for part, start in (("train", ""), ("validation", "val_")):
         events = accumulator(str(folder / part))
         events.Reload()
         for tag in events.Tags()["tensors"]:
             if tag.startswith("epoch_"):
-                points = [(one.step, float(one.tensor_proto.float_val[0])) for one in events.Tensors(tag)]
+                points = [(one.step, float(value(one.tensor_proto))) for one in events.Tensors(tag)]
                 assert len({step for step, _ in points}) == len(points)
                 columns[start + tag.removeprefix("epoch_")] = dict(points)
     return pd.DataFrame(columns)[CURVES]

@@ -169,10 +169,10 @@ def _to_mlflow(client: Any, experiment: str, run: Run, parent: str) -> None:
     info = client.get_run(entry).info
     if info.status == "FINISHED":
         return
-    times = info.start_time + (history["seconds"] * 1000).astype(int)
+    times = [info.start_time + int(second * 1000) for second in history["seconds"]]  # SQLite takes no int of NumPy
     curves = history.drop(columns=["epoch", "seconds"])
-    points = [Metric(name, value, times[row], row + 1) for name in curves for row, value in curves[name].items()]
-    points += [Metric(name, value, times.iloc[-1], 0) for name, value in results.items()]
+    points = [Metric(name, value, times[row], row + 1) for name in curves for row, value in enumerate(curves[name])]
+    points += [Metric(name, value, times[-1], 0) for name, value in results.items()]
     client.log_batch(entry, points, [Param(name, str(value)) for name, value in parameters.items()])
     for title, figure in _figures(run, tested=not parent):
         client.log_figure(entry, figure, f"figures/{title}.png")
@@ -184,4 +184,4 @@ def _to_mlflow(client: Any, experiment: str, run: Run, parent: str) -> None:
             pip_requirements=[f"{name}=={versions[name]}" for name in ("keras", "tensorflow")],
         )  # fmt: skip
         client.log_artifacts(entry, folder)
-    client.set_terminated(entry, end_time=int(times.iloc[-1]))
+    client.set_terminated(entry, end_time=times[-1])
