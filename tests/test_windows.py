@@ -18,7 +18,7 @@ from snippets import TOP, blocks, snippets
 import digitlib as d
 from digitlib import files
 from digitlib.cli import main
-from digitlib.data.datasets import is_address
+from digitlib.data.datasets import find_inputs, is_address
 
 ODD = [
     "CON",
@@ -76,10 +76,10 @@ def test_a_list_with_the_line_ends_and_the_encoding_of_powershell(digits: Path) 
     names = [f"trainingSet/7/{path.name}" for path in sorted((digits / "trainingSet" / "7").iterdir())[:3]]
     for encoding in ("utf-16", "utf-8-sig"):
         (digits / "list.txt").write_bytes("\r\n".join(names).encode(encoding))
-        assert d.find_inputs(digits / "list.txt") == (digits, names)
+        assert find_inputs(digits / "list.txt") == (digits, names)
         table = pd.DataFrame({"filename": names}).to_csv(index=False, lineterminator="\r\n")
         (digits / "list.csv").write_bytes(table.encode(encoding))
-        assert d.find_inputs(digits / "list.csv") == (digits, names)
+        assert find_inputs(digits / "list.csv") == (digits, names)
 
 
 def cmd_words(line: str) -> list[str]:
