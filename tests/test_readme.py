@@ -58,6 +58,8 @@ def place(digits: Path, root: Path) -> Path:
     (root / "notebooks").symlink_to(TOP / "notebooks")
     space = "data: path/to/folder\nrecipe: tiny\nepochs: 1\nseed: [1, 2]\n"
     (root / "space.yml").write_text(space, encoding="utf-8")
+    first = min((root / "path/to/folder/3").iterdir()).name
+    (root / "corrections.csv").write_text(f"filename,label,action,new_label\n3/{first},3,drop,\n", encoding="utf-8")
     return root
 
 
@@ -73,6 +75,7 @@ def test_every_command_does_what_it_says(place: Path) -> None:
     for made in (
         "runs/default/report.html",
         "runs/mine/report.html",
+        "runs/clean/report.html",
         "predictions.csv",
         "predictions.parquet",
         "05.ipynb",

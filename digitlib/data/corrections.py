@@ -17,76 +17,67 @@ COLUMNS = ["filename", "label", "action", "new_label"]
 ACTIONS = ("keep", "relabel", "drop")
 
 
-def read_corrections(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return the corrections of a CSV file, a row an image, having checked what can be checked without the data.
+def read_corrections(path: str | os.PathLike[str], source: Source | None = None) -> pd.DataFrame:
+    """Return the corrections of a CSV file, a row an image.
+
+    Parameters
+    ----------
+    source : Source, optional
+        The data: without it, only what needs no data is checked.
 
     Returns
     -------
     pandas.DataFrame
         ``filename``, ``label``, ``action`` ("keep", "relabel" or "drop") and ``new_label``, which is empty unless it is
-        "relabel". The index is the line of the file.
+        "relabel".
 
     Raises
     ------
     DigitError
-        With the line, if a column is missing, an action is unknown, or two lines contradict each other.
+        With the line: a column is missing, an action, file or class unknown, a label not the file's, or lines contradict.
 
     Examples
     --------
     >>> read_corrections("runs/default/corrections.csv")  # doctest: +SKIP
     """
-    file = resolve(path)
-    if not file.is_file():
-        raise DigitError(
-            f"corrections {display_path(file)!r} doesn't exist: give the CSV file that ImageCleaner wrote."
-        )
+    file, needs = resolve(path), f"it needs the columns {', '.join(COLUMNS)}"
     try:
         table = read_table(file, encoding="utf-8-sig")  # as spreadsheets write it
     except (ValueError, OSError) as error:
-        what = f"corrections {display_path(file)!r} can't be read as a table ({str(error).strip()})"
-        raise DigitError(f"{what}: it needs the columns {', '.join(COLUMNS)}.") from error
+        why = getattr(error, "strerror", None) or error
+        raise DigitError(f"corrections {display_path(file)!r} can't be read ({why}): {needs}.") from error
     if missing := [name for name in COLUMNS if name not in table]:
-        raise DigitError(f"{display_path(file)} has no column {missing[0]!r}: it needs {', '.join(COLUMNS)}.")
-    table = table[COLUMNS].set_axis(range(2, len(table) + 2))
-    before: dict[str, tuple[int, tuple[str, ...]]] = {}
-    for line, name, *row in table.itertuples():
-        if row[1] not in ACTIONS:
-            raise error_in(file, line, f"action is {row[1]!r}: {did_you_mean(row[1], ACTIONS)}")
-        if (row[1] == "relabel") != bool(row[2]):
-            needed = "needs a class in" if row[1] == "relabel" else "takes no class in"
-            raise error_in(file, line, f"action {row[1]!r} {needed} new_label. Correct the line or remove it.")
-        first, said = before.setdefault(name, (line, tuple(row)))
-        if said != tuple(row):
-            raise error_in(file, line, f"{name!r} has another correction in line {first}. Remove one of them.")
+        raise DigitError(f"{display_path(file)} has no column {missing[0]!r}: {needs}.")
+    table, seen = table[COLUMNS], dict[str, tuple[int, list[str]]]()
+    names, labels = (
+        (source.files[name] for name in ("filename", "class")) if source else (table["filename"], table["label"])
+    )
+    given, classes = dict(zip(names, labels, strict=True)), source.class_names if source else set(table["new_label"])
+    for line, (name, *row) in enumerate(table.itertuples(index=False), start=2):
+        label, action, to = row
+        first, before = seen.setdefault(name, (line, row))
+        needed = "needs a" if action == "relabel" else "takes no"
+        faults = {
+            f"action is {action!r}: {did_you_mean(action, ACTIONS)}": action not in ACTIONS,
+            f"action {action!r} {needed} class in new_label.": (action == "relabel") != bool(to),
+            f"{name!r} has another correction in line {first}: remove one of them.": row != before,
+            f"there is no image {name!r} in the data: were the corrections made for other data?": name not in given,
+            f"{name!r} has the label {given.get(name)!r} now, not {label!r}: remove the line.": label
+            != given.get(name),
+            f"there is no class {to!r}: {did_you_mean(to, classes)}": bool(to) and to not in classes,
+        }
+        if wrong := next((fault for fault, holds in faults.items() if holds), ""):
+            raise DigitError(f"{display_path(file)}, line {line}: {wrong}")
     return table[~table["filename"].duplicated()]
 
 
-def error_in(file: str | os.PathLike[str], line: int, what: str) -> DigitError:
-    """Return the error for a line of a file of corrections."""
-    return DigitError(f"{display_path(file)}, line {line}: {what}")
-
-
-def corrected_classes(source: Source, path: str | os.PathLike[str]) -> pd.Series:
-    """Return the class that each of a source's files has after the corrections, None for one that is dropped.
-
-    Raises
-    ------
-    DigitError
-        With the line, if a file or class is not in the source, or the file's label is another one.
-    """
-    table, file = read_corrections(path), resolve(path)
-    given = source.files.set_index("filename")["class"].to_dict()
-    known, new = set(source.class_names), dict(given)
-    for line, name, label, action, to in table.itertuples():
-        if name not in given:
-            what = f"there is no image {name!r} in data {display_path(source.root)!r}"
-            raise error_in(file, line, f"{what}. Were the corrections made for other data?")
-        if given[name] != label:
-            raise error_in(file, line, f"{name!r} has the label {given[name]!r} now, not {label!r}. Remove the line.")
-        if action == "relabel" and to not in known:
-            raise error_in(file, line, f"there is no class {to!r}: {did_you_mean(to, source.class_names)}")
-        new[name] = to if action == "relabel" else given[name] if action == "keep" else None
-    return pd.Series([new[name] for name in source.files["filename"]], source.files.index, dtype=object)
+def corrected_classes(files: pd.DataFrame, corrections: pd.DataFrame) -> pd.Series:
+    """Return the class of each of a source's files after the corrections, None for one that is dropped."""
+    rows = corrections.set_index("filename")
+    new = rows["new_label"].where(rows["action"] == "relabel", rows["label"]).astype(object)
+    new = new.mask(rows["action"] == "drop", None).to_dict()
+    pairs = zip(files["filename"], files["class"], strict=True)
+    return pd.Series([new.get(name, label) for name, label in pairs], files.index, dtype=object)
 
 
 def apply_corrections(
@@ -102,18 +93,21 @@ def apply_corrections(
     Returns
     -------
     manifest : pandas.DataFrame
-        Without dropped images; ``label`` is the label as given, and there only if a class differs from it.
+        Without dropped images; ``given_label`` is the label as given, and there only if a class differs from it.
     dropped : pandas.DataFrame
         ``filename``, ``reason``.
     about : dict
         For ``source.json``.
     """
-    gone, test = manifest["corrected"].isna(), manifest["part"] == "test"
-    moved = ~gone & (manifest["corrected"] != manifest["class"])
+    given, new = manifest["class"], manifest["corrected"]
+    gone, test = new.isna(), manifest["part"] == "test"
+    moved = ~gone & (new != given)
+    if empty := sorted(set(given) - set(new)):
+        raise DigitError(f"{display_path(path)} leaves no image in class {empty[0]!r}: keep some of them.")
     about = {"file": display_path(path), "sha256": file_hash(resolve(path)), "relabelled": int(moved.sum())}
     about |= {"dropped": int(gone.sum()), "in_test": int((test & (moved | gone)).sum())}
     dropped = manifest.loc[gone, ["filename"]].assign(reason=f"dropped by {display_path(path)}")
-    columns = {"class": manifest["corrected"]} | ({"label": manifest["class"]} if moved.any() else {})
+    columns = {"class": new} | ({"given_label": given} if moved.any() else {})
     return manifest.assign(**columns)[~gone].drop(columns="corrected").reset_index(drop=True), dropped, about
 
 
@@ -123,12 +117,11 @@ def corrections_text(source: dict[str, Any]) -> str:
     Examples
     --------
     >>> corrections_text({"corrections": {"file": "c.csv", "sha256": "1f" * 32, "relabelled": 3, "dropped": 1, "in_test": 0}})
-    'c.csv (sha256 1f1f1f1f): 3 images relabelled, 1 dropped; the test set is as it was'
+    'c.csv (sha256 1f1f1f1f): relabelled 3, dropped 1; none of these in the test set'
     """
-    if not (about := source.get("corrections")):
+    if "corrections" not in source:
         return ""
-    test = "the test set is as it was"
-    if about["in_test"]:
-        test = f"{about['in_test']} of these in the test set, so that results do not compare with those before"
-    counts = f"{about['relabelled']} images relabelled, {about['dropped']} dropped"
-    return f"{about['file']} (sha256 {about['sha256'][:8]}): {counts}; {test}"
+    test = "{in_test} of these in the test set, so that results do not compare with those before"
+    test = test if source["corrections"]["in_test"] else "none of these in the test set"
+    text = "{file} (sha256 {sha256:.8}): relabelled {relabelled}, dropped {dropped}; "
+    return (text + test).format(**source["corrections"])

@@ -54,8 +54,8 @@ def target_path(run: Run, part: str, class_name: str, filename: str, label: str 
 
 
 def with_labels(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return a split with the labels as given in ``label``, which it has only after corrections."""
-    return manifest if "label" in manifest else manifest.assign(label=manifest["class"])
+    """Return a split with the labels as given in ``given_label``, which it has only after corrections."""
+    return manifest if "given_label" in manifest else manifest.assign(given_label=manifest["class"])
 
 
 def holds_moved(run: Run) -> bool:
@@ -131,7 +131,7 @@ def _files_of(run: Run) -> Files:
 
 
 def _places(run: Run, manifest: pd.DataFrame, about: dict[str, Any]) -> Files:
-    root, columns = Path(about["root"]), ["part", "class", "filename", "label", "sha256", "size"]
+    root, columns = Path(about["root"]), ["part", "class", "filename", "given_label", "sha256", "size"]
     rows = () if about["mode"] == "none" else with_labels(manifest)[columns].itertuples(index=False, name=None)
     return {target_path(run, *place): (root / place[2], sha256, size) for *place, sha256, size in rows}
 

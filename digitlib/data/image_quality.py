@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -55,72 +56,55 @@ def image_issues(images: str | os.PathLike[str] | Run) -> pd.DataFrame:
     >>> image_issues("scans")  # doctest: +SKIP
     """
     if isinstance(images, Run):
-        split = images.split
-        names, paths = split["filename"].tolist(), list(paths_of(images, split))
+        names, paths = images.split["filename"].tolist(), list(paths_of(images, images.split))
     else:
-        names = list_images(images)
-        paths = [str(resolve(images) / name) for name in names]
+        names, root = list_images(images), resolve(images)
+        paths = [str(root / name) for name in names]
     results = progress(read_files(paths), len(paths), "Measuring images")
-    rows = [
-        (name, path, _measure(one.image))
-        for name, path, one in zip(names, paths, results, strict=True)
-        if not one.reason
-    ]
-    names, paths = [row[0] for row in rows], [row[1] for row in rows]
-    scores, flagged = _by_cleanvision(paths) or _by_numpy(pd.DataFrame([row[2] for row in rows], columns=list(LIMITS)))
+    measured = [_measure(one.image) if one.image is not None else None for one in results]
+    names, paths = ([text for text, one in zip(texts, measured, strict=True) if one] for texts in (names, paths))
+    scores, flagged = _by_cleanvision(paths) or _by_numpy(pd.DataFrame(filter(None, measured), columns=list(LIMITS)))
     flagged["low_information"] &= scores["low_information"] < LOW * scores["low_information"].median()
-    found = [
-        pd.DataFrame({"filename": names, "issue": issue, "score": scores[issue].to_numpy(float) + 0.0})[
-            flagged[issue].to_numpy(bool)
-        ]
-        for issue in LIMITS
-    ]
-    return pd.concat(found).sort_values("score", kind="stable", ignore_index=True)
+    table = (
+        scores.where(flagged).set_axis(names).melt(var_name="issue", value_name="score", ignore_index=False).dropna()
+    )
+    return table.rename_axis("filename").reset_index().sort_values("score", kind="stable", ignore_index=True)
 
 
 def _by_cleanvision(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Return scores and flags of images, a row each, or nothing if cleanvision is not installed."""
-    try:
-        from cleanvision import Imagelab
-    except ImportError:
+    if not paths or find_spec("cleanvision") is None:
         return None
-    if not paths:
-        return None
+    from cleanvision import Imagelab
+
     lab = Imagelab(filepaths=paths)
     # One job: its own processes would be forks of one in which TensorFlow's threads run.
     lab.find_issues({issue: {} for issue in LIMITS}, n_jobs=1, verbose=False)
-    table = lab.issues.loc[paths]
-    columns = {"{}_score": float, "is_{}_issue": bool}
-    scores, flagged = (
-        pd.DataFrame({issue: table[name.format(issue)].astype(kind) for issue in LIMITS})
-        for name, kind in columns.items()
-    )
-    return scores, flagged
+    scores, flags = ([name.format(issue) for issue in LIMITS] for name in ("{}_score", "is_{}_issue"))
+    return lab.issues[scores].set_axis([*LIMITS], axis=1), lab.issues[flags].set_axis([*LIMITS], axis=1)
 
 
 def _by_numpy(measured: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the same scores and flags without cleanvision; ``odd_size`` holds sizes so far."""
     size = measured["odd_size"]
     low, high = size.quantile([0.25, 0.75])
-    low, high = low - 3 * (high - low), high + 3 * (high - low)
-    middle, gap = (low + high) / 2, high - low
+    middle, gap = (low + high) / 2, 7 * (high - low)  # three times the quartiles' distance on both sides
     scores = measured.assign(odd_size=1 - (abs(size - middle) / (gap or middle)).clip(0, 1))
-    return scores, scores < pd.Series(LIMITS | ({} if gap else {"odd_size": 1.0}))
+    return scores, scores < pd.Series(LIMITS if gap else LIMITS | {"odd_size": 1.0})
 
 
-def _measure(image: np.ndarray | None) -> dict[str, float]:
+def _measure(image: np.ndarray) -> dict[str, float]:
     """Return the scores of one image, uint8, shape (height, width, 1 or 3); ``odd_size`` is its mean side."""
-    assert image is not None
     height, width, channels = image.shape
     squares = np.square(image, dtype=float)
-    brightness = np.sqrt(squares @ [0.241, 0.691, 0.068] if channels == 3 else squares[..., 0]) / 255
-    whole = Image.fromarray(image if channels == 3 else image[..., 0])
-    ratio = max(1, max(height, width) / SIDE)
+    light = np.sqrt(squares @ [0.241, 0.691, 0.068] if channels == 3 else squares[..., 0]) / 255
+    whole, ratio = Image.fromarray(image if channels == 3 else image[..., 0]), max(1, max(height, width) / SIDE)
     small = whole.resize((max(1, int(width // ratio)), max(1, int(height // ratio)))).convert("L")
-    edges = 1 - np.exp(-np.std(np.asarray(small.filter(ImageFilter.FIND_EDGES))) / 100)
-    greys = 1 - np.exp(-np.std(small.histogram()) / 100)
+    edges, greys = (
+        1 - np.exp(-np.std(one) / 100) for one in (np.asarray(small.filter(ImageFilter.FIND_EDGES)), small.histogram())
+    )
     return {
-        "dark": np.percentile(brightness, 99), "light": 1 - np.percentile(brightness, 5),
-        "blurry": min(1, edges + (greys if greys > 0.18 else 0)), "low_information": min(1, whole.entropy() / 10),
+        "dark": np.percentile(light, 99), "light": 1 - np.percentile(light, 5),
+        "blurry": min(1, edges + (greys if greys > 0.18 else 0)), "low_information": max(0, min(1, whole.entropy() / 10)),
         "odd_aspect_ratio": min(width / height, height / width), "odd_size": np.sqrt(width * height),
     }  # fmt: skip

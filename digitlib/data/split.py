@@ -87,14 +87,9 @@ def prepare(
     name = os.fspath(data) if isinstance(data, str | os.PathLike) else ""  # else where it was written is its name
     if holds_moved(run):
         about = run.read_json("source.json")
-        wanted = {
-            "root": str(root),
-            "mode": mode,
-            **sizes,
-            "corrected": file_hash(resolve(corrections)) if corrections else "",
-        }
-        about["corrected"] = about.get("corrections", {}).get("sha256", "")
-        if any(about[name] != value for name, value in wanted.items()):
+        same = all(about[name] == value for name, value in {"root": str(root), "mode": mode, **sizes}.items())
+        fixed = file_hash(resolve(corrections)) if corrections else None
+        if not same or about.get("corrections", {}).get("sha256") != fixed:
             what = f"{run} holds images moved out of {display_path(about['root'])} by another split"
             raise DigitError(f"{what}: move them back with `digitlib undo {run}`, or choose another run_dir.")
         place_files(run)
@@ -105,7 +100,8 @@ def prepare(
         )
     source = find_images(root)
     if corrections:
-        source = replace(source, files=source.files.assign(corrected=corrected_classes(source, corrections)))
+        corrected = corrected_classes(source.files, read_corrections(corrections, source))
+        source = replace(source, files=source.files.assign(corrected=corrected))
     check_places(source, run, mode)
     reading = read_images([f"{source.root}{os.sep}{name}" for name in source.files["filename"]])
     usable, rejected = _checked(source, reading)
@@ -113,8 +109,6 @@ def prepare(
     if corrections:
         manifest, dropped, applied["corrections"] = apply_corrections(manifest, corrections)
         rejected = pd.concat([rejected, dropped], ignore_index=True)
-        if empty := sorted(set(source.class_names) - set(manifest["class"])):
-            raise DigitError(f"{display_path(corrections)} leaves no image in class {empty[0]!r}: keep some of them.")
     manifest, repeated = drop_repeated(manifest)
     _require_all_parts(manifest, f": {len(repeated)} are copies of images in a later set" if len(repeated) else "")
     about = {"data": name or display_path(root), "root": str(source.root), "class_names": source.class_names}
@@ -291,7 +285,7 @@ def paths_of(run: Run, manifest: pd.DataFrame) -> Sequence[str]:
     """Return the paths of the files of some rows of a run's split."""
     about = run.read_json("source.json")
     if about["mode"] == "move":
-        rows = with_labels(manifest)[["part", "class", "filename", "label"]].itertuples(index=False, name=None)
+        rows = with_labels(manifest)[["part", "class", "filename", "given_label"]].itertuples(index=False, name=None)
         return [str(target_path(run, *row)) for row in rows]
     return [str(os.path.join(about["root"], name)) for name in manifest["filename"]]  # noqa: PTH118 - a million of them
 
