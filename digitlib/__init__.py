@@ -39,7 +39,7 @@ _HOME = {
     "handwriting": ["DrawingPad", "read_photo"],
     "export": ["export_network"],
     "scale": ["make_ensemble", "run_sweep"],
-    "pipeline": ["copy_notebooks", "predict_to_files", "run_series", "write_report"],
+    "pipeline": ["ImageCleaner", "copy_notebooks", "predict_to_files", "run_series", "write_report"],
 }
 _CHAPTER_OF = {name: chapter for chapter, names in _HOME.items() for name in names}
 

@@ -30,7 +30,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DISK = (None, *(getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EROFS", "EFBIG", "EIO")))
 """Error numbers of a disk that can't be written to; libraries' own errors have no number."""
 
-TEXTS = ("filename", "class", "label", "label_2", "label_3", "likely_label")
+TEXTS = ("filename", "class", "label", "label_2", "label_3", "likely_label", "given_label", "new_label")
 """Columns that hold users' own names."""
 
 WINDOWS = os.name == "nt"

@@ -45,14 +45,6 @@ BLOCKS_NOT_RUN = {
 }
 """How the blocks begin of which no test runs anything, and why."""
 
-PENDING = {
-    "own_augmentation": "needs augment= of the generators",
-    "predict_without_tensorflow": "needs the export that predicts without TensorFlow",
-    "relabel_and_drop": "needs ImageCleaner and corrections",
-    "track_a_training": "needs --track and TensorBoard",
-}
-"""Pages of docs/tasks whose feature is not there yet."""
-
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Return the language and the text of each block of code of a page, but for diagrams (``text``) and directives."""
@@ -107,3 +99,5 @@ def fill(place: Path, digits: Path) -> None:
     shutil.copy(next((place / "to_predict").iterdir()), place / "digit.jpg")
     (place / "notebooks").symlink_to(TOP / "notebooks")
     (place / "space.yml").write_text("data: path/to/folder\nrecipe: tiny\nepochs: 1\nseed: [1, 2]\n", encoding="utf-8")
+    first = min((place / "path/to/folder/3").iterdir()).name
+    (place / "corrections.csv").write_text(f"filename,label,action,new_label\n3/{first},3,drop,\n", encoding="utf-8")

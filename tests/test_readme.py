@@ -35,6 +35,7 @@ def test_every_command_does_what_it_says(place: Path) -> None:
     for made in (
         "runs/default/report.html",
         "runs/mine/report.html",
+        "runs/clean/report.html",
         "predictions.csv",
         "predictions.parquet",
         "05.ipynb",

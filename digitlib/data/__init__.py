@@ -18,6 +18,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "folders": ["undo"],
         "class_counts": ["class_counts", "split_counts"],
         "duplicates": ["near_duplicates"],
+        "image_quality": ["image_issues"],
+        "corrections": ["read_corrections"],
         "decoding": ["read_files"],
     },
 )

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from digitlib import __version__
+from digitlib.data.corrections import corrections_text
 
 TOLD = (
     "network", "parameters", "image_size", "color_mode", "resize", "recipe", "optimizer", "loss", "checkpoint", "seed",
@@ -140,6 +141,8 @@ def _data(metrics: Mapping[str, Any] | None, counts: pd.DataFrame | None, source
             f" Split {how}, seed {source['seed']}: {source['test_size']:.0%} for the test set, "
             f"{source['validation_size']:.0%} of the rest for validation, unless the source has a test set of its own."
         )
+        if corrected := corrections_text(dict(source)):
+            lines.append(f"Corrected by hand: {escape(corrected)}.")
     if counts is not None:
         head = ["Class", *map(str, counts.columns)]
         rows = ([name, *(f"{n:,}" for n in row)] for name, *row in counts.itertuples())

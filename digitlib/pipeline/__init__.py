@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "notebooks": ["copy_notebooks", "notebooks_folder", "run_series"],
         "report": ["results_table", "write_gallery", "write_report"],
         "tracking": ["check_tracker", "track"],
+        "cleaning": ["ImageCleaner"],
         "predict_folder": ["predict_to_files", "unlabelled_images", "write_predictions"],
     },
 )

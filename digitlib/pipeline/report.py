@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from digitlib.data.corrections import corrections_text
 from digitlib.data.decoding import read_file, read_files
 from digitlib.data.split import SEVERAL_CLASSES, paths_of
 from digitlib.errors import needs
@@ -62,6 +63,9 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
         )
         lowest = f"the lowest is {metrics['lowest_recall']:.2%}, of {metrics['lowest_recall_class']}"
         rows["Balanced accuracy"] = f"{metrics['balanced_accuracy']:.2%}, the mean recall of all classes; {lowest}"
+    corrected = corrections_text(run.read_json("source.json")) if (run / "source.json").exists() else ""
+    if corrected:
+        rows["Corrections by hand"] = corrected
     rejected = run.read_table("rejected.csv") if (run / "rejected.csv").exists() else pd.DataFrame({"reason": []})
     torn = rejected[rejected["reason"].astype(str).str.startswith(SEVERAL_CLASSES)]
     if len(torn):
@@ -194,7 +198,7 @@ def write_gallery(
     if failed:
         notes.append(f"{failed:,} files could not be read; {unreadable.sum():,} of them are listed at the end.")
     cards = [
-        {"filename": row["filename"], "png": _png(Path(folder) / row["filename"]), "classes": _classes(row)}
+        {"filename": row["filename"], "png": thumbnail(Path(folder) / row["filename"]), "classes": _classes(row)}
         for row in table[~unreadable].to_dict("records")
     ]
     rows = table.loc[unreadable, ["filename", "reason"]].itertuples(index=False)
@@ -231,7 +235,7 @@ def _classes(row: dict[Any, Any]) -> list[tuple[str, float]]:
     return [(row[label], row[share]) for label, share in names if row.get(label)]
 
 
-def _png(path: Path) -> str:
+def thumbnail(path: Path) -> str:
     """Return an image in base64, decoded and encoded again; nothing if it can't be read any more."""
     image = read_file(path).image
     if image is None:
