@@ -14,19 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from snippets import (
-    BLOCKS_NOT_RUN,
-    COMMANDS,
-    COMMANDS_NOT_RUN,
-    PAGES,
-    PENDING,
-    TASKS,
-    TOP,
-    as_run,
-    fill,
-    quick,
-    snippets,
-)
+from snippets import BLOCKS_NOT_RUN, COMMANDS, COMMANDS_NOT_RUN, PAGES, TASKS, TOP, as_run, fill, quick, snippets
 
 import digitlib as d
 
@@ -57,8 +45,6 @@ def place(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", TASKS, ids=lambda page: page.stem)
 def test_every_snippet_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if page.stem in PENDING:
-        pytest.skip(PENDING[page.stem])
     monkeypatch.setattr(plt, "show", lambda: None)
     monkeypatch.chdir(place)
     environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
@@ -103,4 +89,3 @@ def test_every_snippet_is_run_or_listed_with_the_reason() -> None:
         assert set(snippets(page)) <= run, f"{page.relative_to(TOP)}: no test runs this"
     everything = "".join(f"\n{page.read_text(encoding='utf-8')}" for page in PAGES)
     assert [start for start in (*COMMANDS_NOT_RUN, *BLOCKS_NOT_RUN) if f"\n{start}" not in everything] == []
-    assert set(PENDING) <= {page.stem for page in TASKS}
