@@ -10,7 +10,7 @@ DATA ?= sample
 COMPARISONS ?= generators steps prediction training peers series
 # What else is measured, in its own time.
 FURTHER := calibration labels pages
-MANY := sweep ensemble bulk
+MANY := sweep bulk
 BIN := .venv/bin
 # A file's tests stay together, since they share what was trained for them.
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile

@@ -38,7 +38,7 @@ _HOME = {
     "evaluation": ["Classifier", "cross_validate", "evaluate_run", "find_label_issues", "wilson_interval"],
     "handwriting": ["DrawingPad", "read_photo"],
     "export": ["export_network"],
-    "scale": ["make_ensemble", "run_sweep"],
+    "scale": ["run_sweep"],
     "pipeline": ["ImageCleaner", "copy_notebooks", "predict_to_files", "run_series", "write_report"],
 }
 _CHAPTER_OF = {name: chapter for chapter, names in _HOME.items() for name in names}

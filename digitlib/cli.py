@@ -299,39 +299,6 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
 
 
 @main.command()
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--out", default="runs/ensemble", show_default=True, help="The ensemble's folder.")
-@click.option("--train", default=0, type=click.IntRange(0), help="Train this many members first, with seeds 1, 2, 3 …")
-@click.option("--recipe", help="The recipe of these members. Default: accurate.")
-@pairs_option("Change a setting of the recipe, for example -p epochs 3. May be repeated.")
-@click.option("--data", help="The data of these members, as for `digitlib run`. Default: sample.")
-@on_workers
-def ensemble(
-    runs: tuple[str, ...], out: str, train: int, recipe: str | None, pairs: Pairs, data: str | None, scheduler: str | None,
-    workers: int,
-) -> None:  # fmt: skip
-    """Average the predictions of trained runs, which is usually more accurate than each of them.
-
-    RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
-    missing members are trained first, in OUT/members.
-    """
-    for option, given in (("--recipe", recipe), ("-p", pairs), ("--data", data)):
-        if given and not train:
-            raise DigitError(f"{option} needs --train with the number of members to be trained.")
-    if not (train or runs):
-        raise DigitError("there are no runs to join: give their folders, or train new ones with --train 5.")
-    from digitlib.scale.ensemble import ensemble_lines, make_ensemble
-
-    with resumable():
-        metrics = make_ensemble(
-            runs, out, train=train, recipe=recipe or "accurate", data=data or "sample", scheduler=scheduler,
-            workers=workers, **values(pairs),
-        )  # fmt: skip
-    click.echo("\n".join(ensemble_lines(metrics)))
-    click.echo(f"\n{display_path(out)} is a run's folder, for `digitlib predict` and everything else that takes one.")
-
-
-@main.command()
 @click.argument("folder", default="notebooks")
 @click.option("--exercises", is_flag=True, help="For a class: without outputs, answers and solutions.")
 def notebooks(folder: str, exercises: bool) -> None:

@@ -209,14 +209,11 @@ def test_a_record_names_a_recipe_only_where_its_network_optimizer_and_loss_train
     assert trained_on_noise(run, None, compiled(recipe), "last")["checkpoint"] == "last"
 
 
-def test_an_ensemble_is_not_trained_over_and_best_needs_a_validation_accuracy(root: Path) -> None:
+def test_best_needs_a_validation_accuracy(root: Path) -> None:
     run, recipe = d.open_run("runs/a"), d.get_recipe("tiny", epochs=3)
     train = d.ImageBatches.from_array(np.zeros((4, 28, 28), np.uint8), [0, 1, 2, 3], DIGITS)
     with pytest.raises(d.DigitError, match="needs val_accuracy"):
         compiled(recipe).fit(train, callbacks=d.callbacks_for(run, train, recipe), verbose=0)
-    d.save_recipe(run, replace(recipe, model="ensemble"))
-    with pytest.raises(d.DigitError, match="is an ensemble"):
-        trained_on_noise(run, recipe, compiled(recipe))
 
 
 def own_network(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:

@@ -61,7 +61,7 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
     Grad-CAM (R. Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391): the channels behind the last convolution,
     weighted by how much each moves the log-probability of the class. The map is as coarse as that layer: 4 × 4 for the
-    recipes `fast` and `accurate`. Nested models are walked; the maps of an ensemble's members are added.
+    recipes `fast` and `accurate`. Nested models are walked; where several networks are joined, their maps are added.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ def evaluate_run(run: Run | str, evaluation: Evaluation | None = None) -> dict[s
     Parameters
     ----------
     run : Run or path-like
-        Trained by notebook 05. The metrics of an ensemble, which has no history, stay as they are.
+        Trained by notebook 05.
     evaluation : Evaluation, optional
         Of its test set, where that has been done already.
 
@@ -31,8 +31,6 @@ def evaluate_run(run: Run | str, evaluation: Evaluation | None = None) -> dict[s
     >>> evaluate_run("runs/mine")["test_accuracy"]  # doctest: +SKIP
     """
     run = open_run(run)
-    if (run / "metrics.json").exists() and not (run / "history.csv").exists():
-        return run.read_json("metrics.json")
     clf = Classifier.load(run)
     record, recipe = clf.record, _recipe_of(clf)
     evaluation = evaluation or clf.evaluate("test")

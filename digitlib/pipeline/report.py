@@ -55,7 +55,7 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
     rows = {
         label: "none" if metrics[name] is None else FORMS.get(name, "{:,}").format(metrics[name])
         for name, label in LABELS.items()
-    }  # an ensemble has no best epoch
+    }
     rows["Test accuracy"] = accuracy_text(metrics)
     if "balanced_accuracy" in metrics:
         rows["Majority-class baseline"] = (

@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "generator_from_split",
             "train_val_generators",
         ],
-        "models": ["build_model", "classic_cnn", "join_networks", "small_cnn", "tiny_cnn", "wide_cnn"],
+        "models": ["build_model", "classic_cnn", "small_cnn", "tiny_cnn", "wide_cnn"],
         "optimizers": ["make_loss", "make_optimizer"],
         "recipes": ["Recipe", "get_recipe", "load_recipe", "save_recipe"],
         "callbacks": ["callbacks_for"],

@@ -91,8 +91,6 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Write down what trains, then go on or make room for a new beginning."""
-        if (self.run / "recipe.json").exists() and self.run.read_json("recipe.json").get("model") == "ensemble":
-            raise DigitError(f"{self.run} is an ensemble, which a training would overwrite: choose another run.")
         make_folder(self.run.folder)
         self._lock = FileLock(self.run / ".training.lock", is_singleton=True)  # a cell that is run again has it already
         try:
