@@ -40,7 +40,7 @@ def check_tracker(tracker: str) -> None:
         for package in TRACKERS[tracker]:
             import_module(package)
     except ImportError as error:
-        raise missing_extra(f"Tracking with {tracker}", "track", error) from error
+        raise missing_extra(f"tracking with {tracker}", "track", error) from error
     if tracker == "mlflow":
         _store()
 
