@@ -90,11 +90,11 @@ def quick(code: str) -> str:
 
 
 def fill(place: Path, digits: Path) -> None:
-    """Put into a folder the images and files that the guides speak of."""
+    """Put into a folder the images and files that the guides speak of; `digits` is its folder ``scans``."""
     for name in ("path/to/folder", "my_images"):
         shutil.copytree(digits / "trainingSet", place / name)
-    for name in ("path/to/unlabelled", "to_predict", "scans/testSet"):
-        shutil.copytree(digits / "testSet", place / name, dirs_exist_ok=True)
+    for name in ("path/to/unlabelled", "to_predict"):
+        shutil.copytree(digits / "testSet", place / name)
     shutil.copy(TOP / "notebooks/photos/board.jpg", place / "photo.jpg")
     shutil.copy(next((place / "to_predict").iterdir()), place / "digit.jpg")
     (place / "notebooks").symlink_to(TOP / "notebooks")

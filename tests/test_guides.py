@@ -24,9 +24,9 @@ def place(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     """Return a folder with what the pages speak of: 400 images and a trained run."""
     folder = tmp_path_factory.mktemp("guides")
     for part, n in ((f"trainingSet/{digit}", 40) for digit in range(10)):
-        shutil.copytree(sample / part, folder / "digits" / part, ignore=lambda _, names, n=n: sorted(names)[n:])
-    shutil.copytree(sample / "testSet", folder / "digits/testSet", ignore=lambda _, names: sorted(names)[12:])
-    fill(folder, folder / "digits")
+        shutil.copytree(sample / part, folder / "scans" / part, ignore=lambda _, names, n=n: sorted(names)[n:])
+    shutil.copytree(sample / "testSet", folder / "scans/testSet", ignore=lambda _, names: sorted(names)[12:])
+    fill(folder, folder / "scans")
     files = sorted((folder / "my_images").rglob("*.*"))
     names = [path.relative_to(folder).as_posix() for path in files]
     labels = [path.parent.name for path in files]
