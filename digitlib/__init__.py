@@ -52,8 +52,7 @@ _RENAMED = dict(
         frontier=pareto_front generators_for=train_val_generators ink_of=rasterize make_unknowns=make_ood_images
         mnist_form=to_mnist_format part_counts=split_counts per_class_table=classification_report
         plain_generator=eval_generator plant_wrong_labels=inject_label_noise plot_calibration=plot_reliability
-        plot_coverage=plot_risk_coverage seed_cnn=classic_cnn
-        with_temperature=apply_temperature worst_mistakes=top_losses
+        seed_cnn=classic_cnn with_temperature=apply_temperature worst_mistakes=top_losses
     """.split()
 )
 """Names of version 1 that only changed, and what they are called now; they go with version 3."""

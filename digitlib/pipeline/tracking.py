@@ -92,12 +92,8 @@ def _facts(run: Run, tested: bool) -> tuple[dict[str, Any], dict[str, float], pd
     flat = pd.json_normalize(facts).to_dict("records")[0]
     parameters = {str(name): value if isinstance(value, int | float) else str(value) for name, value in flat.items()}
     results = {name: metrics[name] for name in RESULTS + TESTED * tested if metrics.get(name) is not None}
-    return (
-        parameters,
-        results,
-        read_history(run),
-        f"{file_hash(run / 'training.json')[:8]}{'' if tested else '-sweep'}",
-    )
+    key = file_hash(run / "training.json")[:8] + "-sweep" * (not tested)
+    return parameters, results, read_history(run), key
 
 
 def _figures(run: Run, tested: bool) -> Iterator[tuple[str, Figure]]:

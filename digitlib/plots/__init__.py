@@ -17,11 +17,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "evaluation": [
             "plot_confusion",
             "plot_explanations",
-            "plot_most_confused",
             "plot_per_class",
             "plot_predictions",
             "plot_reliability",
-            "plot_risk_coverage",
             "plot_top_losses",
         ],
     },
