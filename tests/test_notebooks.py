@@ -81,7 +81,7 @@ def test_a_given_test_part_folders_in_classes_and_uneven_classes_pass_the_checks
 def test_labels_are_checked_and_the_least_confident_shown(letters: Path) -> None:
     run = letters / "runs" / "letters"
     for name, *parameters in (
-        ("10_label_check", *["-p", "epochs", "8", "-p", "folds", "3", "-p", "repeats", "1", "-p", "planted", "0.03"]),
+        ("10_label_check", *["-p", "epochs", "30", "-p", "folds", "3", "-p", "repeats", "1", "-p", "planted", "0.03"]),
         ("07_sample_predictions", "-p", "gallery", "5"),
     ):
         done = run_command(

@@ -291,7 +291,9 @@ def test_maps_point_to_the_ink(clf: e.Classifier) -> None:
         assert maps.min() >= 0
         assert maps.max() == pytest.approx(1)
     image = keras.Input((28, 28, 1))
-    twice = keras.Model(image, keras.layers.Average()([clf.model(image), keras.models.clone_model(clf.model)(image)]))
+    copy = keras.models.clone_model(clf.model)
+    copy.name = "copy"
+    twice = keras.Model(image, keras.layers.Average()([clf.model(image), copy(image)]))
     twice.set_weights([*clf.model.get_weights(), *clf.model.get_weights()])  # the mean of a network and itself
     np.testing.assert_allclose(e.grad_cam(twice, images), e.grad_cam(clf.model, images), atol=1e-4)
     # Where there is no ink, covering takes nothing away.

@@ -115,8 +115,11 @@ def _to_tensorboard(run: Run, tested: bool) -> None:
         return
     shutil.rmtree(temporary, ignore_errors=True)
     callback = keras.callbacks.TensorBoard(temporary)
-    callback.set_model(Classifier.load(run).model)  # writes its graph
+    network = Classifier.load(run).model
+    network.compile("sgd")  # the callback reads the learning rate there
+    callback.set_model(network)  # writes its graph
     for row in history.drop(columns="seconds").to_dict("records"):
+        network.optimizer.learning_rate = row["learning_rate"]
         callback.on_epoch_end(row.pop("epoch"), row)
     callback.on_train_end()
     with tensorflow.summary.create_file_writer(str(temporary)).as_default():
