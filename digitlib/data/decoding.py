@@ -7,6 +7,7 @@ import hashlib
 import io
 import multiprocessing
 import os
+import signal
 import stat
 import threading
 import time
@@ -274,6 +275,8 @@ def end_with_parent() -> None:
 
     if multiprocessing.parent_process() or multiprocessing.current_process().name != "MainProcess":
         threading.Thread(target=watch, daemon=True).start()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
 
 
 def _read_chunk(paths: Sequence[str], settings: tuple[Any, ...], largest: tuple[int, int] | None) -> list[Decoded]:
