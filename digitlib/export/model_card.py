@@ -178,7 +178,7 @@ def _results(metrics: Mapping[str, Any] | None) -> str:
         "Test accuracy": accuracy_text(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
         "Validation accuracy": "not measured" if accuracy is None else f"{accuracy:.2%}{chosen}",
         "Parameters": f"{metrics['parameters']:,}",
-        "Epoch kept": f"{best} of {metrics['epochs']}",
+        "Epoch kept": f"{best} of {metrics['epochs']}" if best else f"each member's own; {metrics['epochs']} in all",
     }  # fmt: skip
     return (
         "## Results\n\n"

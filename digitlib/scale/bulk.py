@@ -23,12 +23,13 @@ from digitlib.errors import DigitError, missing_extra, needs
 from digitlib.evaluation.classifier import Classifier, network_file
 from digitlib.files import display_path, resolve
 from digitlib.progress import progress
+from digitlib.run import CALIBRATION
 from digitlib.scale import cluster
 from digitlib.scale.sweep import StrPath
 
 # Images that a worker predicts at a time, and files or rows that it holds.
 BATCH, HELD = 1024, 64
-MODEL_FILES = ("best_model.keras", "training.json", "calibration.json", "calibration.npz")
+MODEL_FILES = ("best_model.keras", "training.json", *CALIBRATION)
 # The classifier that this process has loaded.
 _LOADED: dict[str, Classifier] = {}
 
