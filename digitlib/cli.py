@@ -125,21 +125,16 @@ def run(
     from digitlib.pipeline.report import results_table
     from digitlib.run import open_run
 
-    if tracker:
-        from digitlib.pipeline.tracking import check_tracker, track
-
-        check_tracker(tracker)
     this = open_run(run_dir)
     again = ["run", "--resume", "--data", data, "--recipe", recipe, "--out", str(this)]
     again += [*(("--track", tracker) if tracker else ()), *(("--only", only) if only else ())]
     again += [*(word for pair in pairs for word in ("-p", *pair))]
-    with resumable("Stopped. Go on with", again):
-        run_series(this, {"data": data, "recipe": recipe, **parameters}, only=numbers, resume=resume)
-    if (this / "metrics.json").exists():
-        click.echo("\n" + results_table(this).to_string(index=False, header=False, justify="left"))
-    click.echo(f"\nReport: {display_path(this / 'report.html')}")
-    if tracker:
-        click.echo(f"Tracked, shown by: {typed(track(this, tracker))}")
+    with tracking(tracker, this):
+        with resumable("Stopped. Go on with", again):
+            run_series(this, {"data": data, "recipe": recipe, **parameters}, only=numbers, resume=resume)
+        if (this / "metrics.json").exists():
+            click.echo("\n" + results_table(this).to_string(index=False, header=False, justify="left"))
+        click.echo(f"\nReport: {display_path(this / 'report.html')}")
 
 
 def _settings_of(run_dir: str) -> dict[str, str]:
@@ -181,17 +176,12 @@ def sweep(
     from digitlib.pipeline.notebooks import run_series
     from digitlib.scale.sweep import read_space, run_sweep, summary
 
-    if tracker:
-        from digitlib.pipeline.tracking import check_tracker, track
-
-        check_tracker(tracker)
-    space = read_space(space_file, values(pairs), not no_notebooks)
-    notebooks = None if no_notebooks else partial(run_series, only=("04", "05", "06"), resume=True)
-    with resumable():
-        table = run_sweep(space, out, scheduler=scheduler, workers=workers, notebooks=notebooks)
-    click.echo(summary(out))
-    if tracker:
-        click.echo(f"Tracked, shown by: {typed(track(out, tracker))}")
+    with tracking(tracker, out):
+        space = read_space(space_file, values(pairs), not no_notebooks)
+        notebooks = None if no_notebooks else partial(run_series, only=("04", "05", "06"), resume=True)
+        with resumable():
+            table = run_sweep(space, out, scheduler=scheduler, workers=workers, notebooks=notebooks)
+        click.echo(summary(out))
     sys.exit(int((table["state"] == "failed").any()))
 
 
@@ -323,6 +313,19 @@ def undo(run_dir: str) -> None:
     for path in kept:
         click.echo(f"kept {display_path(path)}: it is not what the split put there, or its original is gone", err=True)
     click.echo(f"The split of {this} is undone." if not kept else f"{len(kept)} files were left in {this}.")
+
+
+@contextmanager
+def tracking(tracker: str | None, place: Any) -> Iterator[None]:
+    """Check that a tracker can be used before the work begins, and write a run or sweep to it once all is done."""
+    if not tracker:
+        yield
+        return
+    from digitlib.pipeline.tracking import check_tracker, track
+
+    check_tracker(tracker)
+    yield
+    click.echo(f"Tracked, shown by: {typed(track(place, tracker))}")
 
 
 def typed(words: list[str]) -> str:
