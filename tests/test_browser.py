@@ -147,7 +147,8 @@ ImageCleaner({str(run.folder)!r}, issues, file={str(file)!r})"""
         run_notebook(driver, f"{address}/lab/tree/clean.ipynb", 120)
         cards = wait_for(lambda: driver.find_elements("css selector", ".cleaner-card"), 60)
         assert len(cards) == 6
-        assert all(one.get_property("naturalWidth") for one in driver.find_elements("css selector", ".cleaner img"))
+        images = driver.find_elements("css selector", ".cleaner img")
+        wait_for(lambda: len(images) == 6 and all(one.get_property("naturalWidth") for one in images), 60)
         cards[0].find_element("css selector", "button.cleaner-relabel").click()
         wait_for(lambda: decided()[0] == ("relabel", "8"), 30)
         cards[1].find_element("css selector", "button.cleaner-drop").click()
