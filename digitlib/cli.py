@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from digitlib import __version__
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, needs
 from digitlib.files import DISK, atomic, display_path, project_root, resolve
 
 # What else a command needs it imports itself: the first line and the shell's completion should not wait for TensorFlow.
@@ -43,6 +43,12 @@ def on_workers(command: Callable[..., None]) -> Callable[..., None]:
     return scheduler(workers(command))
 
 
+tracked = click.option(
+    "--track", "tracker", type=click.Choice(["tensorboard", "mlflow"]),
+    help="Also write parameters, curves, figures, results and network to this tracker, once all is done.",
+)  # fmt: skip
+
+
 class _Group(click.Group):
     """Print a `DigitError` as one sentence instead of a traceback, and how to go on after Ctrl-C."""
 
@@ -59,7 +65,8 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             project_root()  # raises before NumPy is loaded, which Python 3.13 can't do in a folder that was removed
-            return super().invoke(context)
+            with needs("this command"):
+                return super().invoke(context)
         except DigitError as error:
             click.echo(f"Error: {error}", err=True)
         except OSError as error:
@@ -93,8 +100,11 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--only", default="", help="Execute only these notebooks, for example 01,02.")
 @click.option("--resume", is_flag=True, help="Begin with the first notebook that is not finished.")
+@tracked
 @pairs_option("Set a parameter of the notebooks, for example -p epochs 3. May be repeated.")
-def run(data: str | None, recipe: str | None, run_dir: str, color: str, only: str, resume: bool, pairs: Pairs) -> None:
+def run(
+    data: str | None, recipe: str | None, run_dir: str, color: str, only: str, resume: bool, tracker: Any, pairs: Pairs
+) -> None:  # fmt: skip
     """Execute notebooks 01 to 07 in order and write a report."""
     pairs += (("color_mode", color),) if color != "auto" else ()
     parameters = values(pairs)
@@ -115,14 +125,21 @@ def run(data: str | None, recipe: str | None, run_dir: str, color: str, only: st
     from digitlib.pipeline.report import results_table
     from digitlib.run import open_run
 
+    if tracker:
+        from digitlib.pipeline.tracking import check_tracker, track
+
+        check_tracker(tracker)
     this = open_run(run_dir)
     again = ["run", "--resume", "--data", data, "--recipe", recipe, "--out", str(this)]
-    again += [*(("--only", only) if only else ()), *(word for pair in pairs for word in ("-p", *pair))]
+    again += [*(("--track", tracker) if tracker else ()), *(("--only", only) if only else ())]
+    again += [*(word for pair in pairs for word in ("-p", *pair))]
     with resumable("Stopped. Go on with", again):
         run_series(this, {"data": data, "recipe": recipe, **parameters}, only=numbers, resume=resume)
     if (this / "metrics.json").exists():
         click.echo("\n" + results_table(this).to_string(index=False, header=False, justify="left"))
     click.echo(f"\nReport: {display_path(this / 'report.html')}")
+    if tracker:
+        click.echo(f"Tracked, shown by: {typed(track(this, tracker))}")
 
 
 def _settings_of(run_dir: str) -> dict[str, str]:
@@ -138,8 +155,11 @@ def _settings_of(run_dir: str) -> dict[str, str]:
 @on_workers
 @click.option("--out", default="runs/sweep", show_default=True, help="The folder for all runs and their table.")
 @click.option("--no-notebooks", is_flag=True, help="Train without notebooks, which is faster.")
+@tracked
 @pairs_option("Replace a setting of SPACE.yml. May be repeated.")
-def sweep(space_file: str, scheduler: str | None, workers: int, out: str, no_notebooks: bool, pairs: Pairs) -> None:
+def sweep(
+    space_file: str, scheduler: str | None, workers: int, out: str, no_notebooks: bool, tracker: Any, pairs: Pairs
+) -> None:  # fmt: skip
     """Train every combination of the settings in SPACE.yml; finished runs are not trained again.
 
     SPACE.yml is a text file with a line for each setting:
@@ -161,11 +181,17 @@ def sweep(space_file: str, scheduler: str | None, workers: int, out: str, no_not
     from digitlib.pipeline.notebooks import run_series
     from digitlib.scale.sweep import read_space, run_sweep, summary
 
+    if tracker:
+        from digitlib.pipeline.tracking import check_tracker, track
+
+        check_tracker(tracker)
     space = read_space(space_file, values(pairs), not no_notebooks)
     notebooks = None if no_notebooks else partial(run_series, only=("04", "05", "06"), resume=True)
     with resumable():
         table = run_sweep(space, out, scheduler=scheduler, workers=workers, notebooks=notebooks)
     click.echo(summary(out))
+    if tracker:
+        click.echo(f"Tracked, shown by: {typed(track(out, tracker))}")
     sys.exit(int((table["state"] == "failed").any()))
 
 
@@ -186,6 +212,9 @@ def predict(
     workers: int, partition_size: int | None,
 ) -> None:  # fmt: skip
     """Predict the classes of the images in SOURCE with the network of RUN_OR_MODEL.
+
+    RUN_OR_MODEL is a run's folder, a .keras file, or a folder that `digitlib
+    export` wrote an ONNX file to, which needs no TensorFlow.
 
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
     with a column filename), a .csv of pixels such as Kaggle's test.csv, a
@@ -267,39 +296,6 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
         temporary.write_text(classifier.model_card(), encoding="utf-8", errors="backslashreplace")
     click.echo(f"card    {display_path(card)}")
     sys.exit(int(bool(set(failed) & {*formats, "onnx", "litert", "html" if html else ""})))
-
-
-@main.command()
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--out", default="runs/ensemble", show_default=True, help="The ensemble's folder.")
-@click.option("--train", default=0, type=click.IntRange(0), help="Train this many members first, with seeds 1, 2, 3 …")
-@click.option("--recipe", help="The recipe of these members. Default: accurate.")
-@pairs_option("Change a setting of the recipe, for example -p epochs 3. May be repeated.")
-@click.option("--data", help="The data of these members, as for `digitlib run`. Default: sample.")
-@on_workers
-def ensemble(
-    runs: tuple[str, ...], out: str, train: int, recipe: str | None, pairs: Pairs, data: str | None, scheduler: str | None,
-    workers: int,
-) -> None:  # fmt: skip
-    """Average the predictions of trained runs, which is usually more accurate than each of them.
-
-    RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
-    missing members are trained first, in OUT/members.
-    """
-    for option, given in (("--recipe", recipe), ("-p", pairs), ("--data", data)):
-        if given and not train:
-            raise DigitError(f"{option} needs --train with the number of members to be trained.")
-    if not (train or runs):
-        raise DigitError("there are no runs to join: give their folders, or train new ones with --train 5.")
-    from digitlib.scale.ensemble import ensemble_lines, make_ensemble
-
-    with resumable():
-        metrics = make_ensemble(
-            runs, out, train=train, recipe=recipe or "accurate", data=data or "sample", scheduler=scheduler,
-            workers=workers, **values(pairs),
-        )  # fmt: skip
-    click.echo("\n".join(ensemble_lines(metrics)))
-    click.echo(f"\n{display_path(out)} is a run's folder, for `digitlib predict` and everything else that takes one.")
 
 
 @main.command()

@@ -20,13 +20,8 @@ from digitlib.progress import progress
 from digitlib.run import Run
 
 LIMITS = {
-    "dark": 0.32,
-    "light": 0.05,
-    "blurry": 0.29,
-    "low_information": 0.3,
-    "odd_aspect_ratio": 0.35,
-    "odd_size": 0.5,
-}
+    "dark": 0.32, "light": 0.05, "blurry": 0.29, "low_information": 0.3, "odd_aspect_ratio": 0.35, "odd_size": 0.5,
+}  # fmt: skip
 """cleanvision's names of issues, and the scores below which it flags an image."""
 
 LOW = 1 / 4

@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 from natsort import index_natsorted, natsorted
-from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from digitlib.data.cache import Reading, key_of, pixels_for, read_images
 from digitlib.data.corrections import apply_corrections, corrected_classes, read_corrections
@@ -182,6 +181,8 @@ def assign_parts(
 
 def _by_chance(class_name: str, names: list[str], sizes: tuple[float, float], seed: int) -> dict[str, str]:
     """Return the set of each name."""
+    from sklearn.model_selection import train_test_split
+
     parts = dict.fromkeys(names, "train")
     for part, size in zip(("test", "validation"), sizes, strict=True):
         try:
@@ -247,7 +248,12 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def read_split(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
-    """Return the table of a run's images, as `digitlib.run.Run.split` does."""
+    """Return the table of a run's images, as `digitlib.run.Run.split` does.
+
+    Examples
+    --------
+    >>> read_split("runs/mine")["part"].value_counts()  # doctest: +SKIP
+    """
     return open_run(run).split
 
 
@@ -268,6 +274,8 @@ def stratified_folds(manifest: pd.DataFrame, number: int, seed: int) -> Iterator
     numpy.ndarray
         bool, shape (n,): the images of one fold.
     """
+    from sklearn.model_selection import StratifiedKFold
+
     content, classes = pd.factorize(manifest["sha256"])[0], manifest.drop_duplicates("sha256")["class"]
     for _, held in StratifiedKFold(number, shuffle=True, random_state=seed).split(classes, classes):
         yield np.isin(content, held)

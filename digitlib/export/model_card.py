@@ -14,7 +14,7 @@ from digitlib.data.corrections import corrections_text
 
 TOLD = (
     "network", "parameters", "image_size", "color_mode", "resize", "recipe", "optimizer", "loss", "checkpoint", "seed",
-    "augmentation",
+    "augmentation", "augment",
 )  # fmt: skip
 """Entries of ``training.json`` that the card shows."""
 
@@ -178,7 +178,7 @@ def _results(metrics: Mapping[str, Any] | None) -> str:
         "Test accuracy": accuracy_text(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
         "Validation accuracy": "not measured" if accuracy is None else f"{accuracy:.2%}{chosen}",
         "Parameters": f"{metrics['parameters']:,}",
-        "Epoch kept": f"{best} of {metrics['epochs']}" if best else f"each member's own; {metrics['epochs']} in all",
+        "Epoch kept": f"{best} of {metrics['epochs']}",
     }  # fmt: skip
     return (
         "## Results\n\n"

@@ -43,7 +43,9 @@ COPIED = ("[0-9][0-9]_*.ipynb", "photos/*", "solutions/[0-9][0-9]_*.ipynb")
 KERNELS = {"TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 """Keeps progress bars and TensorFlow's messages out of the notebooks."""
 
-LOADED = "import digitlib.evaluation.classifier, digitlib.plots.evaluation"
+LOADED = (
+    "import seaborn, sklearn.model_selection, digitlib.evaluation.classifier; digitlib.training.backend.keras.Model"
+)
 """What a kernel imports before its notebook's turn comes."""
 
 

@@ -13,19 +13,15 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 from matplotlib.figure import Figure
-from nbconvert import HTMLExporter
 from PIL import Image
-from traitlets.config import Config
 
 from digitlib.data.corrections import corrections_text
 from digitlib.data.decoding import read_file, read_files
 from digitlib.data.split import SEVERAL_CLASSES, paths_of
+from digitlib.errors import needs
 from digitlib.export.model_card import accuracy_text
 from digitlib.files import atomic, make_folder, resolve
 from digitlib.plots import plot_confusion, plot_history, plot_predictions, plot_top_losses
@@ -59,7 +55,7 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
     rows = {
         label: "none" if metrics[name] is None else FORMS.get(name, "{:,}").format(metrics[name])
         for name, label in LABELS.items()
-    }  # an ensemble has no best epoch
+    }
     rows["Test accuracy"] = accuracy_text(metrics)
     if "balanced_accuracy" in metrics:
         rows["Majority-class baseline"] = (
@@ -92,7 +88,7 @@ def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os
     run = open_run(run)
     measured, figures = (run / "metrics.json").exists(), []
     with plt.style.context("digitlib.plots.style"):
-        for title, figure in _figures(run) if measured else ():
+        for title, figure in report_figures(run) if measured else ():
             figures.append({"title": title, "alt": alt_text(figure), "png": png_of(figure), "key": key_of(figure)})
             plt.close(figure)
     lead = f"Test accuracy {accuracy_text(run.read_json('metrics.json'))}." if measured else ""
@@ -105,7 +101,7 @@ def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os
     return run / "report.html"
 
 
-def _figures(run: Run) -> Iterator[tuple[str, Figure]]:
+def report_figures(run: Run) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of an evaluated run, as far as its results and images are there, each with a heading."""
     metrics = run.read_json("metrics.json")
     history = read_history(run) if (run / "history.csv").exists() else pd.DataFrame({"epoch": []})
@@ -137,6 +133,13 @@ def _readable(table: pd.DataFrame, paths: Sequence[str]) -> tuple[pd.DataFrame, 
 
 def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str]]:
     """Write executed notebooks as HTML into ``notebooks/`` of a run; return address (from the run's folder) and title of each."""
+    if not notebooks:
+        return []
+    with needs("the notebooks of a report"):
+        import nbformat
+        from nbconvert import HTMLExporter
+        from traitlets.config import Config
+
     names = ("embed_images", "exclude_input_prompt", "exclude_output_prompt", "exclude_anchor_links")
     exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=dict.fromkeys(names, True)))
     known, links = {path.name for path in notebooks}, []
@@ -156,7 +159,7 @@ def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str
         body = re.sub(r'<a\b([^>]*?)href="([^"]*)"(.*?)</a>', kept, body, flags=re.DOTALL)
         page = run / "notebooks" / f"{path.stem}.html"
         make_folder(page.parent)
-        _write_page(page, title, section=Markup(body))
+        _write_page(page, title, section=body)
         links.append((f"notebooks/{quote(page.name)}", title))
     return links
 
@@ -214,6 +217,9 @@ def least_confident(predictions: pd.DataFrame, limit: int = 200) -> pd.DataFrame
 
 
 def _write_page(path: Path, title: str, **content: Any) -> None:
+    with needs("an HTML page"):
+        from jinja2 import Environment, FileSystemLoader
+
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
     )
