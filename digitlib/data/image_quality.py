@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from itertools import compress
+from typing import Any, cast
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
 
-from digitlib.data.decoding import read_files
+from digitlib.data.decoding import read_file, read_files
 from digitlib.data.sources import list_images
 from digitlib.data.split import paths_of
 from digitlib.files import resolve
@@ -56,9 +59,11 @@ def image_issues(images: str | os.PathLike[str] | Run) -> pd.DataFrame:
         names, root = list_images(images), resolve(images)
         paths = [str(root / name) for name in names]
     results = progress(read_files(paths), len(paths), "Measuring images")
-    measured = [_measure(one.image) if one.image is not None else None for one in results]
-    names, paths = ([text for text, one in zip(texts, measured, strict=True) if one] for texts in (names, paths))
-    scores, flagged = _by_cleanvision(paths) or _by_numpy(pd.DataFrame(filter(None, measured), columns=list(LIMITS)))
+    by_cleanvision = find_spec("cleanvision") is not None
+    measured = [None if one.image is None else {} if by_cleanvision else _measure(one.image) for one in results]
+    read = [one is not None for one in measured]
+    names, paths = list(compress(names, read)), list(compress(paths, read))
+    scores, flagged = _by_cleanvision(paths) if by_cleanvision and paths else _by_numpy(list(compress(measured, read)))
     flagged["low_information"] &= scores["low_information"] < LOW * scores["low_information"].median()
     table = (
         scores.where(flagged).set_axis(names).melt(var_name="issue", value_name="score", ignore_index=False).dropna()
@@ -66,26 +71,40 @@ def image_issues(images: str | os.PathLike[str] | Run) -> pd.DataFrame:
     return table.rename_axis("filename").reset_index().sort_values("score", kind="stable", ignore_index=True)
 
 
-def _by_cleanvision(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Return scores and flags of images, a row each, or nothing if cleanvision is not installed."""
-    if not paths or find_spec("cleanvision") is None:
-        return None
+class _Decoded(list[str]):
+    """Paths in the form of a Hugging Face data set: cleanvision's own reading of files fails for transparent grey ones."""
+
+    features = ("image",)
+
+    def __getitem__(self, place: Any) -> Any:
+        return {"image": _pillow(cast(np.ndarray, read_file(super().__getitem__(place)).image))}
+
+
+def _by_cleanvision(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return scores and flags of images, a row each."""
     from cleanvision import Imagelab
 
-    lab = Imagelab(filepaths=paths)
-    # One job: its own processes would be forks of one in which TensorFlow's threads run.
-    lab.find_issues({issue: {} for issue in LIMITS}, n_jobs=1, verbose=False)
+    lab = Imagelab(hf_dataset=_Decoded(paths), image_key="image")
+    # It can't be told to show no bar, which would stay in the notebook.
+    with patch("cleanvision.issue_managers.image_property_issue_manager.tqdm", lambda places, **_: places):
+        # One job: its own processes would be forks of one in which TensorFlow's threads run.
+        lab.find_issues({issue: {} for issue in LIMITS}, n_jobs=1, verbose=False)
     scores, flags = ([name.format(issue) for issue in LIMITS] for name in ("{}_score", "is_{}_issue"))
     return lab.issues[scores].set_axis([*LIMITS], axis=1), lab.issues[flags].set_axis([*LIMITS], axis=1)
 
 
-def _by_numpy(measured: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the same scores and flags without cleanvision; ``odd_size`` holds sizes so far."""
-    size = measured["odd_size"]
+def _by_numpy(measured: list[dict[str, float] | None]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the same scores and flags without cleanvision, from what `_measure` returns for each image."""
+    table = pd.DataFrame(measured, columns=list(LIMITS), dtype=float)
+    size = table["odd_size"]
     low, high = size.quantile([0.25, 0.75])
     middle, gap = (low + high) / 2, 7 * (high - low)  # three times the quartiles' distance on both sides
-    scores = measured.assign(odd_size=1 - (abs(size - middle) / (gap or middle)).clip(0, 1))
+    scores = table.assign(odd_size=1 - (abs(size - middle) / (gap or middle)).clip(0, 1))
     return scores, scores < pd.Series(LIMITS if gap else LIMITS | {"odd_size": 1.0})
+
+
+def _pillow(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
 
 
 def _measure(image: np.ndarray) -> dict[str, float]:
@@ -93,7 +112,7 @@ def _measure(image: np.ndarray) -> dict[str, float]:
     height, width, channels = image.shape
     squares = np.square(image, dtype=float)
     light = np.sqrt(squares @ [0.241, 0.691, 0.068] if channels == 3 else squares[..., 0]) / 255
-    whole, ratio = Image.fromarray(image if channels == 3 else image[..., 0]), max(1, max(height, width) / SIDE)
+    whole, ratio = _pillow(image), max(1, max(height, width) / SIDE)
     small = whole.resize((max(1, int(width // ratio)), max(1, int(height // ratio)))).convert("L")
     edges, greys = (
         1 - np.exp(-np.std(one) / 100) for one in (np.asarray(small.filter(ImageFilter.FIND_EDGES)), small.histogram())

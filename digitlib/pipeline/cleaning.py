@@ -113,7 +113,10 @@ class ImageCleaner(anywidget.AnyWidget):
     def _still(self) -> Figure:
         """Draw the first images as they look in use."""
         images = [one.image for one in read_files([self._paths[name] for name in [*self._given][:STILL]])]
-        titles = [f"{one['label']} → {one['suggestion'] or '?'}\n{one['reason']}" for one in self.items[:STILL]]
+        titles = [
+            f"{' → '.join(filter(None, (one['label'], one['suggestion'])))}\n{one['reason']}"
+            for one in self.items[:STILL]
+        ]
         return plot_images([one for one in images if one is not None], titles, 6, alt="Images worth a look")
 
     def decide(self, filename: str, action: str, new_label: str = "") -> None:
