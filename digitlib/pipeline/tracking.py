@@ -21,10 +21,13 @@ from digitlib.files import display_path, file_hash, make_folder, project_root
 from digitlib.pipeline.report import report_figures
 from digitlib.run import Run, open_run, read_history
 from digitlib.scale.sweep import read_sweep, summary
-from digitlib.training.backend import keras, tensorflow
+from digitlib.training.backend import tensorflow
 
 TRACKERS = {"tensorboard": ("tensorboard",), "mlflow": ("alembic", "mlflow.keras")}
 """Each with what it needs; mlflow-skinny comes without Alembic, which makes the tables in SQLite."""
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Has MLflow's page show training; it shows what is for language models otherwise."""
 
 SETTINGS = ("data", "n_train", "n_validation", "n_test", "parameters")
 RESULTS = ("validation_accuracy", "best_epoch", "fit_seconds")
@@ -48,7 +51,7 @@ def check_tracker(tracker: str) -> None:
 def track(run: Run | str | os.PathLike[str], tracker: str) -> list[str]:
     """Write parameters, curves, figures, results and network of a run to a tracker; return the command that shows them.
 
-    TensorBoard gets a folder for each training in the run's. MLflow gets an entry in the store that it is set to
+    TensorBoard gets a folder for each training in ``logs/`` of the run's. MLflow gets an entry in the store that it is set to
     (``MLFLOW_TRACKING_URI``), or else in ``mlflow.db`` and ``mlruns/`` of the project. No training is entered twice.
 
     Parameters
@@ -76,6 +79,8 @@ def track(run: Run | str | os.PathLike[str], tracker: str) -> list[str]:
         parent = _entry(client, experiment, run, str(run.folder))
         client.set_tag(parent, "mlflow.note.content", f"```\n{summary(run.folder)}\n```")
         client.log_artifact(parent, str(run / "sweep.csv"))
+        begun = client.get_run(parent).info.start_time  # so that the same value is kept once
+        client.log_metric(parent, "results/validation_accuracy", sweep["validation_accuracy"].max(), begun, 0)
         client.set_terminated(parent)
     for one in runs:
         _to_mlflow(client, experiment, one, parent)
@@ -91,13 +96,9 @@ def _facts(run: Run, tested: bool) -> tuple[dict[str, Any], dict[str, float], pd
     facts = {name: metrics[name] for name in SETTINGS} | recipe | {"version": record["versions"]}
     flat = pd.json_normalize(facts).to_dict("records")[0]
     parameters = {str(name): value if isinstance(value, int | float) else str(value) for name, value in flat.items()}
-    results = {name: metrics[name] for name in RESULTS + TESTED * tested if metrics.get(name) is not None}
-    return (
-        parameters,
-        results,
-        read_history(run),
-        f"{file_hash(run / 'training.json')[:8]}{'' if tested else '-sweep'}",
-    )
+    results = {f"results/{name}": metrics[name] for name in RESULTS + TESTED * tested if metrics.get(name) is not None}
+    key = file_hash(run / "training.json")[:8] + ("" if tested else "-sweep")
+    return parameters, results, read_history(run), key
 
 
 def _figures(run: Run, tested: bool) -> Iterator[tuple[str, Figure]]:
@@ -114,23 +115,26 @@ def _to_tensorboard(run: Run, tested: bool) -> None:
     from tensorboard.plugins.hparams import api
 
     parameters, results, history, key = _facts(run, tested)
-    folder, temporary = run / f"tensorboard/{key}", run / ".tmp-tensorboard"
+    folder, temporary = run / f"logs/{key}", run / ".tmp-logs"
     if folder.exists():
         return
     shutil.rmtree(temporary, ignore_errors=True)
-    callback = keras.callbacks.TensorBoard(temporary)
-    callback.set_model(Classifier.load(run).model)  # writes its graph
-    for row in history.drop(columns="seconds").to_dict("records"):
-        callback.on_epoch_end(row.pop("epoch"), row)
-    callback.on_train_end()
+    network = Classifier.load(run).model
+    form = tensorflow.TensorSpec(network.input_shape)
+    curves = history.set_index("epoch").drop(columns="seconds")
+    for part, mark in (("train", "(?!val_)"), ("validation", "val_")):  # names as those of Keras's callback
+        with tensorflow.summary.create_file_writer(str(temporary / part)).as_default():
+            for epoch, name, value in curves.filter(regex=f"^{mark}").melt(ignore_index=False).itertuples():
+                tensorflow.summary.scalar(f"epoch_{name.removeprefix('val_')}", value, step=epoch)
     with tensorflow.summary.create_file_writer(str(temporary)).as_default():
-        api.hparams(parameters)
+        api.hparams(parameters, trial_id=run.folder.name)
+        tensorflow.summary.graph(tensorflow.function(network).get_concrete_function(form).graph)
         for name, value in results.items():
             tensorflow.summary.scalar(name, value, step=0)
         for title, figure in _figures(run, tested):
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
-            tensorflow.summary.image(title, np.asarray(canvas.buffer_rgba())[None], step=0)
+            tensorflow.summary.image(f"figures/{title}", np.asarray(canvas.buffer_rgba())[None], step=0)
     make_folder(folder.parent)
     temporary.rename(folder)
 
@@ -145,7 +149,7 @@ def _store() -> tuple[Any, str, str]:
     try:
         client = mlflow.MlflowClient(uri)
         found = client.get_experiment_by_name(name)
-        return client, found.experiment_id if found else client.create_experiment(name, place), uri
+        return client, found.experiment_id if found else client.create_experiment(name, place, KIND), uri
     except mlflow.MlflowException as error:
         raise DigitError(f"MLflow's store {uri} can't be used: {str(error).partition('. ')[0]}.") from error
 
