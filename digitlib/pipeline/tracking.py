@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import tempfile
@@ -12,13 +13,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from digitlib.errors import DigitError, missing_extra, require
 from digitlib.evaluation.classifier import Classifier
 from digitlib.files import display_path, file_hash, make_folder, project_root
 from digitlib.pipeline.report import report_figures
+from digitlib.plots.style import png_of
 from digitlib.run import Run, open_run, read_history
 from digitlib.scale.sweep import read_sweep, summary
 from digitlib.training.backend import tensorflow
@@ -76,7 +77,7 @@ def track(run: Run | str | os.PathLike[str], tracker: str) -> list[str]:
         return ["tensorboard", "--logdir", display_path(run.folder)]
     client, experiment, uri = _store()
     if sweep is not None:
-        parent = _entry(client, experiment, run, str(run.folder))
+        parent = _entry(client, experiment, run, run.folder.as_uri())
         client.set_tag(parent, "mlflow.note.content", f"```\n{summary(run.folder)}\n```")
         client.log_artifact(parent, str(run / "sweep.csv"))
         begun = client.get_run(parent).info.start_time  # so that the same value is kept once
@@ -132,9 +133,8 @@ def _to_tensorboard(run: Run, tested: bool) -> None:
         for name, value in results.items():
             tensorflow.summary.scalar(name, value, step=0)
         for title, figure in _figures(run, tested):
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()
-            tensorflow.summary.image(f"figures/{title}", np.asarray(canvas.buffer_rgba())[None], step=0)
+            image = tensorflow.io.decode_png(base64.b64decode(png_of(figure)), channels=3)
+            tensorflow.summary.image(f"figures/{title}", image[None], step=0)
     make_folder(folder.parent)
     temporary.rename(folder)
 
