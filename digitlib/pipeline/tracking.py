@@ -27,9 +27,6 @@ from digitlib.training.backend import tensorflow
 TRACKERS = {"tensorboard": ("tensorboard",), "mlflow": ("alembic", "mlflow.keras")}
 """Each with what it needs; mlflow-skinny comes without Alembic, which makes the tables in SQLite."""
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Has MLflow's page show training; it shows what is for language models otherwise."""
-
 SETTINGS = ("data", "n_train", "n_validation", "n_test", "parameters")
 RESULTS = ("validation_accuracy", "best_epoch", "fit_seconds")
 TESTED = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss", "balanced_accuracy", "lowest_recall")
@@ -149,7 +146,7 @@ def _store() -> tuple[Any, str, str]:
     try:
         client = mlflow.MlflowClient(uri)
         found = client.get_experiment_by_name(name)
-        return client, found.experiment_id if found else client.create_experiment(name, place, KIND), uri
+        return client, found.experiment_id if found else client.create_experiment(name, place), uri
     except mlflow.MlflowException as error:
         raise DigitError(f"MLflow's store {uri} can't be used: {str(error).partition('. ')[0]}.") from error
 
