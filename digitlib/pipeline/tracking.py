@@ -178,10 +178,10 @@ def _to_mlflow(client: Any, experiment: str, run: Run, parent: str) -> None:
     for title, figure in _figures(run, tested=not parent):
         client.log_figure(entry, figure, f"figures/{title}.png")
     network, versions = Classifier.load(run).model, run.read_json("training.json")["versions"]
-    form = [np.zeros((1, *shape[1:]), "float32") for shape in (network.input_shape, network.output_shape)]
+    given, found = (np.zeros((1, *shape[1:]), "float32") for shape in (network.input_shape, network.output_shape))
     with tempfile.TemporaryDirectory() as folder:
         mlflow.keras.save_model(
-            network, f"{folder}/model", signature=mlflow.models.infer_signature(*form),
+            network, f"{folder}/model", signature=mlflow.models.infer_signature(given, found),
             pip_requirements=[f"{name}=={versions[name]}" for name in ("keras", "tensorflow")],
         )  # fmt: skip
         client.log_artifacts(entry, folder)
