@@ -4,28 +4,31 @@ PYTHON ?= $(firstword $(foreach name,python3.12 python3.13 python3.11 python3 py
 # The lowest versions have wheels for the oldest Python only.
 OLDEST ?= $(shell command -v python3.11)
 ARGS ?=
+RUN := .venv/.run
 READY := .venv/.ready
 DATA ?= sample
 COMPARISONS ?= generators steps prediction training peers series
 # What else is measured, in its own time.
 FURTHER := calibration labels pages
-MANY := sweep ensemble bulk
+MANY := sweep bulk
 BIN := .venv/bin
 # A file's tests stay together, since they share what was trained for them.
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
+NBVAL = $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
+    --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
 FRESH = $(shell mktemp -d)
 
 .PHONY: run test test-min check soak bench bench-full bench-many lab notebooks docs docs-links constraints constraints-min clean help
 .DEFAULT_GOAL := help
 
-run: $(READY)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
+run: $(RUN)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
 	@$(BIN)/digitlib run $(ARGS)
 
 test: check  ## Run everything that can be checked, notebooks included
-	@root=$(FRESH); trap 'rm -rf "$$root"' EXIT; echo "Notebooks, outputs compared:"; \
-	DIGITLIB_ROOT="$$root" TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env \
-	    --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider notebooks
+	@root=$(FRESH); trap 'rm -rf "$$root"' EXIT; export DIGITLIB_ROOT="$$root" TQDM_DISABLE=1; \
+	echo "Notebooks, outputs compared:"; $(NBVAL) notebooks/0[1-7]*.ipynb && \
+	$(NBVAL) $(ON_ALL_CORES) notebooks/0[89]*.ipynb notebooks/1*.ipynb notebooks/solutions
 	@echo "Networks and the series with other data and parameters:"
 	@$(BIN)/python -m pytest $(ON_ALL_CORES) -m slow
 
@@ -48,7 +51,7 @@ bench-full:  ## Compare all that is compared, at all sizes and seeds, without li
 bench-many:  ## Of these, many runs and a million images on two workers; hours
 	@$(MAKE) --no-print-directory bench FULL=--full COMPARISONS="$(MANY)"
 
-lab: $(READY)  ## Open the notebooks in JupyterLab
+lab: $(RUN)  ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
 notebooks: $(READY)  ## Execute the notebooks again on the sample and keep their outputs
@@ -66,6 +69,9 @@ constraints:  ## Pin all versions, UPGRADE=--upgrade the newest ones (needs uv)
 	@uv pip compile pyproject.toml --universal --generate-hashes --extra test --extra dev $(UPGRADE) \
 	    --no-emit-package digitlib --no-annotate --python-version 3.11 \
 	    --custom-compile-command "make constraints" --quiet -o constraints.txt
+	@uv pip compile pyproject.toml -c constraints.txt --universal --generate-hashes --extra notebooks --extra build \
+	    --no-emit-package digitlib --no-annotate --python-version 3.11 \
+	    --custom-compile-command "make constraints" --quiet -o constraints-run.txt
 
 constraints-min:  ## Pin the lowest versions that pyproject.toml allows (needs uv)
 	@uv pip compile pyproject.toml --extra test $(UPGRADE) --resolution lowest-direct --python-version 3.11 --no-emit-package digitlib \
@@ -85,10 +91,17 @@ clean:  ## Remove what can be made again: .venv and caches; never runs/
 help:  ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-$(READY): constraints.txt pyproject.toml
+# What the series needs; a complete list of versions needs no resolver, and Python compiles only what it imports.
+$(RUN): constraints-run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found: install one, or give it as make PYTHON=/path/to/python." >&2; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) (once; some minutes) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r constraints-run.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The rest: all extras, and what tests, checks and builds the site.
+$(READY): constraints.txt $(RUN)
+	@echo "Adding what the tests need to .venv (once; some minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r constraints.txt
 	@touch $@

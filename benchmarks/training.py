@@ -113,7 +113,7 @@ def summary(name: str, rounds: list[dict[str, float]]) -> dict[str, Any]:
     accuracy = np.array([one["test_accuracy"] for one in rounds])
     faster = [one["classic"] / one["seconds"] for one in rounds]
     means = {
-        f"{name} {key}": float(np.mean([one[key] for one in rounds]))
+        f"{name} {key}": float(np.mean([one[key] for one in rounds if key in one]))
         for key in rounds[0]
         if key.startswith("development")
     }

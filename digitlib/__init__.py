@@ -9,6 +9,8 @@ import warnings
 from importlib import import_module
 from typing import Any
 
+from digitlib.errors import needs
+
 __version__ = "2.0.0"
 
 CHAPTERS = ("data", "training", "evaluation", "plots", "handwriting", "export", "scale", "pipeline")
@@ -36,8 +38,8 @@ _HOME = {
     "evaluation": ["Classifier", "cross_validate", "evaluate_run", "find_label_issues", "wilson_interval"],
     "handwriting": ["DrawingPad", "read_photo"],
     "export": ["export_network"],
-    "scale": ["make_ensemble", "run_sweep"],
-    "pipeline": ["copy_notebooks", "predict_to_files", "run_series", "write_report"],
+    "scale": ["run_sweep"],
+    "pipeline": ["ImageCleaner", "copy_notebooks", "predict_to_files", "run_series", "write_report"],
 }
 _CHAPTER_OF = {name: chapter for chapter, names in _HOME.items() for name in names}
 
@@ -50,8 +52,7 @@ _RENAMED = dict(
         frontier=pareto_front generators_for=train_val_generators ink_of=rasterize make_unknowns=make_ood_images
         mnist_form=to_mnist_format part_counts=split_counts per_class_table=classification_report
         plain_generator=eval_generator plant_wrong_labels=inject_label_noise plot_calibration=plot_reliability
-        plot_coverage=plot_risk_coverage seed_cnn=classic_cnn
-        with_temperature=apply_temperature worst_mistakes=top_losses
+        seed_cnn=classic_cnn with_temperature=apply_temperature worst_mistakes=top_losses
     """.split()
 )
 """Names of version 1 that only changed, and what they are called now; they go with version 3."""
@@ -62,7 +63,8 @@ __all__ = sorted(_CHAPTER_OF)
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
     if name in _CHAPTER_OF:
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_CHAPTER_OF[name]}"), name)
+        with needs(f"digitlib.{name}"):
+            value = globals()[name] = getattr(import_module(f"{__name__}.{_CHAPTER_OF[name]}"), name)
         return value
     if name in CHAPTERS:
         return import_module(f"{__name__}.{name}")

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from digitlib import __version__
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, needs
 from digitlib.files import DISK, atomic, display_path, project_root, resolve
 
 # What else a command needs it imports itself: the first line and the shell's completion should not wait for TensorFlow.
@@ -65,7 +65,8 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             project_root()  # raises before NumPy is loaded, which Python 3.13 can't do in a folder that was removed
-            return super().invoke(context)
+            with needs("this command"):
+                return super().invoke(context)
         except DigitError as error:
             click.echo(f"Error: {error}", err=True)
         except OSError as error:
@@ -212,6 +213,9 @@ def predict(
 ) -> None:  # fmt: skip
     """Predict the classes of the images in SOURCE with the network of RUN_OR_MODEL.
 
+    RUN_OR_MODEL is a run's folder, a .keras file, or a folder that `digitlib
+    export` wrote an ONNX file to, which needs no TensorFlow.
+
     SOURCE is a folder, a zip archive, a list of files (@list.txt, or a .csv
     with a column filename), a .csv of pixels such as Kaggle's test.csv, a
     pattern in quotes such as "scans/**/*.png", or one image.
@@ -292,39 +296,6 @@ def export(run_dir: str, out: str | None, formats: tuple[str, ...], html: str | 
         temporary.write_text(classifier.model_card(), encoding="utf-8", errors="backslashreplace")
     click.echo(f"card    {display_path(card)}")
     sys.exit(int(bool(set(failed) & {*formats, "onnx", "litert", "html" if html else ""})))
-
-
-@main.command()
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--out", default="runs/ensemble", show_default=True, help="The ensemble's folder.")
-@click.option("--train", default=0, type=click.IntRange(0), help="Train this many members first, with seeds 1, 2, 3 …")
-@click.option("--recipe", help="The recipe of these members. Default: accurate.")
-@pairs_option("Change a setting of the recipe, for example -p epochs 3. May be repeated.")
-@click.option("--data", help="The data of these members, as for `digitlib run`. Default: sample.")
-@on_workers
-def ensemble(
-    runs: tuple[str, ...], out: str, train: int, recipe: str | None, pairs: Pairs, data: str | None, scheduler: str | None,
-    workers: int,
-) -> None:  # fmt: skip
-    """Average the predictions of trained runs, which is usually more accurate than each of them.
-
-    RUN is a run's folder, or a folder of runs such as a sweep's. With --train,
-    missing members are trained first, in OUT/members.
-    """
-    for option, given in (("--recipe", recipe), ("-p", pairs), ("--data", data)):
-        if given and not train:
-            raise DigitError(f"{option} needs --train with the number of members to be trained.")
-    if not (train or runs):
-        raise DigitError("there are no runs to join: give their folders, or train new ones with --train 5.")
-    from digitlib.scale.ensemble import ensemble_lines, make_ensemble
-
-    with resumable():
-        metrics = make_ensemble(
-            runs, out, train=train, recipe=recipe or "accurate", data=data or "sample", scheduler=scheduler,
-            workers=workers, **values(pairs),
-        )  # fmt: skip
-    click.echo("\n".join(ensemble_lines(metrics)))
-    click.echo(f"\n{display_path(out)} is a run's folder, for `digitlib predict` and everything else that takes one.")
 
 
 @main.command()

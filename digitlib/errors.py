@@ -5,11 +5,30 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterable, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import lazy_loader
+
+EXTRAS = {
+    "train": "keras matplotlib numba scipy skimage sklearn tensorflow threadpoolctl",
+    "notebooks": "IPython anywidget jinja2 jupyter_client jupyter_core markupsafe mlxtend nbclient nbconvert nbformat papermill "
+    "seaborn traitlets",
+    "predict": "onnxruntime",
+    "labels": "cleanlab cleanvision",
+    "export": "ai_edge_litert onnx tf2onnx",
+    "scale": "bokeh dask distributed fsspec optuna pyarrow s3fs yaml",
+    "track": "mlflow tensorboard",
+}
+"""The modules that each extra of ``pyproject.toml`` brings."""
 
 
 class DigitError(Exception):
@@ -30,14 +49,61 @@ def require(name: str, value: Any, ok: bool, what: str) -> None:
 
 
 def missing_extra(what: str, extra: str, error: Exception | None = None) -> DigitError:
-    """Return the error for a package that is not installed, with the command that installs the extra that brings it."""
+    """Return the error for a module that is not installed, with the command that installs the extra that brings it here.
+
+    Examples
+    --------
+    >>> raise missing_extra("tracking with MLflow", "track")  # doctest: +SKIP
+    """
+    module = (getattr(error, "name", None) or "what it needs").partition(".")[0]
+    python = "python" if shutil.which("python") == sys.executable else sys.executable
+    python = f'"{python}"' if " " in python else python
+    return DigitError(f"For {what}, install {module}: {python} -m pip install {_source(extra)}")
+
+
+def _source(extra: str, package: Path = Path(__file__).parent) -> str:
+    """Return what pip is told to install: this checkout, or where digitlib came from (PEP 610), else its name."""
+    if (package.parent / "pyproject.toml").is_file():
+        return f'-e "{package.parent}[{extra}]"'
     try:
-        place = json.loads(distribution("digitlib").read_text("direct_url.json") or "{}").get("url", "")
+        origin = json.loads(distribution("digitlib").read_text("direct_url.json") or "{}")
     except PackageNotFoundError:
-        place = ""
-    here = unquote(urlparse(place).path) if place.startswith("file:") else "digitlib"
-    lacking = f" ({error.name} is not installed)" if isinstance(error, ImportError) and error.name else ""
-    return DigitError(f'{what} needs more packages{lacking}: python -m pip install "{here}[{extra}]".')
+        origin = {}
+    url = origin.get("url", "")
+    if url.startswith("file:"):
+        return f'"{url2pathname(urlsplit(url).path)}[{extra}]"'
+    scheme = f"{origin['vcs_info']['vcs']}+" if "vcs_info" in origin else ""
+    return f'"digitlib[{extra}] @ {scheme}{url}"' if url else f'"digitlib[{extra}]"'
+
+
+@contextmanager
+def needs(what: str) -> Iterator[None]:
+    """Say in one sentence which module is not installed, if an extra brings it, and how to get it.
+
+    Examples
+    --------
+    >>> with needs("Parquet files"):
+    ...     import pyarrow
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        for extra, modules in EXTRAS.items():
+            if module in modules.split():
+                raise missing_extra(what, extra, error) from error
+        raise
+
+
+def lazy_names(package: str, **names: list[str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a chapter, whose names load when they are first used."""
+    get, listed, every = lazy_loader.attach(package, submod_attrs=names)
+
+    def explained(name: str) -> Any:
+        with needs(f"{package}.{name}"):
+            return get(name)
+
+    return explained, listed, every
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

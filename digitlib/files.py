@@ -18,8 +18,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platformdirs import user_cache_path
-
 from digitlib.errors import DigitError
 
 if TYPE_CHECKING:  # the command line begins with this module, and should not wait for pandas
@@ -32,8 +30,13 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DISK = (None, *(getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EROFS", "EFBIG", "EIO")))
 """Error numbers of a disk that can't be written to; libraries' own errors have no number."""
 
-TEXTS = ("filename", "class", "label", "label_2", "label_3", "likely_label")
+TEXTS = ("filename", "class", "label", "label_2", "label_3", "likely_label", "given_label", "new_label")
 """Columns that hold users' own names."""
+
+WINDOWS = os.name == "nt"
+
+NOT_ON_WINDOWS = re.compile(r'(?i)(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³]) *(\.[^/]*)?(/|$)|[^/][. ](/|$)|[:*?"<>|]')
+"""``a.`` and ``a`` are one there, and ``nul.png`` is a device in every folder."""
 
 UMASK = os.umask(0o022)  # it can be read only by setting it
 os.umask(UMASK)
@@ -59,7 +62,9 @@ def storage(name: str) -> Path:
     if folder := os.environ.get("DIGITLIB_CACHE"):
         return resolve(folder) / name
     root = project_root()
-    return (root if os.access(root, os.W_OK) or (root / name).exists() else user_cache_path("digitlib")) / name
+    return (
+        root if os.access(root, os.W_OK) or (root / name).exists() else Path("~/.cache/digitlib").expanduser()
+    ) / name
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
@@ -171,6 +176,11 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, if they are not there yet."""
     with reraise_os_error(f"{display_path(folder)} can't be made", "Choose another run_dir."):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def odd_here(name: str) -> bool:
+    """Tell whether this system takes a name with ``/`` between its parts for a device, an error or another name."""
+    return WINDOWS and NOT_ON_WINDOWS.search(name) is not None
 
 
 def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:

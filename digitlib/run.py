@@ -23,9 +23,13 @@ from digitlib.files import display_path, file_hash, make_folder, read_table, res
 # With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
 pd.set_option("mode.string_storage", "python")
 
+CALIBRATION = ("calibration.json", "calibration.npz")
+EVALUATION = ("metrics.json", "test_predictions.csv", *CALIBRATION)
+"""What tells of one network: another one in its place removes it."""
+
 WRITTEN_BY = {
     **dict.fromkeys(("recipe.json", "history.csv", "best_model.keras", "training.json"), "05_training_history"),
-    **dict.fromkeys(("metrics.json", "test_predictions.csv", "calibration.json", "calibration.npz"), "06_evaluation"),
+    **dict.fromkeys(EVALUATION, "06_evaluation"),
     "predictions.csv": "07_sample_predictions", "label_issues.csv": "10_label_check",
 }  # fmt: skip
 """The notebook that writes a file; the others are 01's."""
@@ -75,12 +79,12 @@ class Run:
                 what = f"{self} has no {name}: run notebook {first}.ipynb first"
                 raise DigitError(f"{what}, with the same run_dir ({str(self)!r}).")
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Return the content of a JSON file; a `DigitError` names file and field if it is not as in schemas.json."""
+    def read_json(self, name: str, form: str = "") -> dict[str, Any]:
+        """Return the content of a JSON file; a `DigitError` names file and field if it is not as schemas.json has `form`."""
         self.require(name)
         try:
             text = (self / name).read_text("utf-8", errors="surrogateescape")
-            return _schema(name)(json.loads(text, parse_constant=str))
+            return _schema(form or name)(json.loads(text, parse_constant=str))
         except (ValueError, RecursionError) as error:
             raise self.damaged(name, error) from error
 
@@ -97,6 +101,7 @@ class Run:
     def damaged(self, name: str, error: object) -> DigitError:
         """Return the error for a file that does not hold what it must."""
         why, by = str(error).strip(".\n"), WRITTEN_BY.get(name, "01_data_preparation")
+        by = "digitlib export" if ".onnx." in name else by
         if isinstance(error, fastjsonschema.JsonSchemaValueException):
             field = ".".join(part for part in error.path[1:] if not part.isdigit()) or "it"
             must = error.definition.get("description", "")

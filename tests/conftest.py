@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ import pytest
 from digitlib.run import Run
 
 os.environ.setdefault("TQDM_DISABLE", "1")
+if method := os.environ.get("DIGITLIB_START_METHOD"):  # "spawn", as on Windows and macOS; see also faults.py
+    multiprocessing.set_start_method(method, force=True)
 # A shell starts what runs in the background with Ctrl-C ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -21,9 +21,13 @@ SOAK = bool(os.environ.get("DIGITLIB_SOAK"))
 
 CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir"}
 
+START_METHOD = os.environ.get("DIGITLIB_START_METHOD", "forkserver")
+"""How the tests start processes: "spawn" as on Windows and macOS, many times as slow."""
+
 # A server that has imported the library, of which every child is a fork: they start in no time.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["digitlib.data.split"])
+_processes = multiprocessing.get_context(START_METHOD)
+if START_METHOD == "forkserver":
+    _processes.set_forkserver_preload(["digitlib.data.split"])
 
 "".encode("unicode_escape")  # is loaded from a file that another user may not be able to read
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -269,9 +270,9 @@ def test_a_turned_grey_jpeg_is_put_upright() -> None:
 def test_files_are_not_read_far_ahead_of_whoever_takes_them(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "PARALLEL_FROM", -1)
     monkeypatch.setattr(decoding, "CHUNK", 1)
-    monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     sent: list[str] = []
-    executor = decoding.get_memmapping_executor(2)
+    executor = joblib.executor.get_memmapping_executor(2)
     submit = executor.submit
     monkeypatch.setattr(executor, "submit", lambda f, chunk, *rest: (sent.append(chunk[0]), submit(f, chunk, *rest))[1])
     path = scans / "grey.png"
@@ -289,7 +290,7 @@ def die(paths: list[str], *settings: object) -> None:
 
 def test_a_process_that_is_ended_from_outside_gets_one_sentence(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "PARALLEL_FROM", -1)
-    monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     monkeypatch.setattr(decoding, "_read_chunk", die)
     with pytest.raises(d.DigitError, match="a process that decodes images was ended from outside"):
         list(decoding.read_files([str(scans / "a")] * 3))

@@ -124,6 +124,55 @@ def test_the_pad_reads_drawings_in_jupyterlab(run: Run, tmp_path: Path) -> None:
     assert len(wrong) <= 1, wrong
 
 
+def test_images_are_kept_relabelled_and_dropped_in_jupyterlab(run: Run, tmp_path: Path) -> None:
+    split, file = run.split, tmp_path / "corrections.csv"
+    some = split.groupby("class").head(1).head(6)
+    issues = some[["filename"]].assign(likely_label=["8", "7", *some["class"].tail(4)], quality=0.01)
+    issues.to_csv(tmp_path / "issues.csv", index=False)
+    source = f"""import pandas as pd
+from digitlib.pipeline import ImageCleaner
+issues = pd.read_csv({str(tmp_path / "issues.csv")!r}, dtype={{"likely_label": str}})
+ImageCleaner({str(run.folder)!r}, issues, file={str(file)!r})"""
+    notebook = nbformat.read(NOTEBOOKS[0], 4)
+    notebook.cells = [nbformat.v4.new_code_cell(source)]
+    nbformat.write(notebook, tmp_path / "clean.ipynb")
+    shots = os.environ.get("DIGITLIB_SHOTS")
+
+    def decided() -> list[tuple[str, ...]]:
+        lines = file.read_text().splitlines()[1:] if file.exists() else []
+        rows = {line.split(",")[0]: tuple(line.split(",")[2:]) for line in lines}
+        return [rows.get(name, ()) for name in some["filename"]]
+
+    with jupyterlab(tmp_path) as address, browser(tmp_path / "profile", 1300, 1100) as driver:
+        run_notebook(driver, f"{address}/lab/tree/clean.ipynb", 120)
+        cards = wait_for(lambda: driver.find_elements("css selector", ".cleaner-card"), 60)
+        assert len(cards) == 6
+        assert all(one.get_property("naturalWidth") for one in driver.find_elements("css selector", ".cleaner img"))
+        cards[0].find_element("css selector", "button.cleaner-relabel").click()
+        wait_for(lambda: decided()[0] == ("relabel", "8"), 30)
+        cards[1].find_element("css selector", "button.cleaner-drop").click()
+        wait_for(lambda: decided()[1] == ("drop", ""), 30)
+        driver.execute_script("arguments[0].focus()", cards[2])
+        driver.switch_to.active_element.send_keys("k")  # and goes on to the next one
+        driver.switch_to.active_element.send_keys("9")
+        driver.switch_to.active_element.send_keys("d")
+        driver.switch_to.active_element.send_keys("d")  # twice would delete the cell in JupyterLab
+        expected = [("relabel", "8"), ("drop", ""), ("keep", ""), ("relabel", "9"), ("drop", ""), ("drop", "")]
+        wait_for(lambda: decided() == expected, 30)
+        driver.switch_to.active_element.send_keys("u")
+        wait_for(lambda: decided()[5] == (), 30)
+        assert len(driver.find_elements("css selector", ".jp-CodeCell")) == 1
+        status = driver.find_element("css selector", ".cleaner-status")
+        wait_for(lambda: status.text.startswith("5 of 6 images decided"), 30)
+        for theme in ("Light", "Dark") if shots else ():
+            driver.execute_script(
+                f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})"
+            )
+            time.sleep(3)
+            driver.save_screenshot(f"{shots}/cleaner-{theme}.png")
+    assert run.read_json("source.json").get("corrections") is None
+
+
 def _settled(read: Callable[[], str]) -> str:
     """Return what `read` returns once it has stayed the same for a second: several strokes give several predictions."""
     last, since = read(), time.monotonic()

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from digitlib.data import prepare
+from digitlib.data.decoding import enlarged
 from digitlib.errors import DigitError
 from digitlib.evaluation import Classifier, cross_validate, out_of_distribution
 from digitlib.run import Run
-from digitlib.training import ImageBatches, get_recipe
+from digitlib.training import ImageBatches, callbacks_for, generator_from_split, get_recipe
 from digitlib.training.backend import keras, tensorflow
 
 layers = keras.layers
@@ -143,6 +144,13 @@ def test_an_image_is_predicted_the_same_alone_and_among_others(tmp_path: Path) -
             assert clf.predict(alone)["confidence"].item() == pytest.approx(together[number], abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [(20, 20), (28, 14), (27, 28), (1, 5), (1, 1)])
+def test_small_images_are_enlarged_as_in_training(size: tuple[int, int]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
+    trained_on = ImageBatches.from_array(images, image_size=(28, 28))[0][0]
+    np.testing.assert_allclose(enlarged(images, (28, 28)), trained_on, atol=1e-3)
+
+
 def test_models_that_are_no_classifier_of_these_classes_are_refused() -> None:
     flat = keras.Sequential([keras.Input((784,)), layers.Dense(10, activation="softmax")])
     logits = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)])
@@ -235,6 +243,21 @@ def test_any_network_goes_through_everything(name: str, data, root: Path, monkey
     assert ("digit" in card.replace("digitlib", "").lower()) == (classes == DIGITS)
     assert "ecipe" not in card
     assert model.name in card
+
+
+@pytest.mark.slow
+def test_a_network_that_was_trained_on_rescaled_pixels_gets_them_again(digits: Path) -> None:
+    run = prepare(digits, "runs/own", mode="none")
+    train, validation = (generator_from_split(run, name, rescale=1 / 255) for name in ("train", "validation"))
+    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10, activation="softmax")])
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    model.fit(train, validation_data=validation, callbacks=callbacks_for(run, train), verbose=0)
+    images = generator_from_split(run, "test", shuffle=False)[0][0]
+    expected = keras.models.load_model(run / "best_model.keras").predict(images / 255, verbose=0)
+    clf = Classifier.load(run)
+    copy = clf.save("runs/copy")  # its network has the Rescaling in it
+    for loaded in (clf, Classifier.load(copy), Classifier.load(Classifier.load(copy).save("runs/copy of it"))):
+        np.testing.assert_allclose(loaded.predict_proba(images.astype(np.uint8)), expected, atol=1e-5)
 
 
 def test_without_features_abstention_goes_by_confidence_alone(data, root: Path) -> None:

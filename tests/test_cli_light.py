@@ -58,8 +58,6 @@ def test_a_run_says_what_it_is_about_to_do_before_anything_heavy_is_loaded() -> 
         (["run", "-p", "test_size", "2"], "test_size is 2: "),
         (["run", "--recipe", "fsat"], "'fast'"),
         (["run", "--only", "08"], "there is no notebook '08'"),
-        (["ensemble", "--recipe", "tiny"], "--recipe needs --train"),
-        (["ensemble"], "there are no runs to join"),
         (["undo", "runs/none"], "runs/none"),
     ],
 )

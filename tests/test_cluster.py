@@ -8,6 +8,7 @@ import threading
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
+import joblib
 import pytest
 from loopback import loopback
 
@@ -95,7 +96,7 @@ def test_tasks_go_to_processes_after_images_were_decoded_by_others(
     digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoding, "PARALLEL_FROM", -1)
-    monkeypatch.setattr(decoding.joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     assert len(list(decoding.read_files([str(path) for path in digits.rglob("*.png")][:20]))) == 20
     for _ in range(2):
         with workers(2):

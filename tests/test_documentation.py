@@ -10,9 +10,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import yaml
+from browsing import NO_BROWSER, browser, wait_for
 
 import digitlib
 
@@ -57,11 +59,17 @@ def test_the_version_is_the_same_wherever_it_is_told() -> None:
     assert str(citation["date-released"]) == date
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the built site."""
+    folder = tmp_path_factory.mktemp("site")
+    options = ["-n", "-W", "--keep-going", "-q", "-c", str(TOP / "docs/site"), "-d", str(folder / "doctrees")]
+    subprocess.run([sys.executable, "-m", "sphinx", *options, str(TOP), str(folder / "html")], check=True, cwd=TOP)
+    return folder / "html"
+
+
 @pytest.mark.slow
-def test_the_site_has_every_notebook_and_public_name_and_no_dead_link(tmp_path: Path) -> None:
-    options = ["-n", "-W", "--keep-going", "-q", "-c", str(TOP / "docs/site"), "-d", str(tmp_path / "doctrees")]
-    site = tmp_path / "html"
-    subprocess.run([sys.executable, "-m", "sphinx", *options, str(TOP), str(site)], check=True, cwd=TOP)
+def test_the_site_has_every_notebook_and_public_name_and_no_dead_link(site: Path) -> None:
     checked = subprocess.run([sys.executable, TOP / "tools/check_site.py", site], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
     for name in NAMES:
@@ -69,6 +77,22 @@ def test_the_site_has_every_notebook_and_public_name_and_no_dead_link(tmp_path: 
         assert f'id="{name}"' in page.read_text(encoding="utf-8"), name
     for path in (TOP / "notebooks").glob("*.ipynb"):
         assert (site / f"notebooks/{path.stem}.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
+def test_the_search_finds_the_right_page_first(site: Path, tmp_path: Path) -> None:
+    with browser(tmp_path / "profile") as driver:
+        for query, page in {
+            "own network": "own_network",
+            "predict an array": "predict_an_array",
+            "class weight": "class_weights",
+            "own augmentation": "own_augmentation",
+            "predict without TensorFlow": "predict_without_tensorflow",
+        }.items():
+            driver.get(f"{(site / 'search.html').as_uri()}?q={quote(query)}")
+            first = wait_for(lambda: driver.find_elements("css selector", "#search-results li a"), 60)[0]
+            assert first.get_attribute("href").partition("?")[0].endswith(f"/docs/tasks/{page}.html"), query
 
 
 def test_what_is_wrong_with_a_site_is_found(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.model_selection  # noqa: F401 - nobody may not read the library
 from faults import as_nobody, fingerprint, sentence_of
 from PIL import Image
 

@@ -39,7 +39,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("08_why_a_cnn", ("-p", "n", "300", "-p", "epochs", "2")),
         ("09_look_inside", ("-p", "n", "60", "-p", "epochs", "2")),
-        ("17_your_own_network", ("-p", "epochs", "1", "-p", "steps", "2")),
         ("12_own_photos", ("-p", "photo", str(TOP / "notebooks" / "photos" / "board.jpg"))),
         ("15_limits", ("-p", "n", "60", "-p", "seeds", "2", "-p", "epochs", "2")),
         ("13_drawing_pad", ("-p", "style", "quick", "-p", "digit", "3")),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras import layers
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from PIL import Image
 
@@ -166,6 +167,76 @@ def test_batches_asked_for_in_any_order_are_the_same(run: d.Run) -> None:
     for index, (images, labels) in in_order.items():
         np.testing.assert_array_equal(images, shuffled[index][0])
         np.testing.assert_array_equal(labels, shuffled[index][1])
+
+
+def keras_steps() -> list[layers.Layer]:
+    blur = layers.RandomGaussianBlur(factor=1.0, kernel_size=3, sigma=1.0)
+    return [layers.RandomBrightness(0.3), layers.RandomContrast(0.3, seed=1), blur, layers.RandomErasing(0.9)]
+
+
+def test_keras_layers_augment_the_same_whatever_the_timing(run: d.Run) -> None:
+    first, again = (
+        generator_from_split(run, "train", seed=5, rotation_range=20, augment=keras_steps()) for _ in range(2)
+    )
+    plain = generator_from_split(run, "train", seed=5, rotation_range=20)
+    in_order = [first[index][0] for index in range(9)]
+    for index in reversed(range(9)):
+        np.testing.assert_array_equal(again[index][0], in_order[index])
+        assert np.abs(in_order[index] - plain[index][0]).mean() > 1
+    assert in_order[0].dtype == np.float32
+    first.start_at(1)
+    for batches in (again, plain):
+        batches.on_epoch_begin()
+        batches.on_epoch_end()
+    np.testing.assert_array_equal(again[3][0], first[3][0])
+    change = [(first[0][0] - plain[0][0])[n] - (in_order[0] - plain[0][0])[n] for n in range(32)]
+    assert all(np.abs(one).max() > 0 for one in change)  # another epoch, other random numbers
+
+
+def test_a_function_augments_what_is_trained_on_before_it_is_rescaled(run: d.Run) -> None:
+    train, validation = d.train_val_generators(run, d.get_recipe("tiny"), augment=lambda images: 255 - images)
+    plain, _ = d.train_val_generators(run, d.get_recipe("tiny"))
+    np.testing.assert_array_equal(train[0][0], 255 - plain[0][0])
+    assert validation.steps == ()
+    chosen = train.originals(np.arange(3))
+    np.testing.assert_array_equal(train.augment(chosen, 0), 255 - plain.augment(chosen, 0))
+    both = generator_from_split(run, "test", rescale=1 / 255, augment=[np.flip, lambda images: images.astype(np.uint8)])
+    assert 0.9 < both[0][0].max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("augment", "said"),
+    [
+        (lambda images: images / 255, r"<lambda> returned pixels from 0 to 1: they must be 0 to 255"),
+        (lambda images: images * 2, "returned pixels from 0 to 510"),
+        (lambda images: images * np.nan, "returned pixels from nan to nan"),
+        (lambda images: images > 9, r"returned bool of shape \(32, 28, 28, 1\): it must return numbers"),
+        (lambda images: None, r"returned object of shape \(\): it must return numbers of the shape it takes"),
+        (layers.RandomCrop(8, 8), r"RandomCrop returned float32 of shape \(32, 8, 8, 1\)"),
+        (layers.RandomBrightness(0.2, value_range=(0, 1)), "or a layer's value_range"),
+        ([layers.RandomContrast(0.2), 3], "augment is 3: it must be a function of images or a Keras layer"),
+        ("blur", "augment is 'blur'"),
+    ],
+)
+def test_a_step_that_does_not_fit_is_refused_before_the_training(run: d.Run, augment: object, said: str) -> None:
+    with pytest.raises(d.DigitError, match=said):
+        generator_from_split(run, "train", augment=augment)
+
+
+@pytest.mark.slow
+def test_steps_train_in_fit_and_are_recorded(run: d.Run) -> None:
+    recipe = d.get_recipe("tiny", epochs=1)
+    train, validation = d.train_val_generators(run, recipe, augment=[layers.RandomBrightness(0.3), np.flip])
+    model = d.build_model(recipe, train.class_names)
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    model.fit(train, validation_data=validation, epochs=1, callbacks=d.callbacks_for(run, train), verbose=0)
+    brightness, flip = run.read_json("training.json")["augment"]
+    assert (brightness["class_name"], brightness["config"]["factor"], flip) == (
+        "RandomBrightness",
+        [-0.3, 0.3],
+        "numpy.flip",
+    )
+    assert "RandomBrightness" in d.Classifier.load(run).model_card()
 
 
 def test_images_in_memory_become_batches_as_they_are() -> None:

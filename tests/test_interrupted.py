@@ -79,7 +79,6 @@ def test_an_interrupted_run_says_how_to_go_on(digits: Path, monkeypatch: pytest.
     ("place", "words"),
     [
         ("digitlib.scale.bulk.predict_bulk", ["predict", "runs/a", "scans", "--out", "out/"]),
-        ("digitlib.scale.ensemble.make_ensemble", ["ensemble", "--train", "2", "--recipe", "tiny"]),
         ("digitlib.scale.sweep.run_sweep", ["sweep", "space.yml"]),
     ],
 )

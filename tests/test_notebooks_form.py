@@ -68,7 +68,7 @@ def test_it_says_first_what_you_learn_and_need_and_how_long_it_takes(path: Path)
     title, imports, parameters = read(path).cells[:3]
     assert re.match(rf"# {int(path.name[:2])} · [A-Z][^\n]+\n\nYou ", title.source)
     assert re.search(r"\n\n\*\*You will learn\*\*[^\n]*\n\n?([-*] [^\n]+\n){3}\n\*\*You need\*\* ", title.source)
-    assert re.search(r"\n\n\*\*You need\*\* [^\n]*\*\*It takes\*\* [^\n]*$", title.source)
+    assert re.search(r"\n\n\*\*You need\*\* [^\n]*\*\*It takes\*\* [^\n]*\n\nStart [^\n]*$", title.source)
     assert "digitlib" in imports.source
     assert parameters.metadata.tags == ["parameters"]
 
@@ -133,6 +133,8 @@ def test_its_solutions_pass_the_same_checks(path: Path) -> None:
     assert [printed(cell) for cell in checks] == [f"Exercise {n}: right.\n" for n in range(1, len(checks) + 1)]
     solved = tagged(solutions, "solution")
     assert [f"answer_{n} = " in cell.source for n, cell in enumerate(solved, 1)] == [True] * len(checks)
+    if path.name >= "05":  # their figures depend on a network, which each machine trains a little differently
+        assert all("nbval-ignore-output" in cell.metadata.tags for cell in solved)
     (parameters,) = tagged(solutions, "parameters")
     assert parameters.source.startswith("run_dir: str = ")
 

@@ -1,63 +1,26 @@
-"""Every command that README and docs/operating.md give is run here, on small data and with the recipe `tiny`."""
+"""Every command that README, docs/operating.md and docs/scale.md give is run here, on small data and with the recipe `tiny`."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from snippets import COMMANDS, PAGES, TOP, as_run, blocks, fill, snippets
 
-TOP = Path(__file__).parents[1]
 README = (TOP / "README.md").read_text(encoding="utf-8")
-PAGES = README + (TOP / "docs/operating.md").read_text(encoding="utf-8")
-PAGES_WITH_LINKS = [
-    TOP / "README.md",
-    TOP / "CONTRIBUTING.md",
-    TOP / "notebooks/README.md",
-    *(TOP / "docs").glob("*.md"),
-]
-ELSEWHERE = ("make test", "make lab", "git clone", "source ")
-"""How commands begin that are not run here: what runs this test, what goes on until it is stopped, what sets up."""
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
-
-
-def commands() -> list[str]:
-    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
-    return [text for line in lines if (text := re.sub(r"\s+# .*", "", line).strip())]
-
-
-def as_run(command: str) -> list[str]:
-    """Return a command with this interpreter's programs and, where it trains, the recipe `tiny`."""
-    words = shlex.split(command)
-    if words[:2] == ["make", "run"]:
-        given = next((word.removeprefix("ARGS=") for word in words if word.startswith("ARGS=")), "")
-        return ["make", "-C", str(TOP), "run", f"ARGS={given} --recipe tiny"]
-    programs = Path(sys.executable).parent
-    if (programs / words[0]).exists():
-        words[0] = str(programs / words[0])
-    if words[1:2] == ["run"] and "--recipe" not in words and "--resume" not in words:
-        words += ["--recipe", "tiny"]
-    return words
 
 
 @pytest.fixture
 def place(digits: Path, root: Path) -> Path:
-    """Return a folder in which the paths that README speaks of exist."""
-    (root / "path/to").mkdir(parents=True)
-    (digits / "trainingSet").rename(root / "path/to/folder")
-    (digits / "testSet").rename(root / "path/to/unlabelled")
-    shutil.copy(next((TOP / "notebooks/photos").glob("*.jpg")), root / "photo.jpg")
-    (root / "notebooks").symlink_to(TOP / "notebooks")
-    space = "data: path/to/folder\nrecipe: tiny\nepochs: 1\nseed: [1, 2]\n"
-    (root / "space.yml").write_text(space, encoding="utf-8")
+    """Return a folder in which the paths that the pages speak of exist."""
+    fill(root, digits)
+    images = sorted((root / "to_predict").iterdir())
+    table = pd.DataFrame({"image": [{"bytes": path.read_bytes(), "path": path.name} for path in images]})
+    table.to_parquet(root / "train-00000.parquet")
     return root
 
 
@@ -65,24 +28,23 @@ def place(digits: Path, root: Path) -> Path:
 @pytest.mark.skipif(not (TOP / ".venv/.ready").exists(), reason="`make run` would set up .venv first")
 def test_every_command_does_what_it_says(place: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("MPLBACKEND", "MAKEFLAGS")}
-    for command in commands():
-        if command.startswith(ELSEWHERE):
-            continue
+    given = [snippet for page in COMMANDS for snippet in snippets(page)]
+    for command in [text for language, text in given if language == "sh"]:
         told = subprocess.run(as_run(command), cwd=place, env=environment, capture_output=True, text=True)
         assert told.returncode == 0, f"{command}\n{told.stdout}\n{told.stderr}"
     for made in (
         "runs/default/report.html",
         "runs/mine/report.html",
+        "runs/clean/report.html",
         "predictions.csv",
         "predictions.parquet",
         "05.ipynb",
         "drawn.png",
         "digits.json",
-        "runs/ensemble/metrics.json",
     ):  # fmt: skip
         assert (place / made).stat().st_size > 0, made
-    for block in blocks("python"):
-        exec(block, {})
+    for code in [text for language, text in given if language == "python"]:
+        exec(code, {})
 
 
 def test_the_first_screen_has_an_image_commands_and_links_and_all_is_short() -> None:
@@ -96,14 +58,15 @@ def test_the_first_screen_has_an_image_commands_and_links_and_all_is_short() -> 
 
 def test_setting_up_without_make_is_what_make_does() -> None:
     makefile = (TOP / "Makefile").read_text(encoding="utf-8")
-    rule = makefile.partition("$(READY): ")[2]
+    rule = makefile.partition("$(RUN): ")[2]
     made = re.findall(r"-m pip install (?:--quiet --disable-pip-version-check )?(.*)", rule)
-    said = re.findall(r"-m pip install (.*)", "".join(blocks("bat")))
+    operating = blocks(TOP / "docs/operating.md")
+    said = re.findall(r"-m pip install (.*)", "".join(text for language, text in operating if language == "bat"))
     assert said
     assert said == made[: len(said)]
 
 
-@pytest.mark.parametrize("page", PAGES_WITH_LINKS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target

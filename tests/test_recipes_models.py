@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import digitlib as d
-from digitlib.run import best_epoch
+from digitlib.run import EVALUATION, best_epoch
 from digitlib.training.backend import in_float32, keras
 from digitlib.training.models import MODELS
 from digitlib.training.recipes import SMALLEST_SIDE
@@ -183,14 +183,15 @@ def test_the_network_of_the_right_epoch_is_kept_with_its_record(root: Path, chec
     (run / "backup" / "2025" / "my_best_model.keras").write_text("mine")
     earlier = run / "backup" / ("0" * 16) / "3"
     earlier.mkdir(parents=True)
-    (run / "metrics.json").write_text("{}")
+    for name in EVALUATION:
+        (run / name).write_text("{}")
     record = trained_on_noise(run, recipe, compiled(recipe))
     assert (record["recipe"], record["network"], record["class_names"]) == ("tiny", "tiny", DIGITS)
     assert record["fit"] == {"epochs": 3, "batch_size": 4, "steps_per_epoch": 1}
     assert d.load_recipe(run) == recipe
     kept = keras.models.load_model(run / "best_model.keras").get_weights()
     assert all((weight == epoch).all() for weight in kept)
-    assert not (run / "metrics.json").exists()
+    assert not [name for name in EVALUATION if (run / name).exists()]
     assert not earlier.exists()
     assert [path.name for path in (run / "backup").rglob("*")] == ["2025", "my_best_model.keras"]
 
@@ -208,14 +209,11 @@ def test_a_record_names_a_recipe_only_where_its_network_optimizer_and_loss_train
     assert trained_on_noise(run, None, compiled(recipe), "last")["checkpoint"] == "last"
 
 
-def test_an_ensemble_is_not_trained_over_and_best_needs_a_validation_accuracy(root: Path) -> None:
+def test_best_needs_a_validation_accuracy(root: Path) -> None:
     run, recipe = d.open_run("runs/a"), d.get_recipe("tiny", epochs=3)
     train = d.ImageBatches.from_array(np.zeros((4, 28, 28), np.uint8), [0, 1, 2, 3], DIGITS)
     with pytest.raises(d.DigitError, match="needs val_accuracy"):
         compiled(recipe).fit(train, callbacks=d.callbacks_for(run, train, recipe), verbose=0)
-    d.save_recipe(run, replace(recipe, model="ensemble"))
-    with pytest.raises(d.DigitError, match="is an ensemble"):
-        trained_on_noise(run, recipe, compiled(recipe))
 
 
 def own_network(image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:

@@ -97,7 +97,7 @@ def test_what_goes_on_and_what_starts_anew(root: Path, digits: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["mlp", "convnet", "mobilenet"])
+@pytest.mark.parametrize("network", ["mlp", "convnet", *(["mobilenet"] if SOAK else [])])
 def test_an_own_network_goes_on_to_the_same_end_and_another_starts_from_scratch(
     root: Path, digits: Path, network: str
 ) -> None:

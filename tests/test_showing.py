@@ -10,6 +10,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import IPython
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -54,10 +55,9 @@ def styled() -> Any:
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Return what a notebook's kernel would hand to the browser."""
     outputs: list[dict[str, Any]] = []
-    monkeypatch.setattr(style, "get_ipython", lambda: SimpleNamespace(kernel="one"))
-    monkeypatch.setattr(
-        style, "display", lambda data, metadata=None, **_: outputs.append(data | {"metadata": metadata})
-    )
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel="one"))
+    keep = lambda data, metadata=None, **_: outputs.append(data | {"metadata": metadata})  # noqa: E731
+    monkeypatch.setattr(IPython.display, "display", keep)
     return outputs
 
 
@@ -75,11 +75,9 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         (lambda: plots.plot_confusion(confusion([8, 2], [0, 9])), "predicted: a → b, 2 times"),
         (lambda: plots.plot_confusion(confusion([8, 0], [0, 9])), "17 of 17 images are predicted correctly"),
         (lambda: plots.plot_per_class(TWO), "The lowest F1 is 80.0%, of b; the highest is 90.0%"),
-        (lambda: plots.plot_most_confused(TWO, TWO, BLANK[:2]), "a → b (1×); b → a (1×)"),
         (lambda: plots.plot_top_losses(TWO, BLANK[:2]), "a → b 60% …er_long_name.png; b → a 90% "),
         (lambda: plots.plot_predictions(TWO, BLANK[:2], 2), "2 images: a 60% b 10%; b 90%."),
         (lambda: plots.plot_reliability({"raw": TWO}), "weighted by images: raw: 1.0%"),
-        (lambda: plots.plot_risk_coverage({"score": TWO}, 0.9), "90.0% are accepted, 10.00% of these wrong"),
         (lambda: plots.plot_explanations(BLANK, {"Grad-CAM": BLANK / 255}, list("abcdef")), "below each, a map of Grad-CAM"),
     ],
 )  # fmt: skip
@@ -87,18 +85,6 @@ def test_the_text_says_what_the_figure_shows(draw: Any, alt: str) -> None:
     figure = draw()
     assert alt in plots.alt_text(figure)
     style.figure_of(figure).canvas.draw()
-
-
-@pytest.mark.parametrize(
-    ("times", "columns", "drawn"), [([1], 1, 1), ([2, 1, 2], 5, 5), ([4, 4, 3], 5, 10), ([4] * 6, 8, 24)]
-)
-def test_confused_pairs_leave_no_cell_empty(times: list[int], columns: int, drawn: int) -> None:
-    pairs = pd.DataFrame({"first": list("abcdef")[: len(times)], "second": list("uvwxyz")[: len(times)]})
-    wrong = pairs.loc[np.repeat(pairs.index, times)].rename(columns={"first": "true", "second": "predicted"})
-    figure = plots.plot_most_confused(pairs, wrong.assign(confidence=0.9), np.zeros((len(wrong), 28, 28), np.uint8))
-    assert figure.axes[0].get_subplotspec().get_gridspec().ncols == columns
-    assert [len(axes.images) for axes in figure.axes] == [1] * drawn
-    assert all(f"{first} →" in plots.alt_text(figure) for first in pairs["first"])
 
 
 def test_shares_at_an_axis_are_whole_numbers_of_percent() -> None:
@@ -156,7 +142,7 @@ def overlapping(texts: list[Text]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("kind", NAMES)
-@pytest.mark.parametrize("what", ["counts", "confusion", "per class", "most confused", "top losses", "own"])
+@pytest.mark.parametrize("what", ["counts", "confusion", "per class", "top losses", "own"])
 def test_names_of_classes_can_be_read(kind: str, what: str, recwarn: pytest.WarningsRecorder) -> None:
     names = NAMES[kind]
     counts = 6 * np.eye(len(names), dtype=int) + np.eye(len(names), k=1, dtype=int)
@@ -172,7 +158,6 @@ def test_names_of_classes_can_be_read(kind: str, what: str, recwarn: pytest.Warn
         "counts": lambda: plots.plot_counts(table),
         "confusion": lambda: plots.plot_confusion(pd.DataFrame(counts, names, names)),
         "per class": lambda: plots.plot_per_class(table),
-        "most confused": lambda: plots.plot_most_confused(pairs, pairs, images),
         "top losses": lambda: plots.plot_top_losses(pairs, images),
         "own": lambda: plots.describe(table.plot.bar("class", "f1", rot=0).figure, "Drawn in a notebook."),
     }

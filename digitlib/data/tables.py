@@ -22,8 +22,8 @@ from PIL import Image
 
 from digitlib.data.decoding import as_uint8
 from digitlib.data.sources import is_litter, walk
-from digitlib.errors import DigitError
-from digitlib.files import display_path, project_root
+from digitlib.errors import DigitError, needs
+from digitlib.files import display_path, odd_here, project_root
 from digitlib.progress import progress
 
 IMAGE_COLUMNS = (
@@ -150,10 +150,8 @@ def _tables(source: Any) -> Iterator[pd.DataFrame]:
         label, image, _ = columns_of(source)
         yield from pd.read_csv(source, dtype=dict.fromkeys((label, image), str), chunksize=1000, **CSV)
     else:
-        try:
+        with needs("Parquet files"):
             import pyarrow.parquet as pq
-        except ImportError as error:
-            raise DigitError('Parquet files need pyarrow: pip install "digitlib[scale]".') from error
         with pq.ParquetFile(source, pre_buffer=False) as file:
             label, image, _ = columns_of(file.schema_arrow.empty_table().to_pandas())
             wanted = file.schema_arrow.names if image is None else [label, image]
@@ -236,6 +234,7 @@ def _class_of(value: Any, where: str) -> str | None:
         not known.strip(". ")
         or is_litter(known)
         or re.search(r'[/\\:*?"<>|\0]', known)
+        or odd_here(known)
         or len(os.fsencode(known)) > 200
     ):
         raise DigitError(f"{where} has a class {known[:200]!r}, which can't be the name of a folder: rename it.")

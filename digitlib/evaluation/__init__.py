@@ -1,10 +1,18 @@
-"""How good a network is, and which of its predictions to accept."""
+"""How good a network is, and which of its predictions to accept.
 
-import lazy_loader
+Examples
+--------
+>>> from digitlib import evaluation
+>>> [round(limit, 2) for limit in evaluation.wilson_interval(95, 100)]
+[0.89, 0.98]
+>>> evaluation.Classifier.load("runs/mine").evaluate("test").metrics["accuracy"]  # doctest: +SKIP
+"""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+from digitlib.errors import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "classifier": ["Classifier", "Evaluation"],
         "metrics": [
             "classification_report",

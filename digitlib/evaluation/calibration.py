@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
 
 from digitlib.evaluation.statistics import wilson_interval
 
@@ -33,7 +31,9 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     >>> apply_temperature(np.array([[0.9, 0.1]]), 2.0).round(2)
     array([[0.75, 0.25]])
     """
-    return softmax(_logarithms(probabilities) / temperature, axis=1)
+    logits = _logarithms(probabilities) / temperature
+    parts = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return parts / parts.sum(axis=1, keepdims=True)
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -55,6 +55,9 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     float
         Between 0.05 and 20.
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
     logits, rows = _logarithms(probabilities), np.arange(len(labels))
 
     def loss(logarithm: float) -> float:

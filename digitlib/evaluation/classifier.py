@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -18,22 +19,24 @@ from PIL import Image, ImageOps
 
 from digitlib.data.class_counts import AnyRun, split_counts
 from digitlib.data.datasets import find_inputs
-from digitlib.data.decoding import Decoded, as_uint8, decoded, read_files, resized, rims_are_light
+from digitlib.data.decoding import Decoded, as_uint8, decoded, enlarged, read_files, resized, rims_are_light
 from digitlib.data.split import dark_on_light
 from digitlib.errors import DigitError, require
 from digitlib.evaluation.calibration import apply_temperature, fit_temperature
 from digitlib.evaluation.explain import grad_cam, has_convolution, occlusion
 from digitlib.evaluation.out_of_distribution import OutlierDetector, draw_own_and_other, feature_extractor
-from digitlib.evaluation.selective import FILES, PRIOR_ERRORS, SelectiveClassifier, check_target, threshold_for
+from digitlib.evaluation.selective import PRIOR_ERRORS, SelectiveClassifier, check_target, threshold_for
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.export.formats import FORMATS, check_formats, export_network
 from digitlib.export.model_card import card_text, page_facts
-from digitlib.export.web_page import write_page
+from digitlib.export.onnx_network import OnnxNetwork
 from digitlib.files import atomic, display_path, file_hash, make_folder, resolve, write_json
 from digitlib.progress import progress
-from digitlib.run import Run, check_training, open_run
+from digitlib.run import CALIBRATION, Run, check_training, open_run
 from digitlib.training.backend import in_float32, keras
-from digitlib.training.generators import ImageBatches, generator_from_split, image_form
+
+if TYPE_CHECKING:  # an export predicts without Keras, SciPy, scikit-learn and numba, which take seconds to load
+    from digitlib.training.generators import ImageBatches
 
 AnyPath = str | os.PathLike[str]
 
@@ -89,6 +92,7 @@ class Classifier:
 
     Examples
     --------
+    >>> import keras
     >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
     >>> Classifier(model, ["0", "1"]).predict(np.zeros((3, 8, 8), np.uint8))["filename"].tolist()
     ['0', '1', '2']
@@ -104,7 +108,9 @@ class Classifier:
                 f"the model takes inputs of shape {shape}: it must be (None, height, width, 1 or 3). Begin it "
                 "with keras.Input((height, width, 1)) and, where needed, a Reshape layer."
             )
-        self.model = in_float32(model) if rescale == 1 else _rescaled(in_float32(model), rescale)
+        if not isinstance(model, OnnxNetwork):
+            model = in_float32(model) if rescale == 1 else _rescaled(in_float32(model), rescale)
+        self.model: Any = model
         self.image_size: tuple[int, int] = shape[1:3]
         self.color_mode: Literal["grayscale", "rgb"] = "rgb" if shape[3] == 3 else "grayscale"
         self.resize = "squeeze"
@@ -122,12 +128,13 @@ class Classifier:
 
     @classmethod
     def load(cls, path: AnyRun, class_names: Sequence[str] | None = None) -> Self:
-        """Return the classifier of a run's folder or of a saved ``.keras`` file; no code in the file is run.
+        """Return the classifier of a run's folder, a saved ``.keras`` file or an export; no code in the file is run.
 
         Parameters
         ----------
         path : Run or path-like
-            A run, its folder, what `save` wrote, or a model file.
+            A run, its folder, what `save` wrote, a model file, or the folder or ``.onnx`` file that `export` wrote, which
+            predicts without TensorFlow.
         class_names : sequence of str, optional
             Needed for a model file that has no ``training.json`` beside it.
 
@@ -142,7 +149,9 @@ class Classifier:
                 f"{display_path(place)!r} doesn't exist: give a run's folder or a .keras file, "
                 "or run notebook 05_training_history.ipynb first."
             )
-        file = place / "best_model.keras" if place.is_dir() else place
+        file = network_file(place)
+        if file.suffix == ".onnx":
+            return cls._load_export(file, class_names)
         run, own, rescale = Run(file.parent), file.name == "best_model.keras", 1.0
         run.require(file.name)
         if own:
@@ -150,6 +159,8 @@ class Classifier:
         record = run.read_json("training.json") if (run / "training.json").exists() else {}
         if record:
             class_names = class_names or record["class_names"]
+            # A generator with a rescale of its own trained it on other values; `save` has put this into the network.
+            rescale = record.get("rescale") or (record.get("augmentation") or {}).get("rescale") or 1.0
             if own and (run / "source.json").exists() and run.class_names != record["class_names"]:
                 raise DigitError(
                     f"source.json and training.json of {run} have different classes: train again with notebook 05."
@@ -165,6 +176,20 @@ class Classifier:
         if loaded.selective and loaded.selective.outliers:
             loaded._extractor = feature_extractor(loaded.model)
         return loaded
+
+    @classmethod
+    def _load_export(cls, file: Path, class_names: Sequence[str] | None) -> Self:
+        network: Any = OnnxNetwork(file)
+        loaded = cls(network, class_names or network.about["class_names"])
+        loaded.resize = network.about.get("resize", "squeeze")
+        if "temperature" in network.about:
+            loaded.selective = SelectiveClassifier.from_numbers(network.about, file.with_name(f"{file.name}.npz"))
+            loaded._extractor = network if loaded.selective.outliers else None
+        return loaded
+
+    def _require_keras(self, what: str) -> None:
+        if isinstance(self.model, OnnxNetwork):
+            raise DigitError(f"an export can only predict, not {what}: load the run's folder or its best_model.keras.")
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
@@ -290,6 +315,7 @@ class Classifier:
         seed : int
             Of what is drawn and chosen at random.
         """
+        self._require_keras("calibrate")
         check_target(target_accuracy)
         self._extractor = feature_extractor(self.model)
         lacking = (
@@ -329,6 +355,7 @@ class Classifier:
         numpy.ndarray
             float, shape `image_size`, 0 to 1.
         """
+        self._require_keras("explain")
         require("method", method, method in ("auto", "grad_cam", "occlusion"), "'auto', 'grad_cam' or 'occlusion'")
         images = list(islice(self._read(image)[1], 2))
         if len(images) != 1 or images[0].image is None:
@@ -340,6 +367,9 @@ class Classifier:
     def export(self, format: str = "onnx", folder: AnyPath | None = None, file: AnyPath | None = None) -> Path:
         """Write the network in another format, compare its predictions with Keras's, and return the file.
 
+        Beside an ONNX file, ``.onnx.json`` and ``.onnx.npz`` hold what `load` needs to predict and accept with it as with
+        the run. The file's first output are the probabilities; the others are features for the outlier detector.
+
         Parameters
         ----------
         format : {"onnx", "litert", "html"}
@@ -348,10 +378,13 @@ class Classifier:
         file : path-like, optional
             Another place and name for the file.
         """
+        self._require_keras("export")
         check_formats([format])
         folder = resolve(folder) if folder else (self.run / "export" if self.run else resolve("export"))
         path, source = resolve(file) if file else folder / FORMATS[format], self._kept("source.json")
         if format == "html":
+            from digitlib.export.web_page import write_page
+
             facts = page_facts(self.record, self._kept("metrics.json"), self.class_names)
             dark = self.run is not None and dark_on_light(self.run)
             return write_page(self.model, self.class_names, path, facts=facts, dark_on_light=dark)
@@ -359,18 +392,24 @@ class Classifier:
         if source:
             test = self._generated(self._set("test", shuffle=True))
             images = np.concatenate([pixels for pixels, _ in islice(test, 8)])
-        export_network(self.model, format, path, images)
+        onnx = format == "onnx"
+        export_network(self._extractor if onnx and self._extractor else self.model, format, path, images)
+        if onnx:
+            numbers = self.selective.numbers(path.with_name(f"{path.name}.npz")) if self.selective else {}
+            form = {"class_names": self.class_names, "resize": self.resize, "model_sha256": file_hash(path)}
+            write_json(path.with_name(f"{path.name}.json"), self.record | numbers | form)
         return path
 
     def save(self, folder: AnyRun) -> Path:
         """Write ``best_model.keras``, ``training.json`` and any calibration, which `load` reads; return the folder."""
+        self._require_keras("save")
         place, record = open_run(folder).folder, self.record
         make_folder(place)
         with atomic(place / "best_model.keras") as temporary:
             self.model.save(temporary)
         hashes = {"best_model.keras": file_hash(place / "best_model.keras")}
-        write_json(place / "training.json", record | {"sha256": hashes})
-        for name in FILES:
+        write_json(place / "training.json", record | {"rescale": 1.0, "sha256": hashes})
+        for name in CALIBRATION:
             (place / name).unlink(missing_ok=True)
         if self.selective:
             self.selective.save(place)
@@ -379,6 +418,8 @@ class Classifier:
     @property
     def record(self) -> dict[str, Any]:
         """What is known of the training: ``training.json`` of its run, else what the model itself tells."""
+        if isinstance(self.model, OnnxNetwork):
+            return self.model.about
         if record := self._kept("training.json"):
             return record
         compiled = ("optimizer", "loss") if self.model.compiled else ()
@@ -407,6 +448,8 @@ class Classifier:
         """Return the training, validation or test set of the run."""
         if self.run is None:
             raise DigitError(f"this classifier has no run and no {name!r} set: give images and labels.")
+        from digitlib.training.generators import generator_from_split, image_form
+
         return generator_from_split(
             self.run, name, **{"batch_size": SET_BATCH, "shuffle": False, **image_form(self), **options}
         )
@@ -430,16 +473,14 @@ class Classifier:
     def _pixels(self, decoded: Sequence[Decoded]) -> np.ndarray:
         """Return images as the network takes them: float32, 0 to 255, black where unreadable.
 
-        They are resized by the same code that training uses, each size by itself, so that an image's prediction doesn't
-        depend on its company.
+        Each is resized by itself, as in training, so that an image's prediction doesn't depend on its company.
         """
         shape = self.model.input_shape[1:]
         pixels = np.zeros((len(decoded), *shape), np.float32)
         images = {n: _fitted(one.image, shape, self.resize) for n, one in enumerate(decoded) if one.image is not None}
         for size in {image.shape for image in images.values()}:
             rows = [number for number, image in images.items() if image.shape == size]
-            stack = np.stack([images[number] for number in rows])
-            pixels[rows] = ImageBatches.from_array(stack, image_size=self.image_size, batch_size=len(rows))[0][0]
+            pixels[rows] = enlarged(np.stack([images[number] for number in rows]), self.image_size)
         return pixels
 
     def _outputs(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -448,7 +489,8 @@ class Classifier:
         # The feature maps of many large images would fill the memory.
         step = max(32, 2**20 // (pixels.shape[1] * pixels.shape[2]))
         starts = range(0, max(1, len(pixels)), step)
-        parts = [keras.tree.flatten(network.predict_on_batch(pixels[at : at + step])) for at in starts]
+        given = [network.predict_on_batch(pixels[at : at + step]) for at in starts]
+        parts = [one if isinstance(one, list) else [one] for one in given]
         probabilities, *features = (np.concatenate(one) for one in zip(*parts, strict=True))
         return probabilities, np.concatenate(features, axis=1) if features else None
 
@@ -463,7 +505,7 @@ class Classifier:
         names = list(getattr(data, "class_indices", self.class_names))
         if names not in (self.class_names, ["?"]):
             raise DigitError(f"the generator's classes are {names}, the network's {self.class_names}: they must agree.")
-        finite = isinstance(data, keras.utils.PyDataset)
+        finite = _is_dataset(data)
         for batch in map(data.__getitem__, range(len(data))) if finite else data:
             images, labels = (*batch, None)[:2] if isinstance(batch, list | tuple) else (batch, None)
             array = np.asarray(images, np.float32)
@@ -514,7 +556,10 @@ class Classifier:
 
     def _loss(self, probabilities: np.ndarray, labels: np.ndarray) -> float:
         """Return the mean loss as `model.evaluate` has it, or cross-entropy where the model is not compiled."""
-        loss = keras.losses.get(getattr(self.model, "loss", None) or "categorical_crossentropy")
+        if not getattr(self.model, "loss", None):
+            likely = probabilities[np.arange(len(labels)), labels]
+            return float(-np.log(likely.clip(1e-7, 1)).mean())
+        loss = keras.losses.get(self.model.loss)
         sparse = "sparse" in getattr(loss, "name", getattr(loss, "__name__", ""))
         true = labels if sparse else np.eye(len(self.class_names), dtype=np.float32)[labels]
         return float(np.mean(loss(true, probabilities)))
@@ -553,8 +598,9 @@ def _load_model(path: Path) -> keras.Model:
     """Return the network in a ``.keras`` file, without running any code that it may hold."""
     if path.suffix != ".keras":  # Keras would read other formats too, some of which run code
         raise DigitError(f"{display_path(path)} is not a .keras file: give a run's folder or its best_model.keras.")
+    load = keras.models.load_model  # says what to install where Keras is missing
     try:
-        return keras.models.load_model(path, safe_mode=True)
+        return load(path, safe_mode=True)
     except Exception as error:  # zip, h5py, json and keras each raise their own
         reason = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
         raise DigitError(
@@ -590,4 +636,17 @@ def _in_batches(decoded: Iterator[Decoded]) -> Iterator[list[Decoded]]:
 
 
 def _is_generator(data: Any) -> bool:
-    return isinstance(data, keras.utils.PyDataset) or hasattr(data, "element_spec")
+    return _is_dataset(data) or hasattr(data, "element_spec")
+
+
+def _is_dataset(data: Any) -> bool:
+    """Tell whether it is a `keras.utils.PyDataset`, which it can't be before Keras is loaded."""
+    return "keras" in sys.modules and isinstance(data, keras.utils.PyDataset)
+
+
+def network_file(path: Path) -> Path:
+    """Return the file of the network that `Classifier.load` takes from a folder, or the file itself."""
+    if not path.is_dir():
+        return path
+    export, own = path / "model.onnx", path / "best_model.keras"
+    return export if export.exists() and not own.exists() else own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from digitlib.data.decoding import rim_of
 from digitlib.errors import DigitError
 from digitlib.training.backend import keras, tensorflow
 
-Pick = Callable[[keras.Operation, keras.KerasTensor, keras.KerasTensor], bool]
+if TYPE_CHECKING:
+    Pick = Callable[[keras.Operation, keras.KerasTensor, keras.KerasTensor], bool]
 
 
 def tap(model: keras.Model, pick: Pick, before: bool = False) -> keras.Model:
@@ -59,7 +61,7 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
     Grad-CAM (R. Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391): the channels behind the last convolution,
     weighted by how much each moves the log-probability of the class. The map is as coarse as that layer: 4 × 4 for the
-    recipes `fast` and `accurate`. Nested models are walked; the maps of an ensemble's members are added.
+    recipes `fast` and `accurate`. Nested models are walked; where several networks are joined, their maps are added.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from digitlib.errors import DigitError, require
+from digitlib.errors import needs, require
 
 CERTAIN = 0.01
 """A label of lower quality is listed in any case; chosen with label noise of other seeds than those reported."""
@@ -31,12 +31,15 @@ def find_label_issues(manifest: pd.DataFrame, probabilities: np.ndarray, class_n
     pandas.DataFrame
         ``filename``; ``label`` as given; ``likely_label``; ``quality`` of the given label, which is its probability
         (0 to 0.5); ``part``. The worst comes first.
+
+    Examples
+    --------
+    >>> done = cross_validate("runs/mine", get_recipe("fast"))  # doctest: +SKIP
+    >>> find_label_issues(read_split("runs/mine"), done.probabilities, class_names)  # doctest: +SKIP
     """
-    try:
+    with needs("find_label_issues"):
         from cleanlab.filter import find_label_issues as find
         from cleanlab.rank import get_label_quality_scores
-    except ImportError as error:
-        raise DigitError('find_label_issues needs cleanlab: pip install "digitlib[labels]".') from error
 
     given = manifest["class"].map({name: label for label, name in enumerate(class_names)}).to_numpy()
     likely = probabilities.argmax(axis=1)

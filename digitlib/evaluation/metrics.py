@@ -22,13 +22,15 @@ def evaluate_run(run: Run | str, evaluation: Evaluation | None = None) -> dict[s
     Parameters
     ----------
     run : Run or path-like
-        Trained by notebook 05. The metrics of an ensemble, which has no history, stay as they are.
+        Trained by notebook 05.
     evaluation : Evaluation, optional
         Of its test set, where that has been done already.
+
+    Examples
+    --------
+    >>> evaluate_run("runs/mine")["test_accuracy"]  # doctest: +SKIP
     """
     run = open_run(run)
-    if (run / "metrics.json").exists() and not (run / "history.csv").exists():
-        return run.read_json("metrics.json")
     clf = Classifier.load(run)
     record, recipe = clf.record, _recipe_of(clf)
     evaluation = evaluation or clf.evaluate("test")
@@ -113,6 +115,12 @@ def classification_report(predictions: pd.DataFrame, class_names: list[str]) -> 
     -------
     pandas.DataFrame
         ``class``, ``images``, and ``precision``, ``recall`` and ``f1``, each followed by its ``…_low`` and ``…_high``.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"true": ["3", "8"], "predicted": ["3", "3"]})
+    >>> classification_report(table, ["3", "8"])["recall"].tolist()
+    [1.0, 0.0]
     """
     counts = confusion_matrix(predictions, class_names).to_numpy()
     right, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)

@@ -12,10 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
-from threadpoolctl import threadpool_limits
 
 from digitlib.errors import DigitError, did_you_mean, is_whole, require
 from digitlib.evaluation.explain import is_map, tap
@@ -116,6 +112,10 @@ class OutlierDetector:
         near : int
             Features, the first ones, that distances are measured in.
         """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.neural_network import MLPClassifier
+        from threadpoolctl import threadpool_limits
+
         centre, scale = known.mean(axis=0), known.std(axis=0) + 1e-3
         scaled = np.clip((np.concatenate([known, drawn, other]) - centre) / scale, -FARTHEST, FARTHEST)
         first = scaled[: len(known), :near]
@@ -207,6 +207,7 @@ def draw_characters(
     A printed glyph is slanted (±0.35), turned (±12°), stretched (0.75 to 1.25) and bent; its middle line is drawn with
     a pen of 1.2 to 2.6 pixels and put into MNIST's format.
     """
+    from scipy import ndimage
     from skimage.morphology import skeletonize
 
     drawn = np.empty((n, SIDE, SIDE, 1), np.uint8)
@@ -232,6 +233,8 @@ def draw_own_and_other(class_names: list[str], random: np.random.Generator) -> t
 
 def _bent(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return an image slanted, turned, stretched about its middle, and bent by a smooth random field."""
+    from scipy import ndimage
+
     turn, slant = np.radians(random.uniform(-12, 12)), random.uniform(-0.35, 0.35)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     matrix = rotation @ [[1, 0], [slant, 1]] @ np.diag(random.uniform(0.8, 1.33, 2))
@@ -249,6 +252,8 @@ def _fitted(ink: np.ndarray) -> np.ndarray:
     `digitlib.handwriting.to_mnist_format` does it more exactly, for digits to be read; with that one, fewer of the
     letters in benchmarks/ were rejected.
     """
+    from scipy import ndimage
+
     placed = np.zeros((SIDE, SIDE))
     rows, columns = np.nonzero(ink > 20)
     if len(rows) == 0:
@@ -300,6 +305,8 @@ def _blank(random: np.random.Generator) -> np.ndarray:
 
 
 def _noise(random: np.random.Generator) -> np.ndarray:
+    from scipy import ndimage
+
     kind = random.choice(["even", "normal", "sparse"])
     if kind == "even":
         return random.uniform(0, 255, (SIDE, SIDE))

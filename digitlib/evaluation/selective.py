@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from digitlib.errors import DigitError, is_number, require
 from digitlib.evaluation.calibration import apply_temperature
 from digitlib.evaluation.out_of_distribution import OutlierDetector
 from digitlib.files import atomic, file_hash, write_json
-from digitlib.run import open_run
+from digitlib.run import CALIBRATION, Run, open_run
 
-FILES = ("calibration.json", "calibration.npz")
+NUMBERS = ("target_accuracy", "temperature", "threshold")
 
 PRIOR_ERRORS = 10.0
 """See `threshold_for`: 3,000 validation images have about three errors at 99.9 %, too few to count alone."""
@@ -79,12 +80,28 @@ class SelectiveClassifier:
     def save(self, run: AnyRun) -> None:
         """Write ``calibration.json`` and ``calibration.npz`` beside the ``best_model.keras`` that it belongs to."""
         run = open_run(run)
+        numbers = self.numbers(run / CALIBRATION[1])
+        write_json(run / CALIBRATION[0], numbers | {"model_sha256": file_hash(run / "best_model.keras")})
+
+    def numbers(self, file: Path) -> dict[str, Any]:
+        """Write the outlier detector to a ``.npz`` file, and return all else with the file's hash."""
         arrays: dict[str, Any] = {} if self.outliers is None else self.outliers.arrays()
-        with atomic(run / FILES[1]) as temporary:
+        with atomic(file) as temporary:
             np.savez_compressed(temporary, **arrays)
-        numbers = {name: getattr(self, name) for name in ("target_accuracy", "temperature", "threshold")}
-        hashes = {"model_sha256": file_hash(run / "best_model.keras"), "outliers_sha256": file_hash(run / FILES[1])}
-        write_json(run / FILES[0], numbers | hashes)
+        return {name: getattr(self, name) for name in NUMBERS} | {"outliers_sha256": file_hash(file)}
+
+    @classmethod
+    def from_numbers(cls, numbers: Mapping[str, Any], file: Path) -> SelectiveClassifier:
+        """Return what `numbers` was written for, without running any code in the file."""
+        run = Run(file.parent)
+        if numbers.get("outliers_sha256", now := file_hash(file)) != now:
+            raise run.damaged(file.name, f"it has other bytes than {file.with_suffix('.json').name} says")
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                outliers = OutlierDetector(**arrays) if arrays.files else None
+        except Exception as error:  # zip, zlib and NumPy each raise their own
+            raise run.damaged(file.name, error) from error
+        return cls(**{name: numbers[name] for name in NUMBERS}, outliers=outliers)
 
     @classmethod
     def load(cls, run: AnyRun) -> SelectiveClassifier | None:
@@ -96,20 +113,14 @@ class SelectiveClassifier:
             If it is damaged, or the network has been trained again since.
         """
         run = open_run(run)
-        if not (run / FILES[0]).exists():
+        if not (run / CALIBRATION[0]).exists():
             return None
-        numbers = dict(run.read_json(FILES[0]))
-        if numbers.pop("model_sha256", None) != file_hash(run / "best_model.keras"):
+        numbers = run.read_json(CALIBRATION[0])
+        if numbers.get("model_sha256") != file_hash(run / "best_model.keras"):
             what = f"calibration.json of {run} belongs to another network than best_model.keras"
             raise DigitError(f"{what}. Run notebook 06_evaluation.ipynb again, or delete calibration.json.")
-        run.require(FILES[1])
-        if numbers.pop("outliers_sha256", now := file_hash(run / FILES[1])) != now:
-            raise run.damaged(FILES[1], "it has other bytes than calibration.json says")
-        try:
-            with np.load(run / FILES[1], allow_pickle=False) as arrays:
-                return cls(**numbers, outliers=OutlierDetector(**arrays) if arrays.files else None)
-        except Exception as error:  # zip, zlib and NumPy each raise their own
-            raise run.damaged(FILES[1], error) from error
+        run.require(CALIBRATION[1])
+        return cls.from_numbers(numbers, run / CALIBRATION[1])
 
 
 def risk_coverage(score: np.ndarray, correct: np.ndarray) -> pd.DataFrame:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import binomtest, t
 
 from digitlib.errors import DigitError
 
@@ -23,8 +24,10 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     """
     if not total:
         return 0.0, 1.0
-    interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, z = correct / total, NormalDist().inv_cdf((1 + confidence) / 2)
+    middle, half = share + z**2 / (2 * total), z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    low, high = (middle - half) / (1 + z**2 / total), (middle + half) / (1 + z**2 / total)
+    return low if correct else 0.0, high if correct < total else 1.0
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
@@ -51,6 +54,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     if a.shape != b.shape:
         raise DigitError(f"mcnemar needs predictions of both networks for the same images, not {a.size} and {b.size}.")
+    from scipy.stats import binomtest
+
     one, other = int((a & ~b).sum()), int((b & ~a).sum())
     p = binomtest(one, one + other).pvalue if one + other else 1.0
     return {
@@ -75,6 +80,8 @@ def spread(accuracies: Sequence[float], confidence: float = 0.95) -> dict[str, f
     values = np.asarray(accuracies, float)
     if len(values) < 2:
         raise DigitError(f"a spread needs at least 2 trainings, not {len(values)}: give more seeds.")
+    from scipy.stats import t
+
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     error = sd / len(values) ** 0.5 or 1e-300  # SciPy refuses 0
     low, high = np.clip(t.interval(confidence, len(values) - 1, mean, error), 0, 1)

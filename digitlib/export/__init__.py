@@ -1,10 +1,18 @@
-"""A trained network in other formats, and its model card."""
+"""A trained network in other formats, and its model card.
 
-import lazy_loader
+Examples
+--------
+>>> from digitlib import Classifier, export
+>>> list(export.FORMATS)
+['onnx', 'litert', 'html']
+>>> Classifier.load("runs/mine").export("onnx")  # doctest: +SKIP
+"""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+from digitlib.errors import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "formats": ["FORMATS", "check_formats", "export_network", "run_exported"],
         "model_card": ["card_text", "page_facts"],
         "web_page": ["write_page"],

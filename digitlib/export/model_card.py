@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from digitlib import __version__
+from digitlib.data.corrections import corrections_text
 
 TOLD = (
     "network", "parameters", "image_size", "color_mode", "resize", "recipe", "optimizer", "loss", "checkpoint", "seed",
-    "augmentation",
+    "augmentation", "augment",
 )  # fmt: skip
 """Entries of ``training.json`` that the card shows."""
 
@@ -140,6 +141,8 @@ def _data(metrics: Mapping[str, Any] | None, counts: pd.DataFrame | None, source
             f" Split {how}, seed {source['seed']}: {source['test_size']:.0%} for the test set, "
             f"{source['validation_size']:.0%} of the rest for validation, unless the source has a test set of its own."
         )
+        if corrected := corrections_text(dict(source)):
+            lines.append(f"Corrected by hand: {escape(corrected)}.")
     if counts is not None:
         head = ["Class", *map(str, counts.columns)]
         rows = ([name, *(f"{n:,}" for n in row)] for name, *row in counts.itertuples())
@@ -175,7 +178,7 @@ def _results(metrics: Mapping[str, Any] | None) -> str:
         "Test accuracy": accuracy_text(metrics), "Test loss": f"{metrics['test_loss']:.4f}",
         "Validation accuracy": "not measured" if accuracy is None else f"{accuracy:.2%}{chosen}",
         "Parameters": f"{metrics['parameters']:,}",
-        "Epoch kept": f"{best} of {metrics['epochs']}" if best else f"each member's own; {metrics['epochs']} in all",
+        "Epoch kept": f"{best} of {metrics['epochs']}",
     }  # fmt: skip
     return (
         "## Results\n\n"

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, needs
 from digitlib.export.model_card import are_digits
 from digitlib.files import atomic
 from digitlib.training.backend import in_float32, keras
@@ -58,6 +56,10 @@ def write_page(
     --------
     >>> write_page(model, ["0", "1"], Path("page.html"))  # doctest: +SKIP
     """
+    with needs("an HTML page"):
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+
     model = in_float32(model)
     net = plain_net(model)
     height, width, channels = model.input_shape[1:]

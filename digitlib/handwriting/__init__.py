@@ -1,10 +1,16 @@
-"""Digits on photos and on a drawing pad."""
+"""Digits on photos and on a drawing pad.
 
-import lazy_loader
+Examples
+--------
+>>> from digitlib import handwriting
+>>> handwriting.read_photo("runs/mine", "photo.jpg")["label"].tolist()  # doctest: +SKIP
+"""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+from digitlib.errors import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "mnist_format": ["to_mnist_format"],
         "reader": [
             "crop_digits",

@@ -86,7 +86,7 @@ class DrawingPad(anywidget.AnyWidget):
         super().__init__()
         self._predict = digit_predictor(network, dark_on_light)
         self.observe(self._update, "strokes")
-        self.strokes = list(strokes or (example if _nobody_draws() else ()))
+        self.strokes = list(strokes or (example if nobody_draws() else ()))
         self.stored = bool(self.strokes)  # the first stroke of somebody replaces it
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class DrawingPad(anywidget.AnyWidget):
         return "DrawingPad (open the notebook in JupyterLab or VS Code to draw on it)"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        if not _nobody_draws():
+        if not nobody_draws():
             return super()._repr_mimebundle_(**options)
         return show(self._still())  # and the text of __repr__ below it
 
@@ -122,7 +122,7 @@ class DrawingPad(anywidget.AnyWidget):
             self.pixels, self.predictions = image.tobytes(), predictions
 
 
-def _nobody_draws() -> bool:
+def nobody_draws() -> bool:
     """Tell whether a program such as papermill executes the cell: it sends nothing along, JupyterLab and VS Code the cell's id."""
     parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
     return "metadata" in parent and not parent["metadata"] and "google.colab" not in sys.modules

@@ -69,7 +69,12 @@ def find_digits(photo: np.ndarray) -> pd.DataFrame:
 
 
 def crop_digits(photo: np.ndarray) -> np.ndarray:
-    """Return the digits that `find_digits` finds, in its order and MNIST's format: uint8, shape (n, 28, 28), 0 is paper."""
+    """Return the digits that `find_digits` finds, in its order and MNIST's format: uint8, shape (n, 28, 28), 0 is paper.
+
+    Examples
+    --------
+    >>> crop_digits(read_image("photo.jpg")).shape  # doctest: +SKIP
+    """
     ink, pieces = _pieces(photo)
     table, angle = reading_order(table_of(pieces))
     return _images([pieces[number] for number in table.index], ink, angle)

@@ -28,7 +28,7 @@ from digitlib.data.folders import holds_moved
 from digitlib.data.sources import find_images
 from digitlib.data.split import check_options
 from digitlib.errors import DigitError, did_you_mean, is_whole
-from digitlib.files import atomic, display_path, make_folder, project_root, resolve
+from digitlib.files import atomic, display_path, file_hash, make_folder, project_root, resolve
 from digitlib.pipeline.report import write_report
 from digitlib.progress import bar, environment, watched
 from digitlib.run import Run, open_run, run_lock
@@ -43,7 +43,9 @@ COPIED = ("[0-9][0-9]_*.ipynb", "photos/*", "solutions/[0-9][0-9]_*.ipynb")
 KERNELS = {"TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 """Keeps progress bars and TensorFlow's messages out of the notebooks."""
 
-LOADED = "import digitlib.evaluation.classifier, digitlib.plots.evaluation"
+LOADED = (
+    "import seaborn, sklearn.model_selection, digitlib.evaluation.classifier; digitlib.training.backend.keras.Model"
+)
 """What a kernel imports before its notebook's turn comes."""
 
 
@@ -133,7 +135,7 @@ def _check_parameters(run: Run, names: dict[Path, set[str]], chosen: list[Path],
             raise DigitError(f"{name} is {value!r}: it must be an integer ≥ 0.")
     settings = {name: value for name, value in parameters.items() if name in RECIPE_PARAMETERS}
     recipe = get_recipe(parameters.get("recipe", "fast"), **settings)
-    split = ("test_size", "validation_size", "seed", "mode", "assign")
+    split = ("test_size", "validation_size", "seed", "mode", "assign", "corrections")
     check_options(**{name: value for name, value in parameters.items() if name in split})
     if "target_accuracy" in parameters:
         from digitlib.evaluation.selective import check_target
@@ -150,6 +152,9 @@ def _is_done(run: Run, output: Path, parameters: dict[str, Any]) -> bool:
     about = nbformat.read(output, as_version=4).metadata
     execution, made_from = about.get("papermill", {}), about.get("made_from", {})
     ended = execution.get("parameters") == parameters and execution.get("end_time") and not execution.get("exception")
+    if (file := parameters.get("corrections")) and (run / "source.json").exists():
+        applied = run.read_json("source.json").get("corrections", {}).get("sha256")
+        ended = ended and applied == file_hash(resolve(file))
     return bool(ended) and made_from.get("split") == run.hashes()["split"]
 
 

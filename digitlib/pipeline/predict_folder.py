@@ -14,7 +14,7 @@ import pandas as pd
 
 from digitlib.data.datasets import find_inputs, is_address
 from digitlib.data.split import paths_of, read_split
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, needs
 from digitlib.files import atomic, csv_options, display_path, inert, resolve
 from digitlib.run import Run, open_run
 
@@ -35,7 +35,7 @@ def predict_to_files(
     Parameters
     ----------
     classifier : Classifier or path-like
-        Or what `Classifier.load` takes: a run's folder or a ``.keras`` file.
+        Or what `Classifier.load` takes: a run's folder, a ``.keras`` file or an export.
     source : path-like
         A folder, zip archive, list of files, pattern or image; see `digitlib.data.datasets.find_inputs`.
     out, submission
@@ -72,7 +72,10 @@ def predict_to_files(
     from digitlib.evaluation.classifier import Classifier
 
     if gallery:
-        from digitlib.pipeline.report import least_confident, write_gallery  # nbconvert takes a second
+        with needs("a gallery"):
+            import jinja2  # noqa: F401 - it writes the page
+
+            from digitlib.pipeline.report import least_confident, write_gallery  # Matplotlib takes a second
 
     if not isinstance(classifier, Classifier):
         classifier = Classifier.load(classifier)
@@ -205,11 +208,9 @@ def _csv(path: Path, kaggle: bool = False) -> Iterator[Add]:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Add]:
-    try:
+    with needs("Parquet files"):
         import pyarrow
         from pyarrow.parquet import ParquetWriter
-    except ImportError as error:
-        raise DigitError('Parquet files need pyarrow: pip install "digitlib[scale]".') from error
     with atomic(path) as temporary, ExitStack() as files:
         writers: list[ParquetWriter] = []
 

@@ -13,18 +13,15 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 from matplotlib.figure import Figure
-from nbconvert import HTMLExporter
 from PIL import Image
-from traitlets.config import Config
 
+from digitlib.data.corrections import corrections_text
 from digitlib.data.decoding import read_file, read_files
 from digitlib.data.split import SEVERAL_CLASSES, paths_of
+from digitlib.errors import needs
 from digitlib.export.model_card import accuracy_text
 from digitlib.files import atomic, make_folder, resolve
 from digitlib.plots import plot_confusion, plot_history, plot_predictions, plot_top_losses
@@ -58,7 +55,7 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
     rows = {
         label: "none" if metrics[name] is None else FORMS.get(name, "{:,}").format(metrics[name])
         for name, label in LABELS.items()
-    }  # an ensemble has no best epoch
+    }
     rows["Test accuracy"] = accuracy_text(metrics)
     if "balanced_accuracy" in metrics:
         rows["Majority-class baseline"] = (
@@ -66,6 +63,9 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
         )
         lowest = f"the lowest is {metrics['lowest_recall']:.2%}, of {metrics['lowest_recall_class']}"
         rows["Balanced accuracy"] = f"{metrics['balanced_accuracy']:.2%}, the mean recall of all classes; {lowest}"
+    corrected = corrections_text(run.read_json("source.json")) if (run / "source.json").exists() else ""
+    if corrected:
+        rows["Corrections by hand"] = corrected
     rejected = run.read_table("rejected.csv") if (run / "rejected.csv").exists() else pd.DataFrame({"reason": []})
     torn = rejected[rejected["reason"].astype(str).str.startswith(SEVERAL_CLASSES)]
     if len(torn):
@@ -133,6 +133,13 @@ def _readable(table: pd.DataFrame, paths: Sequence[str]) -> tuple[pd.DataFrame, 
 
 def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str]]:
     """Write executed notebooks as HTML into ``notebooks/`` of a run; return address (from the run's folder) and title of each."""
+    if not notebooks:
+        return []
+    with needs("the notebooks of a report"):
+        import nbformat
+        from nbconvert import HTMLExporter
+        from traitlets.config import Config
+
     names = ("embed_images", "exclude_input_prompt", "exclude_output_prompt", "exclude_anchor_links")
     exporter = HTMLExporter(template_name="basic", config=Config(HTMLExporter=dict.fromkeys(names, True)))
     known, links = {path.name for path in notebooks}, []
@@ -152,7 +159,7 @@ def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str
         body = re.sub(r'<a\b([^>]*?)href="([^"]*)"(.*?)</a>', kept, body, flags=re.DOTALL)
         page = run / "notebooks" / f"{path.stem}.html"
         make_folder(page.parent)
-        _write_page(page, title, section=Markup(body))
+        _write_page(page, title, section=body)
         links.append((f"notebooks/{quote(page.name)}", title))
     return links
 
@@ -191,7 +198,7 @@ def write_gallery(
     if failed:
         notes.append(f"{failed:,} files could not be read; {unreadable.sum():,} of them are listed at the end.")
     cards = [
-        {"filename": row["filename"], "png": _png(Path(folder) / row["filename"]), "classes": _classes(row)}
+        {"filename": row["filename"], "png": thumbnail(Path(folder) / row["filename"]), "classes": _classes(row)}
         for row in table[~unreadable].to_dict("records")
     ]
     rows = table.loc[unreadable, ["filename", "reason"]].itertuples(index=False)
@@ -210,6 +217,9 @@ def least_confident(predictions: pd.DataFrame, limit: int = 200) -> pd.DataFrame
 
 
 def _write_page(path: Path, title: str, **content: Any) -> None:
+    with needs("an HTML page"):
+        from jinja2 import Environment, FileSystemLoader
+
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
     )
@@ -225,7 +235,7 @@ def _classes(row: dict[Any, Any]) -> list[tuple[str, float]]:
     return [(row[label], row[share]) for label, share in names if row.get(label)]
 
 
-def _png(path: Path) -> str:
+def thumbnail(path: Path) -> str:
     """Return an image in base64, decoded and encoded again; nothing if it can't be read any more."""
     image = read_file(path).image
     if image is None:

@@ -41,7 +41,7 @@ def check_tracker(tracker: str) -> None:
         for package in TRACKERS[tracker]:
             import_module(package)
     except ImportError as error:
-        raise missing_extra(f"Tracking with {tracker}", "track", error) from error
+        raise missing_extra(f"tracking with {tracker}", "track", error) from error
     if tracker == "mlflow":
         _store()
 
@@ -95,7 +95,7 @@ def _facts(run: Run, tested: bool) -> tuple[dict[str, Any], dict[str, float], pd
     flat = pd.json_normalize(facts).to_dict("records")[0]
     parameters = {str(name): value if isinstance(value, int | float) else str(value) for name, value in flat.items()}
     results = {f"results/{name}": metrics[name] for name in RESULTS + TESTED * tested if metrics.get(name) is not None}
-    key = file_hash(run / "training.json")[:8] + ("" if tested else "-sweep")
+    key = file_hash(run / "training.json")[:8] + "-sweep" * (not tested)
     return parameters, results, read_history(run), key
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -44,14 +43,25 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     wide, highest = 0.08 * max(map(len, names)), max(2, counts.max())
     side = min(1.6 * style.WIDTH - 0.8, max(4.6, 0.46 * n) + wide)
     small = min(8, 100 * (side - wide - 1.8) / n / len(str(highest)))  # points, so that the highest count fits its cell
-    axes = sns.heatmap(
-        counts, mask=counts == 0, annot=True, fmt="d", annot_kws={"fontsize": small}, linewidths=0.5, linecolor="#eeeeee",
-        square=True, cmap="Blues", norm=LogNorm(1, highest), xticklabels=names, yticklabels=names,
-        cbar_kws={"label": "images (logarithmic)", "format": "%d", "ticks": LogLocator(subs=(1, 2, 5)), "shrink": 0.8},
-        ax=new_axes(side, side + 0.8),
-    )  # fmt: skip
-    axes.collections[0].colorbar.minorticks_off()
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix: test set")
+    axes = new_axes(
+        side, side + 0.8, xlabel="predicted", ylabel="true", title="Confusion matrix: test set", aspect="equal"
+    )
+    drawn = axes.pcolormesh(
+        np.ma.masked_equal(counts, 0), cmap="Blues", norm=LogNorm(1, highest), linewidth=0.5, edgecolor="#eeeeee"
+    )
+    for row, column in np.argwhere(counts):
+        color = "white" if counts[row, column] > highest**0.6 else "#222222"
+        axes.text(column + 0.5, row + 0.5, counts[row, column], ha="center", va="center", fontsize=small, color=color)
+    scale: dict[str, Any] = {
+        "label": "images (logarithmic)",
+        "format": "%d",
+        "ticks": LogLocator(subs=(1, 2, 5)),
+        "shrink": 0.8,
+    }
+    axes.figure.colorbar(drawn, ax=axes, **scale).minorticks_off()
+    axes.set_xticks(np.arange(n) + 0.5, names, rotation=90 if max(map(len, names)) > 3 else 0)
+    axes.set_yticks(np.arange(n) + 0.5, names)
+    axes.invert_yaxis()
     axes.tick_params(axis="both", length=0)
     axes.grid(visible=False)
     return describe(axes, f"Matrix of {n} classes, with correct predictions on the diagonal. {alt}")
@@ -80,42 +90,6 @@ def plot_per_class(table: pd.DataFrame) -> Axes:
         )
     axes.figure.legend(loc="outside lower right", ncols=3)
     return describe(axes, f"Precision, recall and F1 of {n} classes, each with its interval. {f1}")
-
-
-def plot_most_confused(pairs: pd.DataFrame, predictions: pd.DataFrame, images: Images, each: int = 4) -> Figure:
-    """Draw images of confused pairs in full rows: the first predicted as the second, then the reverse, then the next pair.
-
-    Parameters
-    ----------
-    pairs : pandas.DataFrame
-        As from `digitlib.evaluation.metrics.most_confused`.
-    predictions : pandas.DataFrame
-        ``true``, ``predicted`` and ``confidence`` of at least the misclassified images.
-    images : array or sequence of arrays
-        One a row of `predictions`.
-    each : int
-        Images of either direction at most, the most confident ones. Where a row would not be full, the direction with
-        most images loses one.
-    """
-    rows = predictions.reset_index(drop=True).sort_values("confidence", ascending=False)
-    found = {}
-    for first, second in zip(pairs["first"], pairs["second"], strict=True):
-        for true, predicted in ((first, second), (second, first)):
-            chosen = rows.index[(rows["true"] == true) & (rows["predicted"] == predicted)][:each]
-            found[f"{drawable(true)} → {drawable(predicted)}"] = list(chosen)
-    while not (columns := _full_row(sum(map(len, found.values())), each)):
-        max(found.values(), key=len).pop()
-    shown = [images[number] for numbers in found.values() for number in numbers]
-    titles = [title for title, numbers in found.items() for _ in numbers]
-    words = "; ".join(f"{title} ({len(numbers)}×)" for title, numbers in found.items() if numbers)
-    return describe(plot_images(shown, titles, columns), f"Most confused pairs, true → predicted: {words}.")
-
-
-def _full_row(count: int, each: int) -> int:
-    """Return how many images side by side fill whole rows, 0 if no number from `each` + 1 to 2 · `each` does."""
-    if count <= 2 * each:
-        return max(1, count)
-    return next((columns for columns in range(2 * each, each, -1) if count % columns == 0), 0)
 
 
 def plot_top_losses(wrong: pd.DataFrame, images: Images, columns: int = 6) -> Figure:
@@ -184,35 +158,6 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> Axes:
     axes.figure.legend(loc="outside lower center")
     alt = "Accuracy against confidence, beside the diagonal. Mean distance from the diagonal, weighted by images:"
     return describe(axes, f"{alt} {'; '.join(words)}.")
-
-
-def plot_risk_coverage(tables: Mapping[str, pd.DataFrame], threshold: float) -> Axes:
-    """Draw the risk-coverage curve: errors among accepted predictions against the share of images accepted.
-
-    Parameters
-    ----------
-    tables : mapping of str to pandas.DataFrame
-        Text of the legend, and tables as from `digitlib.evaluation.selective.risk_coverage`.
-    threshold : float
-        Marked by a star on the last curve, whose score it is for.
-    """
-    title = "Risk-coverage curve: what abstaining gains"
-    axes = new_axes(percent="xy", title=title, xlabel="coverage: share of images accepted")
-    axes.set_ylabel("risk: errors among accepted")
-    looks = cycle(((ORANGE, "--"), (BLUE, "-"), (GREEN, ":"), (RED, "-.")))
-    at = list(tables.values())[-1].query("threshold >= @threshold")
-    least = min(0.5, at["coverage"].max()) if len(at) else 0.5  # the star is on the curve
-    for (name, table), (color, dash) in zip(tables.items(), looks, strict=False):
-        seen = table[table["coverage"] >= least]
-        axes.step(seen["coverage"], 1 - seen["accuracy"], dash, where="post", color=color, marker="", label=name)
-    alt = "Share of errors among accepted predictions against share of images accepted; fewer accepted, fewer errors."
-    if len(at):
-        last = at.iloc[-1]
-        star: dict[str, Any] = {"color": RED, "markersize": 13, "label": "chosen threshold"}
-        axes.plot(last["coverage"], 1 - last["accuracy"], "*", **star)
-        alt += f" At the threshold {last['coverage']:.1%} are accepted, {1 - last['accuracy']:.2%} of these wrong."
-    axes.legend()
-    return describe(axes, alt)
 
 
 def plot_explanations(

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import pairwise, product
@@ -15,8 +16,6 @@ from typing import Any, TypeVar, cast
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
-from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.category import StrCategoryLocator
 from matplotlib.figure import Figure
@@ -199,16 +198,17 @@ def show(drawn: Figure | Axes, alt: str = "") -> None:
     figure = figure_of(drawn)
     if alt or not figure.get_label():
         describe(figure, alt)
-    if getattr(get_ipython(), "kernel", None) is None:
+    notebook = sys.modules.get("IPython")  # where there is a kernel, it is loaded
+    if notebook is None or getattr(notebook.get_ipython(), "kernel", None) is None:
         if figure.canvas.required_interactive_framework:
             plt.show()
     else:
         text, key = alt_text(figure), key_of(figure)
         data = {"image/png": png_of(figure), "text/plain": f"Figure: {text}"}
-        display(data, metadata={"image/png": {"alt": text}}, raw=True)
+        notebook.display.display(data, metadata={"image/png": {"alt": text}}, raw=True)
         words = f'<p class="jp-sr-only" style="{UNSEEN}">Figure: {html.escape(text)}</p>'
         words += f"<p>{html.escape(key)}</p>" * bool(key)
-        display({"text/html": words, "text/plain": key}, raw=True)
+        notebook.display.display({"text/html": words, "text/plain": key}, raw=True)
     plt.close(figure)
 
 

@@ -19,8 +19,8 @@ from natsort import natsorted
 
 from digitlib.data.datasets import find_inputs, is_address
 from digitlib.data.decoding import decoded, unread
-from digitlib.errors import DigitError
-from digitlib.evaluation.classifier import Classifier
+from digitlib.errors import DigitError, missing_extra, needs
+from digitlib.evaluation.classifier import Classifier, network_file
 from digitlib.files import display_path, resolve
 from digitlib.progress import progress
 from digitlib.scale import cluster
@@ -70,10 +70,13 @@ def predict_bulk(
     >>> predict_bulk("runs/default", "s3://bucket/scans", "s3://bucket/predictions", workers=2)  # doctest: +SKIP
     """
     path = resolve(run_or_model)
-    file = path / "best_model.keras" if path.is_dir() else path
+    file = network_file(path)
     if not file.exists():
-        raise DigitError(f"{display_path(file)} doesn't exist: give a run's folder or a .keras file.")
-    files = {name: file.parent / name for name in MODEL_FILES} | {"best_model.keras": file}
+        raise DigitError(f"{display_path(file)} doesn't exist: give a run's folder, a .keras file or an export.")
+    if file.suffix == ".onnx":
+        files = {f"model.onnx{end}": file.with_name(file.name + end) for end in ("", ".json", ".npz")}
+    else:
+        files = {name: file.parent / name for name in MODEL_FILES} | {"best_model.keras": file}
     model = {name: one.read_bytes() for name, one in files.items() if one.exists()}
     columns, partitions = _partitions(os.fspath(source), partition_size)
     target = str(out).rstrip("/") if is_address(str(out)) else str(resolve(out or "predictions.parquet"))
@@ -95,10 +98,12 @@ def predict_bulk(
 
 def _place(address: str) -> tuple[Any, str]:
     """Return the file system of an address or path, and the path in it."""
-    with cluster.needs("fsspec"):
+    try:
         from fsspec.core import url_to_fs
 
         return url_to_fs(address)
+    except ImportError as error:  # of fsspec, or of the address's driver
+        raise missing_extra(f"{address} ({error})", "scale", error) from error
 
 
 def _find(address: str) -> tuple[Any, str, list[str]]:
@@ -122,7 +127,7 @@ def _partitions(source: str, size: int) -> tuple[list[str], list[Any]]:
         folder = str(place)
     if not names:
         raise DigitError(f"{source} holds no files: give a folder of images.")
-    with cluster.needs("pyarrow"):
+    with needs("bulk prediction"):
         import pyarrow as pa
         from pyarrow import dataset
     if not all(name.lower().endswith(".parquet") for name in names):

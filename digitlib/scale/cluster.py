@@ -14,7 +14,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 
 from digitlib.data.decoding import end_with_parent
-from digitlib.errors import DigitError
+from digitlib.errors import DigitError, needs
 from digitlib.files import project_root
 from digitlib.progress import environment
 
@@ -22,21 +22,6 @@ from digitlib.progress import environment
 ANSWERS_WITHIN, ATTEMPTS = 10, 3
 # A Dask worker with several threads gives them all to one task: TensorFlow spreads it over them.
 _ONE_AT_A_TIME = threading.Lock()
-
-
-@contextmanager
-def needs(package: str) -> Iterator[None]:
-    """Say in one sentence which package is not installed, and how to get it.
-
-    Examples
-    --------
-    >>> with needs("dask"):
-    ...     import dask
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise DigitError(f'{package} is not installed: pip install "digitlib[scale]".') from error
 
 
 @contextmanager
@@ -137,13 +122,15 @@ def _call(root: str, name: str, function: Callable[..., Any], given: tuple[Any, 
 def _alone(threads: int) -> dict[str, str]:
     """Return the environment of a worker that computes with so many threads and shows no progress."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    return dict.fromkeys(names, str(threads)) | {"TQDM_DISABLE": "1"}
+    # A worker that is ended leaves Keras's semaphores, which Python removes, and would warn of below our own last line.
+    quiet = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore:resource_tracker"}
+    return dict.fromkeys(names, str(threads)) | quiet
 
 
 @contextmanager
 def _connect(scheduler: str) -> Iterator[None]:
     """Let joblib work on a scheduler's workers."""
-    with needs("dask"):
+    with needs("work on other processes or machines"):
         import distributed
         from distributed.comm.core import connect
     from joblib._dask import DaskDistributedBackend

@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from digitlib.data.split import pixels_of, share_split, split_once
-from digitlib.errors import DigitError, did_you_mean, is_whole
+from digitlib.errors import DigitError, did_you_mean, is_whole, needs
 from digitlib.evaluation.metrics import evaluate_run
 from digitlib.evaluation.statistics import wilson_interval
 from digitlib.files import display_path, read_table, resolve, write_table
@@ -124,7 +124,7 @@ def read_space(path: StrPath, changes: Settings | None = None, notebooks: bool =
     --------
     >>> read_space("space.yml", {"seed": [1, 2]})  # doctest: +SKIP
     """
-    with cluster.needs("pyyaml"):
+    with needs("a YAML file"):
         import yaml
     try:
         text = resolve(path).read_text(encoding="utf-8-sig")
@@ -264,7 +264,7 @@ def _do_run(split: Run, name: str, settings: Settings, notebooks: Any) -> dict[s
 
 def _open_study(folder: Run, space: Space, number: int = 0) -> Any:
     """Return the Optuna study in a sweep's folder: a journal, to which several processes may write."""
-    with cluster.needs("optuna"):
+    with needs("the sampler 'optuna'"):
         import optuna
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 

@@ -1,10 +1,17 @@
-"""Recipes, networks, image generators and what `fit` is given."""
+"""Recipes, networks, image generators and what `fit` is given.
 
-import lazy_loader
+Examples
+--------
+>>> from digitlib import training
+>>> recipe = training.get_recipe("fast", epochs=3, augmentation={"rotation_range": 10})
+>>> training.train_run("runs/mine", recipe)  # doctest: +SKIP
+"""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+from digitlib.errors import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
-    submod_attrs={
+    **{
         "augmentation": ["Augmentation"],
         "generators": [
             "ImageBatches",
@@ -13,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "generator_from_split",
             "train_val_generators",
         ],
-        "models": ["build_model", "classic_cnn", "join_networks", "small_cnn", "tiny_cnn", "wide_cnn"],
+        "models": ["build_model", "classic_cnn", "small_cnn", "tiny_cnn", "wide_cnn"],
         "optimizers": ["make_loss", "make_optimizer"],
         "recipes": ["Recipe", "get_recipe", "load_recipe", "save_recipe"],
         "callbacks": ["callbacks_for"],

@@ -1,4 +1,4 @@
-"""Keras, imported without the start-up chatter of TensorFlow under it.
+"""Keras, imported when it is first used, without the start-up chatter of TensorFlow under it.
 
 TensorFlow's C++ parts write to the process's standard error before any log
 level is read; in a notebook that would stand as a red box under the first cell.
@@ -13,6 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from digitlib.errors import needs
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -34,14 +39,31 @@ def held_back() -> Iterator[None]:
             os.close(own)
 
 
-with held_back():
+@cache
+def _load() -> None:
+    """Import both."""
+    with needs("a Keras network"), held_back():
+        import_module("keras")
+        import_module("tensorflow").config.list_physical_devices()  # the search for a GPU has something to say as well
+    # TensorFlow warns of retracing where several networks are trained in one process; each of them is another function indeed.
+    logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+
+
+class _WhenUsed(ModuleType):
+    """Stands for a module until something in it is needed: an export predicts where TensorFlow is not installed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("__wrapped__", "__path__", "__file__", "__spec__"):  # asked for by who only looks
+            raise AttributeError(name)
+        _load()
+        return getattr(import_module(self.__name__), name)
+
+
+if TYPE_CHECKING:
     import keras
     import tensorflow
-
-    tensorflow.config.list_physical_devices()  # the search for a GPU has something to say as well
-
-# TensorFlow warns of retracing where several networks are trained in one process; each of them is another function indeed.
-logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+else:
+    keras, tensorflow = _WhenUsed("keras"), _WhenUsed("tensorflow")
 
 __all__ = ["held_back", "keras", "tensorflow"]
 

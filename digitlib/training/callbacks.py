@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 import digitlib
 from digitlib.errors import DigitError
 from digitlib.files import display_path, file_hash, make_folder, reraise_os_error, write_json, write_table
-from digitlib.run import Run, open_run, read_history
+from digitlib.run import EVALUATION, Run, open_run, read_history
 from digitlib.training.backend import in_float32, keras, tensorflow
 from digitlib.training.generators import ImageBatches
 from digitlib.training.models import new_network
@@ -91,8 +91,6 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Write down what trains, then go on or make room for a new beginning."""
-        if (self.run / "recipe.json").exists() and self.run.read_json("recipe.json").get("model") == "ensemble":
-            raise DigitError(f"{self.run} is an ensemble, which a training would overwrite: choose another run.")
         make_folder(self.run.folder)
         self._lock = FileLock(self.run / ".training.lock", is_singleton=True)  # a cell that is run again has it already
         try:
@@ -147,7 +145,8 @@ class RunRecorder(keras.callbacks.Callback):
                 self._network.set_weights(self.model.get_weights())
                 self._network.save(self.temporary)
                 self.temporary.replace(path)
-                (self.run / "metrics.json").unlink(missing_ok=True)  # of another network
+                for name in EVALUATION:  # of another network
+                    (self.run / name).unlink(missing_ok=True)
         if self.record["recipe"] and self.recipe:
             save_recipe(self.run, replace(self.recipe, epochs=self.params["epochs"]))
         else:
@@ -230,6 +229,7 @@ def _record(recorder: RunRecorder) -> tuple[dict[str, Any], str]:
         "loss": keras.saving.serialize_keras_object(model.loss),
         "fit": {"epochs": fit["epochs"], "batch_size": getattr(train, "batch_size", None), "steps_per_epoch": fit["steps"]},
         "augmentation": vars(train.augmentation) | {"cooldown_from": train.cooldown_from} if batches else None,
+        **({"augment": [_step(step) for step in train.steps]} if batches and train.steps else {}),
         "class_weight": train.class_weight if batches else None, "seed": train.seed if batches else None,
         "checkpoint": recorder.checkpoint, "split_sha256": file_hash(split) if split.exists() else "",
     }  # fmt: skip
@@ -248,6 +248,13 @@ def _record(recorder: RunRecorder) -> tuple[dict[str, Any], str]:
     versions |= {"python": platform.python_version()}
     record = {"network": model.name, **record, "versions": versions}
     return json.loads(json.dumps(record, default=str)), key
+
+
+def _step(step: Any) -> Any:
+    """Return what is recorded of a step of `augment`: class and settings of a Keras layer, the name of a function."""
+    if isinstance(step, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(step)
+    return f"{step.__module__}.{getattr(step, '__qualname__', type(step).__qualname__)}"
 
 
 def _plain(config: Any) -> str:

@@ -7,6 +7,7 @@ import html
 import io
 import os
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from digitlib.training.recipes import Recipe
 
 ColorMode = Literal["grayscale", "rgb"]
 ClassMode = Literal["categorical", "sparse", "binary"] | None
+Step = Callable[[np.ndarray], Any]
 CHOICES = {"color_mode": ("grayscale", "rgb"), "class_mode": ("categorical", "sparse", "binary", None)}
 CHOICES["resize"] = ("squeeze", "pad", "crop")
 
@@ -72,6 +74,10 @@ class ImageBatches(keras.utils.PyDataset):
         "balanced" gives batches a third array, the weight of each image, with which all classes count alike.
     resize : {"squeeze", "pad", "crop"}
         How `images` of another aspect ratio were brought to that of `image_size` when they were decoded.
+    augment : callable, keras.layers.Layer, or sequence of these
+        Applied in order to each batch after the transforms: each takes float32, shape (n, height, width, channels), 0 to
+        255, and returns the same shape and range. The random numbers of Keras's layers depend on `seed`, the epoch and
+        the batch alone, whatever seed a layer has; a function draws its own.
     **augmentation
         Settings of `digitlib.training.augmentation.Augmentation`, named as in `ImageDataGenerator`.
 
@@ -116,6 +122,7 @@ class ImageBatches(keras.utils.PyDataset):
         cooldown_from: int | None = None,
         class_weight: Literal["none", "balanced"] = "none",
         resize: str = "squeeze",
+        augment: Step | Sequence[Step] = (),
         **augmentation: Any,
     ) -> None:
         # By two workers Keras turns off the autotuning of tf.data, whose thread `fit`, `evaluate` and `predict` would wait for
@@ -147,7 +154,10 @@ class ImageBatches(keras.utils.PyDataset):
             counts = np.bincount(self.classes, minlength=len(class_names))
             self._weights = (self.samples / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
         self._images, self._rows = images, rows
+        self.steps = tuple(augment) if isinstance(augment, list | tuple) else (augment,)
         self.start_at(0)
+        if self.steps and self.samples:  # a step that doesn't fit is refused here, not within a training
+            self.augment(self.originals(np.arange(min(self.samples, self.batch_size))), 0)
 
     @classmethod
     def from_array(
@@ -237,7 +247,7 @@ class ImageBatches(keras.utils.PyDataset):
         chosen = self._order[start : start + n]
         if self._maps is None:  # the transforms of the whole epoch, whose numbers do not depend on who asks first
             self._maps = self._draw(len(self._order), 0)
-        return self._resampled(self.originals(chosen), self._maps[start : start + n])
+        return self._resampled(self.originals(chosen), self._maps[start : start + n], start // self.batch_size)
 
     def on_epoch_begin(self) -> None:
         """Take note that Keras begins an epoch."""
@@ -294,7 +304,7 @@ class ImageBatches(keras.utils.PyDataset):
         numpy.ndarray
             float32, shape (n, height, width, channels), the last three as in `image_shape`.
         """
-        return self._resampled(pixels, self._draw(len(pixels), index))
+        return self._resampled(pixels, self._draw(len(pixels), index), index)
 
     def _draw(self, n: int, index: int) -> np.ndarray:
         """Return the affine maps of `n` images, float32, shape (n, 2, 3)."""
@@ -304,9 +314,22 @@ class ImageBatches(keras.utils.PyDataset):
             parameters = scale_parameters(parameters, COOLDOWN_STRENGTH)
         return affine_maps(parameters, self.image_size, self._images.shape[1:3])
 
-    def _resampled(self, pixels: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    def _resampled(self, pixels: np.ndarray, maps: np.ndarray, index: int) -> np.ndarray:
+        """Return images through their maps, and batch by batch, the first of which is `index`, through `augment`."""
+        scale = 1.0 if self.augmentation.rescale is None else self.augmentation.rescale
+        images = self._looked_up(pixels, maps, 1.0 if self.steps else scale)
+        for number, start in enumerate(range(0, len(images) if self.steps else 0, self.batch_size), index):
+            batch, rng = (
+                images[start : start + self.batch_size],
+                np.random.default_rng((self.seed, self.epoch, number, 1)),
+            )
+            for step in self.steps:
+                batch[:] = _apply_step(step, batch, rng)
+            batch *= scale
+        return images
+
+    def _looked_up(self, pixels: np.ndarray, maps: np.ndarray, scale: float) -> np.ndarray:
         setting, (*size, channels) = self.augmentation, self.image_shape
-        scale = 1.0 if setting.rescale is None else setting.rescale
         if not setting.changes_places and pixels.shape[1:3] == tuple(size):
             plain = pixels.astype(np.float32) * np.float32(scale)
             return plain if plain.shape[-1] == channels else np.repeat(plain, 3, axis=-1)
@@ -324,6 +347,25 @@ class ImageBatches(keras.utils.PyDataset):
             f"<p>{self.samples:,} images of {shape} pixels in {len(self)} batches of {self.batch_size}</p>"
             f"<table><tr>{head}</tr><tr>{cells}</tr></table>{more}<p>{images}</p>"
         )
+
+
+def _apply_step(step: Step, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a batch as a step of `augment` makes it; a Keras layer's random numbers come from `rng`."""
+    name, before, options = getattr(step, "__name__", type(step).__name__), images.max(), {}
+    if isinstance(step, keras.layers.Layer):
+        options = {"training": True}
+        for state in (variable for variable in step.variables if variable.name == "seed_generator_state"):
+            state.assign(rng.integers(2**32, size=2, dtype=np.uint32))
+    elif not callable(step):
+        raise DigitError(f"augment is {step!r}: it must be a function of images or a Keras layer, or a list of them.")
+    pixels = np.asarray(step(images, **options))
+    if pixels.shape != images.shape or not np.can_cast(pixels.dtype, np.float32, "same_kind") or pixels.dtype == bool:
+        told = f"{pixels.dtype} of shape {pixels.shape}: it must return numbers of the shape it takes, here {images.shape}."
+        raise DigitError(f"augment: {name} returned {told}")
+    if not (pixels.min() >= -0.01 and pixels.max() <= 255.01) or before > 1 >= pixels.max() > 0:
+        told = f"{pixels.min():g} to {pixels.max():g}: they must be 0 to 255; use np.clip, or a layer's value_range."
+        raise DigitError(f"augment: {name} returned pixels from {told}")
+    return pixels
 
 
 SHOWN = 12
@@ -416,16 +458,16 @@ def image_form(spec: Any) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in ("image_size", "color_mode", "resize")}
 
 
-def train_val_generators(run: Run | str, recipe: Recipe) -> tuple[ImageBatches, ImageBatches]:
+def train_val_generators(run: Run | str, recipe: Recipe, augment: Any = ()) -> tuple[ImageBatches, ImageBatches]:
     """Return the generators that a recipe trains on and chooses its best epoch by.
 
-    The first is shuffled and augmented, the second is neither.
+    The first is shuffled and augmented, by `augment` of `ImageBatches` as well; the second is neither.
 
     Examples
     --------
     >>> train, validation = train_val_generators("runs/default", get_recipe("fast"))  # doctest: +SKIP
     """
-    train = generator_from_split(run, recipe.train_on, **train_options(recipe))
+    train = generator_from_split(run, recipe.train_on, augment=augment, **train_options(recipe))
     return train, eval_generator(run, recipe, recipe.validate_on)
 
 

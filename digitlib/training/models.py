@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -228,42 +228,3 @@ def _draw_again(model: keras.Model, seed: int) -> None:
             layer.kernel.assign(seeded(layer.kernel.shape, layer.kernel.dtype))
         elif isinstance(layer, layers.Dropout):
             layer.seed_generator.state.assign(keras.random.SeedGenerator(own.randint(1, 10**9)).state)
-
-
-def join_networks(networks: Sequence[keras.Model], image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return one network that predicts the mean of the probabilities of several.
-
-    The mean is the probability under a mixture of equally likely networks (B. Lakshminarayanan et al., 2017,
-    https://arxiv.org/abs/1612.01474). The mean of the logarithms would let one network that is confident of the wrong
-    class overrule the others.
-
-    Parameters
-    ----------
-    networks : sequence of keras.Model
-        Two or more, with the same classes.
-    image_shape : tuple of int
-        (height, width, channels) that the joined network takes. A network of another size gets the image resized
-        (bilinear), inside the joined one.
-
-    Returns
-    -------
-    keras.Model
-        Compiled with cross-entropy and accuracy; its weights are copies.
-
-    Examples
-    --------
-    >>> join_networks([tiny_cnn((28, 28, 1), 10), small_cnn((28, 28, 1), 10)], (28, 28, 1)).output_shape
-    (None, 10)
-    """
-    image = keras.Input(image_shape, name="image")
-    outputs = []
-    for number, network in enumerate(networks, start=1):
-        height, width = network.input_shape[1:3]
-        same = (height, width) == tuple(image_shape[:2])
-        copy = keras.models.clone_model(network)
-        copy.set_weights(network.get_weights())
-        copy.name = f"network_{number}"
-        outputs.append(copy(image if same else layers.Resizing(height, width)(image)))
-    joined = keras.Model(image, layers.Average(name="mean")(outputs), name="ensemble")
-    joined.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])  # this optimizer has no state to be saved
-    return joined

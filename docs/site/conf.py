@@ -6,6 +6,7 @@ same in both places. Nothing is fetched while building, and no page needs a netw
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -24,11 +25,14 @@ author = "The digitlib authors"
 project_copyright = f"2026, {author}"
 version = release = digitlib.__version__
 
-extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
+extensions = [
+    "myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.viewcode", "sphinx_copybutton",
+]  # fmt: skip
 root_doc = "README"
 include_patterns = [
     "*.md",
     "docs/*.md",
+    "docs/tasks/*.md",
     "docs/site/*.md",
     "docs/site/api/*.rst",
     "notebooks/*.ipynb",
@@ -48,7 +52,10 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [("py:(obj|class|exc)", ".*")]
-autodoc_typehints = "none"  # the docstrings give types, shapes and units
+html_search_scorer = str(Path(__file__).parent / "scorer.js")
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 100  # a longer one has a line for each parameter
+python_use_unqualified_type_names = True
 autosummary_generate = False
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
@@ -82,6 +89,7 @@ CONTENTS = {
         "API <docs/site/api/index>",
         "Changes <CHANGELOG>",
     ],
+    "docs/library": re.findall(r"\((tasks/\w+)\.md\)", (TOP / "docs/library.md").read_text(encoding="utf-8")),
     "notebooks/README": sorted(path.stem for path in (TOP / "notebooks").glob("[0-9]*.ipynb")),
 }
 """What stands below a page that GitHub shows too and that can't hold a list of contents of Sphinx's."""
