@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import tempfile
@@ -12,16 +13,16 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from digitlib.errors import DigitError, missing_extra, require
 from digitlib.evaluation.classifier import Classifier
 from digitlib.files import display_path, file_hash, make_folder, project_root
 from digitlib.pipeline.report import report_figures
+from digitlib.plots.style import png_of
 from digitlib.run import Run, open_run, read_history
 from digitlib.scale.sweep import read_sweep, summary
-from digitlib.training.backend import keras, tensorflow
+from digitlib.training.backend import tensorflow
 
 TRACKERS = {"tensorboard": ("tensorboard",), "mlflow": ("alembic", "mlflow.keras")}
 """Each with what it needs; mlflow-skinny comes without Alembic, which makes the tables in SQLite."""
@@ -48,7 +49,7 @@ def check_tracker(tracker: str) -> None:
 def track(run: Run | str | os.PathLike[str], tracker: str) -> list[str]:
     """Write parameters, curves, figures, results and network of a run to a tracker; return the command that shows them.
 
-    TensorBoard gets a folder for each training in the run's. MLflow gets an entry in the store that it is set to
+    TensorBoard gets a folder for each training in ``logs/`` of the run's. MLflow gets an entry in the store that it is set to
     (``MLFLOW_TRACKING_URI``), or else in ``mlflow.db`` and ``mlruns/`` of the project. No training is entered twice.
 
     Parameters
@@ -73,9 +74,11 @@ def track(run: Run | str | os.PathLike[str], tracker: str) -> list[str]:
         return ["tensorboard", "--logdir", display_path(run.folder)]
     client, experiment, uri = _store()
     if sweep is not None:
-        parent = _entry(client, experiment, run, str(run.folder))
+        parent = _entry(client, experiment, run, run.folder.as_uri())
         client.set_tag(parent, "mlflow.note.content", f"```\n{summary(run.folder)}\n```")
         client.log_artifact(parent, str(run / "sweep.csv"))
+        begun = client.get_run(parent).info.start_time  # so that the same value is kept once
+        client.log_metric(parent, "results/validation_accuracy", sweep["validation_accuracy"].max(), begun, 0)
         client.set_terminated(parent)
     for one in runs:
         _to_mlflow(client, experiment, one, parent)
@@ -91,7 +94,7 @@ def _facts(run: Run, tested: bool) -> tuple[dict[str, Any], dict[str, float], pd
     facts = {name: metrics[name] for name in SETTINGS} | recipe | {"version": record["versions"]}
     flat = pd.json_normalize(facts).to_dict("records")[0]
     parameters = {str(name): value if isinstance(value, int | float) else str(value) for name, value in flat.items()}
-    results = {name: metrics[name] for name in RESULTS + TESTED * tested if metrics.get(name) is not None}
+    results = {f"results/{name}": metrics[name] for name in RESULTS + TESTED * tested if metrics.get(name) is not None}
     key = file_hash(run / "training.json")[:8] + "-sweep" * (not tested)
     return parameters, results, read_history(run), key
 
@@ -110,26 +113,25 @@ def _to_tensorboard(run: Run, tested: bool) -> None:
     from tensorboard.plugins.hparams import api
 
     parameters, results, history, key = _facts(run, tested)
-    folder, temporary = run / f"tensorboard/{key}", run / ".tmp-tensorboard"
+    folder, temporary = run / f"logs/{key}", run / ".tmp-logs"
     if folder.exists():
         return
     shutil.rmtree(temporary, ignore_errors=True)
-    callback = keras.callbacks.TensorBoard(temporary)
     network = Classifier.load(run).model
-    network.compile("sgd")  # the callback reads the learning rate there
-    callback.set_model(network)  # writes its graph
-    for row in history.drop(columns="seconds").to_dict("records"):
-        network.optimizer.learning_rate = row["learning_rate"]
-        callback.on_epoch_end(row.pop("epoch"), row)
-    callback.on_train_end()
+    form = tensorflow.TensorSpec(network.input_shape)
+    curves = history.set_index("epoch").drop(columns="seconds")
+    for part, mark in (("train", "(?!val_)"), ("validation", "val_")):  # names as those of Keras's callback
+        with tensorflow.summary.create_file_writer(str(temporary / part)).as_default():
+            for epoch, name, value in curves.filter(regex=f"^{mark}").melt(ignore_index=False).itertuples():
+                tensorflow.summary.scalar(f"epoch_{name.removeprefix('val_')}", value, step=epoch)
     with tensorflow.summary.create_file_writer(str(temporary)).as_default():
-        api.hparams(parameters)
+        api.hparams(parameters, trial_id=run.folder.name)
+        tensorflow.summary.graph(tensorflow.function(network).get_concrete_function(form).graph)
         for name, value in results.items():
             tensorflow.summary.scalar(name, value, step=0)
         for title, figure in _figures(run, tested):
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()
-            tensorflow.summary.image(title, np.asarray(canvas.buffer_rgba())[None], step=0)
+            image = tensorflow.io.decode_png(base64.b64decode(png_of(figure)), channels=3)
+            tensorflow.summary.image(f"figures/{title}", image[None], step=0)
     make_folder(folder.parent)
     temporary.rename(folder)
 
@@ -176,10 +178,10 @@ def _to_mlflow(client: Any, experiment: str, run: Run, parent: str) -> None:
     for title, figure in _figures(run, tested=not parent):
         client.log_figure(entry, figure, f"figures/{title}.png")
     network, versions = Classifier.load(run).model, run.read_json("training.json")["versions"]
-    image, answer = [np.zeros((1, *shape[1:]), "float32") for shape in (network.input_shape, network.output_shape)]
+    given, found = (np.zeros((1, *shape[1:]), "float32") for shape in (network.input_shape, network.output_shape))
     with tempfile.TemporaryDirectory() as folder:
         mlflow.keras.save_model(
-            network, f"{folder}/model", signature=mlflow.models.infer_signature(image, answer),
+            network, f"{folder}/model", signature=mlflow.models.infer_signature(given, found),
             pip_requirements=[f"{name}=={versions[name]}" for name in ("keras", "tensorflow")],
         )  # fmt: skip
         client.log_artifacts(entry, folder)
