@@ -86,6 +86,8 @@ def as_nobody() -> None:
 def _tell(
     connection: Connection, root: str, before: Callable[[], Any], call: Callable[..., Any], arguments: Any
 ) -> None:
+    import digitlib.data.split  # noqa: F401 - while it may be read: `before` may be `as_nobody`
+
     try:
         before()
         _call(root, 0, call, arguments)

@@ -32,7 +32,7 @@ ODD = [
     "a./1.png",
     "a/b ",
     "nul .png",
-    "a:b",
+    "x/a:b",
     "x?",
 ]
 EVEN = ["a", "7", "con1", "console", "a.b", "./a", ".hidden", "com10", "ä 1", "a/b.c/1.png", "null", "aCON"]
