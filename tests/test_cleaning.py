@@ -229,9 +229,11 @@ def test_cleanvision_gives_the_same_scores(digits: Path) -> None:
     pytest.importorskip("cleanvision")
     paths = [str(path) for path in sorted((digits / "trainingSet").rglob("*.png"))[::20]]
     images = [image.image for image in d.data.read_files(paths)]
-    ours = image_quality._by_numpy([image_quality._measure(one) for one in images])
-    for own, their in zip(ours, image_quality._by_cleanvision(paths), strict=True):
-        pd.testing.assert_frame_equal(own.astype(float), their.astype(float).reset_index(drop=True), check_names=False)
+    measure, judge = image_quality._cleanvision()
+    theirs = judge(pd.DataFrame([measure(one) for one in images]))
+    ours = image_quality._judge(pd.DataFrame([image_quality._measure(one) for one in images]))
+    for own, their in zip(ours, theirs, strict=True):
+        pd.testing.assert_frame_equal(own.astype(float), their.astype(float), check_names=False)
 
 
 def test_a_still_image_is_kept_where_nobody_decides(

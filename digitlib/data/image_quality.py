@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
-from itertools import compress
-from typing import Any, cast
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
 
-from digitlib.data.decoding import read_file, read_files
+from digitlib.data.decoding import read_files
 from digitlib.data.sources import list_images
 from digitlib.data.split import paths_of
 from digitlib.files import resolve
@@ -58,44 +56,35 @@ def image_issues(images: str | os.PathLike[str] | Run) -> pd.DataFrame:
     else:
         names, root = list_images(images), resolve(images)
         paths = [str(root / name) for name in names]
+    measure, judge = _cleanvision() if find_spec("cleanvision") else (_measure, _judge)
     results = progress(read_files(paths), len(paths), "Measuring images")
-    by_cleanvision = find_spec("cleanvision") is not None
-    measured = [None if one.image is None else {} if by_cleanvision else _measure(one.image) for one in results]
-    read = [one is not None for one in measured]
-    names, paths = list(compress(names, read)), list(compress(paths, read))
-    scores, flagged = _by_cleanvision(paths) if by_cleanvision and paths else _by_numpy(list(compress(measured, read)))
+    found = {name: measure(one.image) for name, one in zip(names, results, strict=True) if one.image is not None}
+    if not found:
+        return pd.DataFrame(columns=["filename", "issue", "score"])
+    scores, flagged = judge(pd.DataFrame.from_dict(found, orient="index"))
     flagged["low_information"] &= scores["low_information"] < LOW * scores["low_information"].median()
-    table = (
-        scores.where(flagged).set_axis(names).melt(var_name="issue", value_name="score", ignore_index=False).dropna()
-    )
+    table = scores.where(flagged).melt(var_name="issue", value_name="score", ignore_index=False).dropna()
     return table.rename_axis("filename").reset_index().sort_values("score", kind="stable", ignore_index=True)
 
 
-class _Decoded(list[str]):
-    """Paths in the form of a Hugging Face data set: cleanvision's own reading of files fails for transparent grey ones."""
+def _cleanvision() -> tuple[Callable, Callable]:
+    """Return cleanvision's `_measure` and `_judge`, for decoded images: its own reader fails for transparent grey ones."""
+    from cleanvision.issue_managers.image_property_issue_manager import ImagePropertyIssueManager
 
-    features = ("image",)
+    manager = ImagePropertyIssueManager()
+    ways = [manager.image_properties[issue] for issue in LIMITS]
 
-    def __getitem__(self, place: Any) -> Any:
-        return {"image": _pillow(cast(np.ndarray, read_file(super().__getitem__(place)).image))}
+    def judge(table: pd.DataFrame) -> list[pd.DataFrame]:
+        manager.issues = pd.DataFrame(index=table.index)
+        manager.update_issues(table, [*LIMITS])
+        patterns = "{}_score", "is_{}_issue"
+        return [manager.issues[[one.format(name) for name in LIMITS]].set_axis([*LIMITS], axis=1) for one in patterns]
 
-
-def _by_cleanvision(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return scores and flags of images, a row each."""
-    from cleanvision import Imagelab
-
-    lab = Imagelab(hf_dataset=_Decoded(paths), image_key="image")
-    # It can't be told to show no bar, which would stay in the notebook.
-    with patch("cleanvision.issue_managers.image_property_issue_manager.tqdm", lambda places, **_: places):
-        # One job: its own processes would be forks of one in which TensorFlow's threads run.
-        lab.find_issues({issue: {} for issue in LIMITS}, n_jobs=1, verbose=False)
-    scores, flags = ([name.format(issue) for issue in LIMITS] for name in ("{}_score", "is_{}_issue"))
-    return lab.issues[scores].set_axis([*LIMITS], axis=1), lab.issues[flags].set_axis([*LIMITS], axis=1)
+    return lambda image: {name: value for way in ways for name, value in way.calculate(_pillow(image)).items()}, judge
 
 
-def _by_numpy(measured: list[dict[str, float] | None]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the same scores and flags without cleanvision, from what `_measure` returns for each image."""
-    table = pd.DataFrame(measured, columns=list(LIMITS), dtype=float)
+def _judge(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return scores and flags of a table with a row of `_measure` for each image."""
     size = table["odd_size"]
     low, high = size.quantile([0.25, 0.75])
     middle, gap = (low + high) / 2, 7 * (high - low)  # three times the quartiles' distance on both sides
