@@ -16,32 +16,18 @@ __version__ = "2.0.0"
 CHAPTERS = ("data", "training", "evaluation", "plots", "handwriting", "export", "scale", "pipeline")
 
 _HOME = {
-    "errors": ["DigitError"],
-    "run": ["Run", "open_run", "read_history"],
-    "data": ["as_folder", "class_counts", "find_images", "prepare", "read_split", "undo"],
-    "training": [
-        "Augmentation",
-        "ImageBatches",
-        "Recipe",
-        "build_model",
-        "callbacks_for",
-        "eval_generator",
-        "generator_from_directory",
-        "get_recipe",
-        "load_recipe",
-        "make_loss",
-        "make_optimizer",
-        "save_recipe",
-        "train_run",
-        "train_val_generators",
-    ],
-    "evaluation": ["Classifier", "cross_validate", "evaluate_run", "find_label_issues", "wilson_interval"],
-    "handwriting": ["DrawingPad", "read_photo"],
-    "export": ["export_network"],
-    "scale": ["run_sweep"],
-    "pipeline": ["ImageCleaner", "copy_notebooks", "predict_to_files", "run_series", "write_report"],
+    "errors": "DigitError",
+    "run": "Run open_run read_history",
+    "data": "as_folder class_counts find_images prepare read_split undo",
+    "training": "Augmentation ImageBatches Recipe build_model callbacks_for eval_generator generator_from_directory get_recipe "
+    "load_recipe make_loss make_optimizer save_recipe train_run train_val_generators",
+    "evaluation": "Classifier cross_validate evaluate_run find_label_issues wilson_interval",
+    "handwriting": "DrawingPad read_photo",
+    "export": "export_network",
+    "scale": "run_sweep",
+    "pipeline": "ImageCleaner copy_notebooks predict_to_files run_series write_report",
 }
-_CHAPTER_OF = {name: chapter for chapter, names in _HOME.items() for name in names}
+_CHAPTER_OF = {name: chapter for chapter, names in _HOME.items() for name in names.split()}
 
 _RENAMED = dict(
     pair.split("=")

@@ -30,15 +30,10 @@ def pairs_option(text: str) -> Callable[..., Any]:
 def on_workers(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the two options that say where its tasks are done."""
     scheduler = click.option(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Use the workers of this Dask scheduler, for example tcp://10.0.0.1:8786.",
+        "--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler, such as tcp://10.0.0.1:8786."
     )
     workers = click.option(
-        "--workers",
-        default=0,
-        type=click.IntRange(0),
-        help="Use this many processes with one thread each. Default: this process.",
+        "--workers", default=0, type=click.IntRange(0), help="Use this many processes. Default: this one."
     )
     return scheduler(workers(command))
 
@@ -94,19 +89,14 @@ def main() -> None:
     "--recipe", help="tiny, fast, accurate or classic. Default: fast; with --resume or --only, that of the run."
 )
 @click.option("--out", "run_dir", default="runs/default", show_default=True, help="The run's folder.")
-@click.option(
-    "--color", default="auto", show_default=True, type=click.Choice(["auto", "grayscale", "rgb"]),
-    help="Colours that the network sees; auto: as the images are.",
-)  # fmt: skip
 @click.option("--only", default="", help="Execute only these notebooks, for example 01,02.")
 @click.option("--resume", is_flag=True, help="Begin with the first notebook that is not finished.")
 @tracked
 @pairs_option("Set a parameter of the notebooks, for example -p epochs 3. May be repeated.")
 def run(
-    data: str | None, recipe: str | None, run_dir: str, color: str, only: str, resume: bool, tracker: Any, pairs: Pairs
-) -> None:  # fmt: skip
+    data: str | None, recipe: str | None, run_dir: str, only: str, resume: bool, tracker: Any, pairs: Pairs
+) -> None:
     """Execute notebooks 01 to 07 in order and write a report."""
-    pairs += (("color_mode", color),) if color != "auto" else ()
     parameters = values(pairs)
     for name, option in (("data", "--data"), ("recipe", "--recipe"), ("run_dir", "--out")):
         if name in parameters:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # the command line begins with this module, and should not wa
     import pandas as pd
 
 
+StrPath = str | os.PathLike[str]
+"""A path as text or as an object of pathlib."""
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet may execute a cell that begins so."""
 
@@ -67,7 +70,7 @@ def storage(name: str) -> Path:
     ) / name
 
 
-def resolve(path: str | os.PathLike[str]) -> Path:
+def resolve(path: StrPath) -> Path:
     """Return `path` as an absolute path; a relative one starts from `project_root`.
 
     Examples
@@ -88,7 +91,7 @@ def resolve(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.normpath(expanded if expanded.is_absolute() else project_root() / expanded))
 
 
-def display_path(path: str | os.PathLike[str]) -> str:
+def display_path(path: StrPath) -> str:
     """Return `path` for a person to read: relative to the project where it lies inside."""
     full, root = resolve(path), project_root()
     for top in (root, root.resolve()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import reprlib
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from digitlib.errors import DigitError
-from digitlib.files import display_path, file_hash, make_folder, read_table, resolve
+from digitlib.files import StrPath, display_path, file_hash, make_folder, read_table, resolve
 
 # With pyarrow installed, pandas would keep texts in Arrow's memory, which holds no file name that is not UTF-8.
 pd.set_option("mode.string_storage", "python")
@@ -126,7 +125,7 @@ def _schema(name: str) -> Callable[[Any], Any]:
     return fastjsonschema.compile(known | known["definitions"].get(name, {}))
 
 
-def open_run(run: str | os.PathLike[str] | Run) -> Run:
+def open_run(run: StrPath | Run) -> Run:
     """Return the run in a folder, which is made when the first file is written to it.
 
     Parameters
@@ -151,7 +150,7 @@ class InUse(DigitError):
 
 
 @contextmanager
-def run_lock(run: str | os.PathLike[str] | Run, *, wait: bool = False) -> Iterator[None]:
+def run_lock(run: StrPath | Run, *, wait: bool = False) -> Iterator[None]:
     """Keep other digitlib commands out of a run's folder; the system frees it when the process ends, however it does.
 
     Parameters
@@ -184,7 +183,7 @@ def run_lock(run: str | os.PathLike[str] | Run, *, wait: bool = False) -> Iterat
         lock.release()
 
 
-def read_history(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
+def read_history(run: StrPath | Run) -> pd.DataFrame:
     """Return the history of a trained run.
 
     Returns

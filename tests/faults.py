@@ -21,8 +21,12 @@ SOAK = bool(os.environ.get("DIGITLIB_SOAK"))
 
 CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir"}
 
-START_METHOD = os.environ.get("DIGITLIB_START_METHOD", "forkserver")
+METHODS = multiprocessing.get_all_start_methods()
+START_METHOD = os.environ.get("DIGITLIB_START_METHOD") or ("forkserver" if "forkserver" in METHODS else "spawn")
 """How the tests start processes: "spawn" as on Windows and macOS, many times as slow."""
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""The signal that nothing can be done about; on Windows, where there is none, Python ends the process at once for it."""
 
 # A server that has imported the library, of which every child is a fork: they start in no time.
 _processes = multiprocessing.get_context(START_METHOD)
@@ -53,7 +57,7 @@ def _kill_before(number: int, root: str) -> None:
             if path.startswith(root):
                 seen += 1
                 if seen == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), KILL)
 
     sys.addaudithook(hook)
 
@@ -71,7 +75,7 @@ def killed(root: Path, number: int, call: Callable[..., Any], *arguments: Any) -
     process = _processes.Process(target=_call, args=(str(root), number, call, arguments))
     process.start()
     process.join(120)
-    assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+    assert process.exitcode in (0, KILL if sys.platform == "win32" else -KILL), process.exitcode
     return process.exitcode != 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from faults import KILL
 from PIL import Image, features
 
 import digitlib as d
@@ -198,7 +198,9 @@ def test_a_link_inside_the_folder_is_an_image_like_any(scans: Path) -> None:
     assert len(taken) + len(left) == 21  # left out only if its twin is in another set
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything; see test_environment.py")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything; see test_environment.py"
+)
 @pytest.mark.parametrize("name", ["a/3.png", "a/closed"])
 def test_what_may_not_be_read_is_left_out(scans: Path, name: str) -> None:
     (scans / "a" / "closed").mkdir()
@@ -285,7 +287,7 @@ def test_files_are_not_read_far_ahead_of_whoever_takes_them(scans: Path, monkeyp
 
 
 def die(paths: list[str], *settings: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), KILL)
 
 
 def test_a_process_that_is_ended_from_outside_gets_one_sentence(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import joblib
 import pytest
+from faults import KILL
 from loopback import loopback
 
 from digitlib.data import decoding
@@ -27,7 +27,7 @@ def half(n: int) -> float:
 def die_once(marker: str) -> int:
     if not Path(marker).exists():
         Path(marker).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
     return os.getpid()
 
 

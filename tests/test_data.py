@@ -22,7 +22,7 @@ from digitlib.data.datasets import as_folder
 
 def unlabelled(run: d.Run) -> tuple[Path, list[str]]:
     folder = Path(run.read_json("source.json")["unlabelled"])
-    return folder, d.list_images(folder)
+    return folder, d.data.list_images(folder)
 
 
 def test_the_split_is_the_classic_notebooks(digits: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_split_is_the_classic_notebooks(digits: Path) -> None:
 
 def test_counts_come_from_the_files_and_agree_with_the_manifest(digits: Path) -> None:
     run = d.prepare(digits, "runs/a")
-    assert (d.split_counts(run).iloc[:-1].to_numpy() == [28, 4, 8, 40]).all()
+    assert (d.data.split_counts(run).iloc[:-1].to_numpy() == [28, 4, 8, 40]).all()
     table = d.class_counts(run)
     assert table["Classes"].tolist() == [str(digit) for digit in range(10)]
     assert table["Train_images"].tolist() == [32] * 10
@@ -137,7 +137,7 @@ def test_sets_that_are_given_are_kept(digits: Path) -> None:
         "trainingSample": "beside the folder of class folders",
     }
     shutil.rmtree(digits / "test")
-    assert d.split_counts(d.prepare(digits, "runs/b")).loc["3"].tolist() == [23, 5, 6, 34]
+    assert d.data.split_counts(d.prepare(digits, "runs/b")).loc["3"].tolist() == [23, 5, 6, 34]
 
 
 @pytest.mark.parametrize("mode", ["copy", "move"])
@@ -152,7 +152,8 @@ def test_validation_images_may_be_called_as_training_images_are(digits: Path, mo
     copied = [hash for part in ("TRAIN", "TEST") for hash in fingerprint(run / part).values()]
     assert sorted(copied) == sorted(d.read_split(run)["sha256"])
     assert (
-        d.class_counts(run)["Train_images"].sum() == d.split_counts(run)[["train", "validation"]].iloc[:-1].sum().sum()
+        d.class_counts(run)["Train_images"].sum()
+        == d.data.split_counts(run)[["train", "validation"]].iloc[:-1].sum().sum()
     )
     assert d.undo(run) == []
     assert fingerprint(digits) == before
@@ -162,10 +163,10 @@ def test_another_split_is_not_put_over_copies(digits: Path) -> None:
     run, other = d.prepare(digits, "runs/a"), d.prepare(digits, "runs/b", seed=2, mode="none")
     before = fingerprint(run.folder)
     with pytest.raises(d.DigitError, match="digitlib undo runs/a"):
-        d.share_split(other, run)
+        d.data.share_split(other, run)
     assert fingerprint(run.folder) == before
     d.undo(run)
-    d.share_split(other, run)
+    d.data.share_split(other, run)
     assert d.read_split(run).equals(d.read_split(other))
 
 
@@ -268,7 +269,7 @@ def test_a_damaged_file_is_named(digits: Path, name: str, content: str, fault: s
     by = "05_training_history" if name in ("history.csv", "recipe.json") else "01_data_preparation"
     read = {"history.csv": d.read_history, "recipe.json": lambda run: run.read_json("recipe.json")}
     with pytest.raises(d.DigitError, match=rf"runs/a/{name} is damaged \({fault}\): move it away and run {by} again"):
-        read.get(name, partial(d.generator_from_split, sets="train"))(run)
+        read.get(name, partial(d.training.generator_from_split, sets="train"))(run)
 
 
 def test_the_top_may_be_given_relative_to_the_current_folder(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +301,7 @@ def test_a_folder_of_links_says_why_nothing_is_taken(digits: Path, root: Path) -
         d.DigitError, match=r"no class folders with images.* Passed over: '0/.*' \(link out of the data folder\)"
     ):
         d.find_images("linked")
-    assert len(d.list_images("linked/3")) == 40  # to be named, they are only read
+    assert len(d.data.list_images("linked/3")) == 40  # to be named, they are only read
 
 
 def test_a_class_of_copies_is_refused(digits: Path) -> None:
@@ -317,7 +318,7 @@ def test_a_class_of_copies_is_refused(digits: Path) -> None:
 
 def test_a_class_called_total_is_counted(digits: Path) -> None:
     (digits / "trainingSet" / "9").rename(digits / "trainingSet" / "total")
-    table = d.split_counts(d.prepare(digits, "runs/a", mode="none"))
+    table = d.data.split_counts(d.prepare(digits, "runs/a", mode="none"))
     assert table.iloc[-2].tolist() == [28, 4, 8, 40]
     assert table.iloc[-1].tolist() == [280, 40, 80, 400]
 
@@ -393,7 +394,7 @@ def test_the_sample_is_5000_real_digits(sample: Path) -> None:
     labelled = [len(list((sample / "trainingSet" / str(digit)).iterdir())) for digit in range(10)]
     assert sum(labelled) + len(list((sample / "testSet").iterdir())) == 5000
     assert set(labelled) == {450}
-    numbers = [int(name.removeprefix("img_").removesuffix(".png")) for name in d.list_images(sample / "testSet")]
+    numbers = [int(name.removeprefix("img_").removesuffix(".png")) for name in d.data.list_images(sample / "testSet")]
     assert numbers == list(range(1, 501))
 
 

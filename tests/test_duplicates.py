@@ -22,10 +22,10 @@ def first_of(run: d.Run, part: str, class_name: str) -> str:
 
 def test_real_digits_have_no_twins(digits: Path) -> None:
     run = d.prepare(digits, "runs/a", mode="none")
-    table = d.near_duplicates(run)
+    table = d.data.near_duplicates(run)
     assert list(table) == COLUMNS
     assert table.empty
-    similar = d.near_duplicates(run, least=0.5)
+    similar = d.data.near_duplicates(run, least=0.5)
     assert similar["correlation"].is_monotonic_decreasing
     assert (similar["part"] != similar["twin_part"]).all()
 
@@ -43,7 +43,7 @@ def test_an_image_saved_again_is_found_in_the_other_set(digits: Path, change, fo
     (digits / train).unlink()  # in its place, and so in the same set, comes the other one
     changed.save(digits / train, form, quality=75)
     run = d.prepare(digits, "runs/b", mode="none")
-    found = d.near_duplicates(run)
+    found = d.data.near_duplicates(run)
     assert found[COLUMNS[:-1]].to_numpy().tolist() == [[test, "3", "test", train, "3", "train"]]
     assert found["correlation"].item() > 0.99
 
@@ -66,5 +66,5 @@ def test_blank_images_are_like_nothing(root: Path) -> None:
             pixels = rng.integers(0, 255, (8, 8), np.uint8) if number else np.full((8, 8), ord(name), np.uint8)
             Image.fromarray(pixels).save(root / "scans" / name / f"{number}.png")
     run = d.prepare("scans", "runs/a", mode="none")
-    assert d.near_duplicates(run).empty
-    assert d.near_duplicates(run, least=-1)["correlation"].between(-1, 1).all()
+    assert d.data.near_duplicates(run).empty
+    assert d.data.near_duplicates(run, least=-1)["correlation"].between(-1, 1).all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from faults import as_nobody, fingerprint, sentence_of
 from PIL import Image
 
 import digitlib as d
+
+resource = pytest.importorskip("resource", reason="rights and limits as on POSIX")
 
 TOP = Path(__file__).parents[1]
 PREPARE = "import sys, digitlib as d; d.prepare('scans', sys.argv[1])"

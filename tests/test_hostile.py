@@ -35,7 +35,7 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(root: Path, name: st
     with zipfile.ZipFile(root / "x.zip", "w") as packed:
         packed.writestr("a/1.png", "harmless")
         packed.writestr(member, "/etc")
-    for take in (d.as_folder, d.find_inputs):
+    for take in (d.as_folder, d.data.find_inputs):
         with pytest.raises(d.DigitError, match="leads out of its folder: nothing was unpacked"):
             take(root / "x.zip")
     assert {path.name for path in root.rglob("*")} == {"x.zip", "data"}
@@ -69,14 +69,14 @@ def test_what_is_no_archive_is_refused(root: Path, data: bytes) -> None:
 def test_no_table_holds_a_name_that_a_spreadsheet_executes(root: Path) -> None:
     names = ["=1+1.png", "+cmd|' /C calc'!A0", "-2.png", "@SUM(1)", "\tx", "\rx", "a\rb", "plain.png"]
     predictions = pd.DataFrame({"filename": names, "label": "1", "confidence": 0.5, "reason": ""})
-    d.write_predictions(root / "predictions.csv", predictions)
+    d.pipeline.write_predictions(root / "predictions.csv", predictions)
     write_table(root / "rejected.csv", pd.DataFrame({"filename": names, "reason": "not an image"}))
     for table in ("predictions.csv", "rejected.csv"):
         cells = pd.read_csv(root / table, dtype=str)["filename"]
         assert not cells.str.match(r"[=+\-@\t\r]").any()
         assert [Path(cell) for cell in cells] == [Path(name) for name in names]  # the same files
         assert read_table(root / table)["filename"].tolist() == names
-    d.write_predictions(root / "predictions.parquet", predictions)  # where nothing is executed
+    d.pipeline.write_predictions(root / "predictions.parquet", predictions)  # where nothing is executed
     assert pd.read_parquet(root / "predictions.parquet")["filename"].tolist() == names
 
 
@@ -132,7 +132,7 @@ def test_names_that_are_html_are_text_in_the_gallery(root: Path) -> None:
     names = ["a/0.png", EVIL, "a/1.png"]
     predictions = pd.DataFrame({"filename": names, "label": [EVIL, "", "1"], "confidence": [0.5, np.nan, 0.6],
         "reason": ["", EVIL, ""], "label_2": EVIL, "confidence_2": 0.1})  # fmt: skip
-    d.write_gallery(root / "page.html", root, predictions)
+    d.pipeline.write_gallery(root / "page.html", root, predictions)
     page = (root / "page.html").read_text(encoding="utf-8")
     assert page.count("&lt;img src=x") == 6
     assert page.count('src="data:image/png;base64,') == page.count("<img") == 2

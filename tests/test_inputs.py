@@ -22,7 +22,7 @@ def scans(root: Path) -> Path:
 
 
 def test_a_folder_and_all_below_it(scans: Path) -> None:
-    assert d.find_inputs("scans") == (scans, ["a/b/img_3.jpg", "a/img_1.png", "img_2.png", "img_10.png"])
+    assert d.data.find_inputs("scans") == (scans, ["a/b/img_3.jpg", "a/img_1.png", "img_2.png", "img_10.png"])
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_folder_and_all_below_it(scans: Path) -> None:
     ],
 )
 def test_a_pattern_starts_where_its_first_sign_is(scans: Path, pattern: str, folder: str, names: list[str]) -> None:
-    found, files = d.find_inputs(pattern.format(scans=scans))
+    found, files = d.data.find_inputs(pattern.format(scans=scans))
     assert (found, files) == ((scans.parent / folder).resolve(), names)
 
 
@@ -47,27 +47,27 @@ def test_a_pattern_starts_where_its_first_sign_is(scans: Path, pattern: str, fol
 )
 def test_a_list_as_windows_powershell_writes_it(scans: Path, name: str, text: str) -> None:
     (scans / name).write_bytes(text.encode("utf-16"))
-    assert d.find_inputs(f"scans/{name}") == (scans, ["img_10.png", "img_2.png"])
+    assert d.data.find_inputs(f"scans/{name}") == (scans, ["img_10.png", "img_2.png"])
 
 
 def test_what_can_not_be_read_is_named_all_the_same(scans: Path, root: Path) -> None:
     (root / "elsewhere.png").write_bytes(b"")
     (scans / "img_11.png").symlink_to(root / "elsewhere.png")
     (scans / "img_12.png").symlink_to(root / "nowhere.png")
-    assert d.find_inputs("scans")[1][-2:] == ["img_11.png", "img_12.png"]
+    assert d.data.find_inputs("scans")[1][-2:] == ["img_11.png", "img_12.png"]
 
 
 def test_what_exists_by_a_name_like_a_pattern_is_taken_as_it_is(scans: Path) -> None:
     (scans / "img_[12].png").touch()
     (scans / "@img.png").touch()
-    assert d.find_inputs("scans/img_[12].png")[1] == ["img_[12].png"]
-    assert d.find_inputs(scans / "@img.png")[1] == ["@img.png"]
+    assert d.data.find_inputs("scans/img_[12].png")[1] == ["img_[12].png"]
+    assert d.data.find_inputs(scans / "@img.png")[1] == ["@img.png"]
 
 
 @pytest.mark.parametrize("name", ["@list.txt", "list.txt", "@list"])
 def test_a_text_list_in_its_own_order(scans: Path, name: str) -> None:
     (scans / name.removeprefix("@")).write_bytes(b"\xef\xbb\xbfimg_10.png\r\n\n../scans/img_2.png\n\xff.png\n")
-    folder, names = d.find_inputs(f"scans/{name}" if name[0] != "@" else f"@scans/{name[1:]}")
+    folder, names = d.data.find_inputs(f"scans/{name}" if name[0] != "@" else f"@scans/{name[1:]}")
     assert folder == scans
     assert [os.fsencode(item) for item in names] == [b"img_10.png", b"../scans/img_2.png", b"\xff.png"]
 
@@ -75,17 +75,17 @@ def test_a_text_list_in_its_own_order(scans: Path, name: str) -> None:
 def test_a_table_of_predictions_is_a_list_again(scans: Path) -> None:
     (scans / "=1.png").touch()
     (scans / "list.csv").write_text('label,filename\n1,img_2.png\n2,./=1.png\n3,"not, there.png"\n')
-    assert d.find_inputs("scans/list.csv") == (scans, ["img_2.png", "=1.png", "not, there.png"])
+    assert d.data.find_inputs("scans/list.csv") == (scans, ["img_2.png", "=1.png", "not, there.png"])
 
 
 def test_an_archive_is_unpacked_once_beside_nothing_of_the_users(scans: Path, root: Path) -> None:
     with zipfile.ZipFile(root / "x.zip", "w") as packed:
         packed.write(scans / "img_10.png", "in/img_10.png")
         packed.write(scans / "img_2.png", "in/img_2.png")
-    folder, names = d.find_inputs("x.zip")
+    folder, names = d.data.find_inputs("x.zip")
     assert names == ["in/img_2.png", "in/img_10.png"]
     assert folder.parent == root / "data"
-    assert d.find_inputs("x.zip") == (folder, names)
+    assert d.data.find_inputs("x.zip") == (folder, names)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_can_not_be_named_is_said_in_one_sentence(
     if content is not None:
         (root / source).write_text(content)
     with pytest.raises(d.DigitError) as caught:
-        d.find_inputs(source)
+        d.data.find_inputs(source)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -119,18 +119,18 @@ def test_what_can_not_be_named_is_said_in_one_sentence(
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
 def test_a_pipe_is_no_file_to_wait_for(scans: Path) -> None:
     os.mkfifo(scans / "pipe.png")
-    folder, names = d.find_inputs(scans)
+    folder, names = d.data.find_inputs(scans)
     assert "pipe.png" in names
     (read,) = read_files([str(folder / "pipe.png")])
     assert read.reason == "can't be read: not a file"
 
 
 def test_a_pattern_follows_no_links_in_circles_or_away(scans: Path, root: Path) -> None:
-    before = d.find_inputs("scans/**/*")[1]
+    before = d.data.find_inputs("scans/**/*")[1]
     (scans / "up").symlink_to(scans, target_is_directory=True)
     (root / "far").mkdir()
     (root / "far" / "away.png").touch()
     (scans / "linked").symlink_to(root / "far", target_is_directory=True)
     (scans / "one.png").symlink_to(root / "far" / "away.png")
-    assert set(d.find_inputs("scans/**/*")[1]) == {*before, "one.png"}
-    assert d.find_inputs("scans/linked/*")[1] == ["away.png"]
+    assert set(d.data.find_inputs("scans/**/*")[1]) == {*before, "one.png"}
+    assert d.data.find_inputs("scans/linked/*")[1] == ["away.png"]

@@ -105,6 +105,7 @@ def test_a_run_does_not_write_over_the_notebooks_themselves(digits: Path, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal's signal can't be sent there")
 def test_ctrl_c_in_a_real_run_can_be_gone_on_from(digits: Path) -> None:
     words = [sys.executable, "-m", "digitlib", "run", "--data", "scans", "--recipe", "tiny", "--only", "01,02"]
     environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}

@@ -30,7 +30,7 @@ def entry() -> Path:
 
 def as_on_disk(run: d.Run, digits: Path) -> bool:
     """Tell whether the generator gives the very pixels of the files."""
-    test = d.generator_from_split(run, "test", shuffle=False)
+    test = d.training.generator_from_split(run, "test", shuffle=False)
     expected = [np.asarray(Image.open(digits / name)) for name in test.filenames]
     return np.array_equal(test.originals(np.arange(test.samples))[..., 0], expected)
 
@@ -41,7 +41,7 @@ def test_each_image_is_decoded_once_for_all_notebooks(digits: Path, monkeypatch:
     monkeypatch.setattr(decoding, "decode", lambda *a: calls.append(1) or real(*a))
     run = d.prepare(digits, "runs/a", mode="none")
     for part in ("train", "validation", "test"):
-        d.generator_from_split(run, part)[0]
+        d.training.generator_from_split(run, part)[0]
     d.prepare(digits, "runs/b", mode="none")
     assert len(calls) == 400
 
@@ -138,8 +138,8 @@ def test_larger_images_are_shrunk_with_antialiasing_not_by_picking_pixels(root: 
             stripes[0, number] += 1 + ord(name) % 2
             Image.fromarray(stripes).save(root / "scans" / name / f"{number}.png")
     run = d.prepare(root / "scans", "runs/a", mode="none")
-    images = d.generator_from_split(run, "train", image_size=(28, 28), shuffle=False)[0][0]
+    images = d.training.generator_from_split(run, "train", image_size=(28, 28), shuffle=False)[0][0]
     assert images.shape[1:] == (28, 28, 1)
     assert np.abs(images[:, 2:-2] - 100).max() < 25
-    large = d.generator_from_split(run, "train", image_size=(96, 96), shuffle=False)
+    large = d.training.generator_from_split(run, "train", image_size=(96, 96), shuffle=False)
     assert large.originals(np.arange(1)).shape == (1, 84, 84, 1)

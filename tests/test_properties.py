@@ -92,7 +92,7 @@ def test_any_split_is_whole_and_does_not_depend_on_the_order(
     files["sha256"] = [hashlib.sha256(name.encode()).hexdigest() for name in files["filename"]]
     options = {"test_size": test_size, "validation_size": validation_size, "assign": assign}
     try:
-        manifest = d.assign_parts(files, **options)
+        manifest = d.data.assign_parts(files, **options)
     except d.DigitError:
         return  # too few images for sets of these sizes
     assert sorted(manifest["filename"]) == sorted(files["filename"])
@@ -100,4 +100,4 @@ def test_any_split_is_whole_and_does_not_depend_on_the_order(
     places = list(range(len(files)))
     chance.shuffle(places)
     shuffled = files.iloc[places].reset_index(drop=True)
-    pd.testing.assert_frame_equal(d.assign_parts(shuffled, **options), manifest)
+    pd.testing.assert_frame_equal(d.data.assign_parts(shuffled, **options), manifest)

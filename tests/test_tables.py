@@ -20,7 +20,7 @@ from digitlib.data.datasets import as_folder
 
 def unlabelled(run: d.Run) -> tuple[Path, list[str]]:
     folder = Path(run.read_json("source.json")["unlabelled"])
-    return folder, d.list_images(folder)
+    return folder, d.data.list_images(folder)
 
 
 def table_of(digits: Path, some: slice, label: str = "label", *, numbers: bool = False) -> pa.Table:
@@ -151,7 +151,7 @@ def test_rows_of_pixels_are_predicted_in_their_order(digits: Path) -> None:
     images, labels = arrays_of(digits, slice(0, 12))
     for name, table in (("test.csv", pixel_table(images)), ("train.csv", pixel_table(images, labels[::-1]))):
         table.to_csv(digits.parent / name, index=False)
-        folder, names = d.find_inputs(name)
+        folder, names = d.data.find_inputs(name)
         assert names == [f"img_{number}.png" for number in range(1, 121)]
         assert [np.asarray(Image.open(folder / one)).tobytes() for one in names] == [one.tobytes() for one in images]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from digitlib.data.sources import is_litter
+from digitlib.files import StrPath
 from digitlib.run import Run, open_run
 
-AnyRun = str | os.PathLike[str] | Run
+AnyRun = StrPath | Run
 
 
 def class_counts(run: AnyRun) -> pd.DataFrame:

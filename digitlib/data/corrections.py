@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pandas as pd
 
 from digitlib.data.sources import Source
 from digitlib.errors import DigitError, did_you_mean
-from digitlib.files import display_path, file_hash, read_table, resolve
+from digitlib.files import StrPath, display_path, file_hash, read_table, resolve
 
 COLUMNS = ["filename", "label", "action", "new_label"]
 """Of ``corrections.csv``: the file as in ``split.csv``, its label as given, what to do, and the class to relabel it to."""
@@ -17,7 +16,7 @@ COLUMNS = ["filename", "label", "action", "new_label"]
 ACTIONS = ("keep", "relabel", "drop")
 
 
-def read_corrections(path: str | os.PathLike[str], source: Source | None = None) -> pd.DataFrame:
+def read_corrections(path: StrPath, source: Source | None = None) -> pd.DataFrame:
     """Return the corrections of a CSV file, a row an image.
 
     Parameters
@@ -80,9 +79,7 @@ def corrected_classes(files: pd.DataFrame, corrections: pd.DataFrame) -> pd.Seri
     return pd.Series([new.get(name, label) for name, label in pairs], files.index, dtype=object)
 
 
-def apply_corrections(
-    manifest: pd.DataFrame, path: str | os.PathLike[str]
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+def apply_corrections(manifest: pd.DataFrame, path: StrPath) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Give the images of a split their corrected classes; an image keeps the set that it has by its given label.
 
     Parameters

@@ -27,6 +27,7 @@ from digitlib.data import tables
 from digitlib.data.sources import FORMS, is_litter, list_images
 from digitlib.errors import DigitError, missing_extra, needs
 from digitlib.files import (
+    StrPath,
     atomic,
     display_path,
     file_hash,
@@ -100,7 +101,7 @@ def as_folder(data: Any) -> Path:
     return path
 
 
-def is_address(text: str | os.PathLike[str]) -> bool:
+def is_address(text: StrPath) -> bool:
     """Tell whether `text` is an address such as ``s3://bucket/folder`` rather than a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)", os.fspath(text)) is not None
 
@@ -283,7 +284,7 @@ LISTS = {".txt", ".csv"}
 """Files that are lists of files; ``@`` before the name says so of any other."""
 
 
-def find_inputs(source: str | os.PathLike[str]) -> tuple[Path, list[str]]:
+def find_inputs(source: StrPath) -> tuple[Path, list[str]]:
     """Return the files that `source` stands for.
 
     Parameters

@@ -24,6 +24,7 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from digitlib.errors import DigitError
+from digitlib.files import StrPath
 
 ColorMode = Literal["grayscale", "rgb", "native"]
 
@@ -214,7 +215,7 @@ def _is_grey(image: Image.Image) -> bool:
     return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: StrPath) -> bytes:
     """Return the content of a file; a pipe, which could be waited for endlessly, is refused as a folder is.
 
     Raises
@@ -237,7 +238,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         os.close(file)
 
 
-def read_file(path: str | os.PathLike[str], *settings: Any, largest: tuple[int, int] | None = None) -> Decoded:
+def read_file(path: StrPath, *settings: Any, largest: tuple[int, int] | None = None) -> Decoded:
     """Read, hash and decode one file; whatever is wrong with it ends up in `Decoded.reason`. See `decode` for `settings`."""
     try:
         result = decoded(read_bytes(path), *settings)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pandas as pd
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from digitlib.data.split import PARTS, pixels_of
+from digitlib.files import StrPath
 from digitlib.progress import progress
 from digitlib.run import Run, open_run
 
@@ -21,7 +20,7 @@ NEAR = 0.985
 CHUNK = 1000
 
 
-def near_duplicates(run: str | os.PathLike[str] | Run, least: float = NEAR) -> pd.DataFrame:
+def near_duplicates(run: StrPath | Run, least: float = NEAR) -> pd.DataFrame:
     """Return images that are nearly the same as one in an earlier set (training before validation before test).
 
     Images are compared by Pearson's correlation of their pixels, which is 1 for the same image, also when it is lighter or

@@ -17,7 +17,7 @@ import pandas as pd
 
 from digitlib.data.sources import ROLES, Source, is_litter
 from digitlib.errors import DigitError
-from digitlib.files import display_path, file_hash, reraise_os_error, write_json, write_table
+from digitlib.files import StrPath, display_path, file_hash, reraise_os_error, write_json, write_table
 from digitlib.progress import progress
 from digitlib.run import Run, open_run
 
@@ -101,7 +101,7 @@ def place_files(run: Run, files: Files | None = None) -> None:
     _tidy(run)
 
 
-def undo(run: str | os.PathLike[str] | Run) -> list[Path]:
+def undo(run: StrPath | Run) -> list[Path]:
     """Move moved images back, remove copies and links, and then the files of the split; nothing else.
 
     Returns

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from digitlib.data.decoding import read_files
 from digitlib.data.sources import list_images
 from digitlib.data.split import paths_of
-from digitlib.files import resolve
+from digitlib.files import StrPath, resolve
 from digitlib.progress import progress
 from digitlib.run import Run
 
@@ -29,7 +29,7 @@ SIDE = 64
 """Blur is measured at no more than this many pixels a side."""
 
 
-def image_issues(images: str | os.PathLike[str] | Run) -> pd.DataFrame:
+def image_issues(images: StrPath | Run) -> pd.DataFrame:
     """Return the images of a folder, or of a run's split, that are worth a look for their pixels alone.
 
     Scores are cleanvision's, computed by cleanvision if it is installed: ``dark`` and ``light`` go by the brightest and
@@ -67,7 +67,7 @@ def image_issues(images: str | os.PathLike[str] | Run) -> pd.DataFrame:
     return table.rename_axis("filename").reset_index().sort_values("score", kind="stable", ignore_index=True)
 
 
-def _cleanvision() -> tuple[Callable, Callable]:
+def _cleanvision() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return cleanvision's `_measure` and `_judge`, for decoded images: its own reader fails for transparent grey ones."""
     from cleanvision.issue_managers.image_property_issue_manager import ImagePropertyIssueManager
 

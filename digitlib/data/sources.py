@@ -11,7 +11,7 @@ import pandas as pd
 from natsort import natsorted
 
 from digitlib.errors import DigitError
-from digitlib.files import FORMULA, display_path, reraise_os_error, resolve
+from digitlib.files import FORMULA, StrPath, display_path, reraise_os_error, resolve
 
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"}
 """Files and folders that systems leave behind; hidden ones are passed over as well."""
@@ -59,7 +59,7 @@ class Source:
     rejected: pd.DataFrame
 
 
-def find_images(data: str | os.PathLike[str]) -> Source:
+def find_images(data: StrPath) -> Source:
     """Find the images of a folder whose sub-folders are the classes.
 
     Three shapes are understood, each also when wrapped in further folders: class folders directly, with or without a
@@ -108,7 +108,7 @@ def find_images(data: str | os.PathLike[str]) -> Source:
     return Source(root, class_names, files, unlabelled, left_out)
 
 
-def list_images(folder: str | os.PathLike[str]) -> list[str]:
+def list_images(folder: StrPath) -> list[str]:
     """Return the files below `folder` in natural order (img_2 before img_10), relative to it, with ``/`` on every system.
 
     Hidden files and systems' litter are passed over; whether a file is an image shows when it is decoded.
@@ -175,7 +175,7 @@ def _only_folder(folder: Path) -> Path | None:
     return folders[0] if inner >= 2 or (alone and (inner or folders[0].name.lower() == folder.name.lower())) else None
 
 
-def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+def _entries(folder: StrPath) -> list[os.DirEntry[str]]:
     """Return what a folder holds, sorted, without hidden files and litter."""
     with os.scandir(folder) as found:
         return sorted((entry for entry in found if not is_litter(entry.name)), key=lambda entry: entry.name)

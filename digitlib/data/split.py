@@ -19,7 +19,7 @@ from digitlib.data.decoding import ColorMode, read_files, rims_are_light
 from digitlib.data.folders import Mode, check_places, fill_folders, holds_moved, place_files, target_path, with_labels
 from digitlib.data.sources import Source, find_images
 from digitlib.errors import DigitError, is_number, is_whole, require
-from digitlib.files import atomic, display_path, file_hash, resolve, write_json
+from digitlib.files import StrPath, atomic, display_path, file_hash, resolve, write_json
 from digitlib.run import Run, open_run
 
 PARTS = ("train", "validation", "test")
@@ -37,14 +37,14 @@ Assign = Literal["random", "hash"]
 
 def prepare(
     data: Any,
-    run_dir: str | os.PathLike[str],
+    run_dir: StrPath,
     *,
     test_size: float = 0.2,
     validation_size: float = 0.1,
     seed: int = 42,
     mode: Mode = "copy",
     assign: Assign = "random",
-    corrections: str | os.PathLike[str] = "",
+    corrections: StrPath = "",
 ) -> Run:
     """Find, check and split the images of a folder, and fill TRAIN/ and TEST/ in the run's folder.
 
@@ -247,7 +247,7 @@ def _checked(source: Source, reading: Reading) -> tuple[pd.DataFrame, pd.DataFra
     return usable, pd.concat([source.rejected, rejected[["filename", "reason"]]], ignore_index=True)
 
 
-def read_split(run: str | os.PathLike[str] | Run) -> pd.DataFrame:
+def read_split(run: StrPath | Run) -> pd.DataFrame:
     """Return the table of a run's images, as `digitlib.run.Run.split` does.
 
     Examples
@@ -325,7 +325,7 @@ def split_once(data: str, prepared: Run, **options: Any) -> Run:
     return prepared
 
 
-def share_split(prepared: str | os.PathLike[str] | Run, run: str | os.PathLike[str] | Run) -> None:
+def share_split(prepared: StrPath | Run, run: StrPath | Run) -> None:
     """Give `run` the split of another run, so that both are judged on the same images, which stay where they are.
 
     Parameters
@@ -348,13 +348,13 @@ def share_split(prepared: str | os.PathLike[str] | Run, run: str | os.PathLike[s
     write_json(run / "source.json", {**about, "mode": "none"})
 
 
-def dark_on_light(run: str | os.PathLike[str] | Run, n: int = 100) -> bool:
+def dark_on_light(run: StrPath | Run, n: int = 100) -> bool:
     """Tell by the rims of `n` images whether a run's images are dark on light; False if none is there any more."""
     images = some_images(run, n, "grayscale")
     return bool(images) and rims_are_light(images)
 
 
-def some_images(run: str | os.PathLike[str] | Run, n: int, color_mode: ColorMode = "native") -> list[np.ndarray]:
+def some_images(run: StrPath | Run, n: int, color_mode: ColorMode = "native") -> list[np.ndarray]:
     """Return `n` images from all over a run's split, uint8, as they are on disk; none where there is no split."""
     run = open_run(run)
     rows = run.split if (run / "split.csv").exists() else pd.DataFrame()

@@ -30,7 +30,7 @@ from digitlib.evaluation.statistics import wilson_interval
 from digitlib.export.formats import FORMATS, check_formats, export_network
 from digitlib.export.model_card import card_text, page_facts
 from digitlib.export.onnx_network import OnnxNetwork
-from digitlib.files import atomic, display_path, file_hash, make_folder, resolve, write_json
+from digitlib.files import StrPath, atomic, display_path, file_hash, make_folder, resolve, write_json
 from digitlib.progress import progress
 from digitlib.run import CALIBRATION, Run, check_training, open_run
 from digitlib.training.backend import in_float32, keras
@@ -38,7 +38,7 @@ from digitlib.training.backend import in_float32, keras
 if TYPE_CHECKING:  # an export predicts without Keras, SciPy, scikit-learn and numba, which take seconds to load
     from digitlib.training.generators import ImageBatches
 
-AnyPath = str | os.PathLike[str]
+AnyPath = StrPath
 
 BATCH, SET_BATCH = 1024, 250
 """Images that are decoded at a time, and taken at a time from a run's sets; memory does not grow with the source."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import numpy as np
 
 from digitlib.errors import DigitError, did_you_mean, missing_extra
 from digitlib.export.onnx_network import open_session
-from digitlib.files import atomic
+from digitlib.files import StrPath, atomic
 from digitlib.training.backend import held_back, in_float32, keras
 
 FORMATS = {"onnx": "model.onnx", "litert": "model.tflite", "html": "page.html"}
@@ -84,7 +83,7 @@ def export_network(model: keras.Model, format: str, path: Path, images: np.ndarr
     return difference
 
 
-def run_exported(path: str | os.PathLike[str], images: np.ndarray) -> np.ndarray:
+def run_exported(path: StrPath, images: np.ndarray) -> np.ndarray:
     """Return the probabilities that an ONNX or LiteRT file gives for images, float32, shape (n, classes).
 
     Parameters
@@ -99,7 +98,7 @@ def run_exported(path: str | os.PathLike[str], images: np.ndarray) -> np.ndarray
     return _outputs(path, images)[0]
 
 
-def _outputs(path: str | os.PathLike[str], images: np.ndarray) -> list[np.ndarray]:
+def _outputs(path: StrPath, images: np.ndarray) -> list[np.ndarray]:
     """Return all outputs of a file."""
     if Path(path).suffix == ".onnx":
         session = open_session(path)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from digitlib.errors import DigitError, needs
-from digitlib.files import display_path, file_hash
+from digitlib.files import StrPath, display_path, file_hash
 from digitlib.run import Run
 
 AGAIN = "export the run again with `digitlib export RUN --format onnx`"
@@ -61,7 +60,7 @@ class OnnxNetwork:
         return self.predict_on_batch(images)[0]
 
 
-def open_session(path: str | os.PathLike[str]) -> Any:
+def open_session(path: StrPath) -> Any:
     """Return the session of ONNX Runtime for a file, on the processor; no code in the file is run."""
     with needs("an ONNX file"):
         import onnxruntime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from digitlib.data.split import dark_on_light as has_dark_on_light
+from digitlib.files import StrPath
 from digitlib.run import Run
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SIDE, BOX, CENTRE = 28, 20, 14
 FAINTEST = 0.05
 """Rows and columns whose ink stays below this share of the strongest do not count for the size of the digit."""
 
-Network: TypeAlias = "Classifier | Run | str | os.PathLike[str]"
+Network: TypeAlias = "Classifier | Run | StrPath"
 """A classifier, or what `Classifier.load` takes: a run's folder or a ``.keras`` file."""
 
 

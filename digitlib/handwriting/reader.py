@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from skimage.morphology import disk, skeletonize
 
 from digitlib.data.decoding import read_file
 from digitlib.errors import DigitError
-from digitlib.files import atomic, display_path, resolve, write_json
+from digitlib.files import StrPath, atomic, display_path, resolve, write_json
 from digitlib.handwriting.binarize import Ink, find_inks
 from digitlib.handwriting.mnist_format import Network, as_classifier, digit_predictor, to_mnist_format
 from digitlib.handwriting.segmentation import BOX, Piece, halves, reading_order, segment, table_of, usual_size
@@ -34,7 +33,7 @@ LARGEST_DRAWN = 1600
 """Pixels of the longer side of a drawn photo at most."""
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: StrPath) -> np.ndarray:
     """Return a photo or scan, uint8 of shape (height, width, 1 or 3), turned upright as the camera noted it.
 
     Raises
@@ -80,9 +79,7 @@ def crop_digits(photo: np.ndarray) -> np.ndarray:
     return _images([pieces[number] for number in table.index], ink, angle)
 
 
-def read_photo(
-    network: Network, photo: str | os.PathLike[str] | np.ndarray, *, dark_on_light: bool | None = None
-) -> pd.DataFrame:
+def read_photo(network: Network, photo: StrPath | np.ndarray, *, dark_on_light: bool | None = None) -> pd.DataFrame:
     """Predict the digits on a photo.
 
     What is wide enough for two digits that touch is also cut in two, and the

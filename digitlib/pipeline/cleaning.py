@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from digitlib.data.decoding import read_files
 from digitlib.data.folders import with_labels
 from digitlib.data.split import paths_of
 from digitlib.errors import DigitError, require
-from digitlib.files import display_path, resolve, write_table
+from digitlib.files import StrPath, display_path, resolve, write_table
 from digitlib.handwriting.drawing_pad import nobody_draws
 from digitlib.pipeline.report import thumbnail
 from digitlib.plots import plot_images, show
@@ -41,8 +40,6 @@ SUGGESTED = {"quality": "likely_label", "confidence": "label"}
 """The columns with the class to relabel to."""
 
 GIVEN = "what find_label_issues, near_duplicates or image_issues returned, or predictions with their confidence"
-
-StrPath = str | os.PathLike[str]
 
 
 class ImageCleaner(anywidget.AnyWidget):

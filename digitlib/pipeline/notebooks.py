@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import re
 import shutil
 import sys
@@ -28,7 +27,7 @@ from digitlib.data.folders import holds_moved
 from digitlib.data.sources import find_images
 from digitlib.data.split import check_options
 from digitlib.errors import DigitError, did_you_mean, is_whole
-from digitlib.files import atomic, display_path, file_hash, make_folder, project_root, resolve
+from digitlib.files import StrPath, atomic, display_path, file_hash, make_folder, project_root, resolve
 from digitlib.pipeline.report import write_report
 from digitlib.progress import bar, environment, watched
 from digitlib.run import Run, open_run, run_lock
@@ -50,7 +49,7 @@ LOADED = (
 
 
 def run_series(
-    run: Run | str | os.PathLike[str], parameters: dict[str, Any], *, only: Iterable[str] = (), resume: bool = False
+    run: Run | StrPath, parameters: dict[str, Any], *, only: Iterable[str] = (), resume: bool = False
 ) -> list[Path]:
     """Execute the notebooks with papermill into ``notebooks/`` of the run, write ``report.html``, and return their paths.
 
@@ -270,7 +269,7 @@ def notebooks_folder() -> Path:
     raise DigitError("this digitlib came without its notebooks: install it from its wheel.")
 
 
-def copy_notebooks(folder: str | os.PathLike[str], *, exercises: bool = False) -> list[Path]:
+def copy_notebooks(folder: StrPath, *, exercises: bool = False) -> list[Path]:
     """Copy the notebooks and the photos that they show to a folder of your own, and return the notebooks' paths.
 
     Parameters

@@ -15,7 +15,7 @@ import pandas as pd
 from digitlib.data.datasets import find_inputs, is_address
 from digitlib.data.split import paths_of, read_split
 from digitlib.errors import DigitError, needs
-from digitlib.files import atomic, csv_options, display_path, inert, resolve
+from digitlib.files import StrPath, atomic, csv_options, display_path, inert, resolve
 from digitlib.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def predict_to_files(
-    classifier: Classifier | str | os.PathLike[str],
-    source: str | os.PathLike[str],
-    out: str | os.PathLike[str] = "predictions.csv",
+    classifier: Classifier | StrPath,
+    source: StrPath,
+    out: StrPath = "predictions.csv",
     *,
-    submission: str | os.PathLike[str] | None = None,
-    gallery: str | os.PathLike[str] | None = None,
+    submission: StrPath | None = None,
+    gallery: StrPath | None = None,
 ) -> dict[str, int]:
     """Predict the classes of many images and write a table of them, 1,024 images at a time.
 
@@ -95,7 +95,7 @@ def predict_to_files(
     return counts
 
 
-def unlabelled_images(run: Run | str | os.PathLike[str]) -> str | list[str]:
+def unlabelled_images(run: Run | StrPath) -> str | list[str]:
     """Return what `Classifier.predict` takes: the folder of unlabelled images beside a run's data, else its test images.
 
     Examples
@@ -109,7 +109,7 @@ def unlabelled_images(run: Run | str | os.PathLike[str]) -> str | list[str]:
     return [display_path(path) for path in paths_of(run, split[split["part"] == "test"])]
 
 
-def is_bulk(source: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> bool:
+def is_bulk(source: StrPath, out: StrPath | None) -> bool:
     """Tell whether a prediction is done in partitions: an address or Parquet is read, or a folder is written.
 
     Examples
@@ -123,7 +123,7 @@ def is_bulk(source: str | os.PathLike[str], out: str | os.PathLike[str] | None) 
     return text.lower().endswith(".parquet") or any(resolve(text).glob("*.parquet"))
 
 
-def form_of(path: str | os.PathLike[str]) -> str:
+def form_of(path: StrPath) -> str:
     """Return the form that predictions are written in, by the file's name: "csv", "parquet" or "kaggle".
 
     Examples
@@ -140,9 +140,7 @@ def form_of(path: str | os.PathLike[str]) -> str:
 
 
 def write_predictions(
-    path: str | os.PathLike[str],
-    predictions: pd.DataFrame | Iterable[pd.DataFrame],
-    submission: str | os.PathLike[str] | None = None,
+    path: StrPath, predictions: pd.DataFrame | Iterable[pd.DataFrame], submission: StrPath | None = None
 ) -> dict[str, int]:
     """Write predictions in the form that the file's name says, atomically, and count them.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from digitlib.data.decoding import read_file, read_files
 from digitlib.data.split import SEVERAL_CLASSES, paths_of
 from digitlib.errors import needs
 from digitlib.export.model_card import accuracy_text
-from digitlib.files import atomic, make_folder, resolve
+from digitlib.files import StrPath, atomic, make_folder, resolve
 from digitlib.plots import plot_confusion, plot_history, plot_predictions, plot_top_losses
 from digitlib.plots.style import alt_text, figure_of, key_of, png_of
 from digitlib.run import Run, open_run, read_history
@@ -43,7 +42,7 @@ LONGEST = 112
 """Pixels of an image's longer side in a gallery; larger ones are scaled down, so that the page stays light."""
 
 
-def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
+def results_table(run: Run | StrPath) -> pd.DataFrame:
     """Return ``metrics.json`` of a run as text: ``result`` and ``value``, a row each.
 
     Examples
@@ -75,7 +74,7 @@ def results_table(run: Run | str | os.PathLike[str]) -> pd.DataFrame:
     return pd.DataFrame({"result": list(rows), "value": list(rows.values())})
 
 
-def write_report(run: Run | str | os.PathLike[str], notebooks: Iterable[str | os.PathLike[str]]) -> Path:
+def write_report(run: Run | StrPath, notebooks: Iterable[StrPath]) -> Path:
     """Write ``report.html`` of a run, with links to its executed notebooks as HTML, and return its path.
 
     It shows the results, training, confusion matrix, errors and predictions. Figures and styles are inside; nothing is
@@ -165,11 +164,7 @@ def _write_notebooks(run: Run, notebooks: Sequence[Path]) -> list[tuple[str, str
 
 
 def write_gallery(
-    path: str | os.PathLike[str],
-    folder: str | os.PathLike[str],
-    predictions: pd.DataFrame,
-    limit: int = 200,
-    counts: Mapping[str, int] | None = None,
+    path: StrPath, folder: StrPath, predictions: pd.DataFrame, limit: int = 200, counts: Mapping[str, int] | None = None
 ) -> None:
     """Write a page of the images with the lowest confidence, and of the files that could not be read.
 

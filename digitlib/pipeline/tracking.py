@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from digitlib.errors import DigitError, missing_extra, require
 from digitlib.evaluation.classifier import Classifier
-from digitlib.files import display_path, file_hash, make_folder, project_root
+from digitlib.files import StrPath, display_path, file_hash, make_folder, project_root
 from digitlib.pipeline.report import report_figures
 from digitlib.plots.style import png_of
 from digitlib.run import Run, open_run, read_history
@@ -46,7 +46,7 @@ def check_tracker(tracker: str) -> None:
         _store()
 
 
-def track(run: Run | str | os.PathLike[str], tracker: str) -> list[str]:
+def track(run: Run | StrPath, tracker: str) -> list[str]:
     """Write parameters, curves, figures, results and network of a run to a tracker; return the command that shows them.
 
     TensorBoard gets a folder for each training in ``logs/`` of the run's. MLflow gets an entry in the store that it is set to

@@ -21,11 +21,10 @@ from digitlib.data.datasets import find_inputs, is_address
 from digitlib.data.decoding import decoded, unread
 from digitlib.errors import DigitError, missing_extra, needs
 from digitlib.evaluation.classifier import Classifier, network_file
-from digitlib.files import display_path, resolve
+from digitlib.files import StrPath, display_path, resolve
 from digitlib.progress import progress
 from digitlib.run import CALIBRATION
 from digitlib.scale import cluster
-from digitlib.scale.sweep import StrPath
 
 # Images that a worker predicts at a time, and files or rows that it holds.
 BATCH, HELD = 1024, 64
@@ -36,7 +35,7 @@ _LOADED: dict[str, Classifier] = {}
 
 def predict_bulk(
     run_or_model: StrPath, source: StrPath, out: StrPath | None = None, *, scheduler: str | None = None, workers: int = 0,
-    partition_size: int = 20_000,
+    partition_size: int = 20_000
 ) -> dict[str, Any]:  # fmt: skip
     """Predict the classes of images in partitions; a partition whose file is there and whole is not done again.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -20,7 +19,7 @@ from digitlib.data.split import pixels_of, share_split, split_once
 from digitlib.errors import DigitError, did_you_mean, is_whole, needs
 from digitlib.evaluation.metrics import evaluate_run
 from digitlib.evaluation.statistics import wilson_interval
-from digitlib.files import display_path, read_table, resolve, write_table
+from digitlib.files import StrPath, display_path, read_table, resolve, write_table
 from digitlib.progress import progress
 from digitlib.run import Run, best_epoch, open_run, read_history, run_lock
 from digitlib.scale import cluster
@@ -42,7 +41,6 @@ RESULTS = (
     "parameters",
 )  # fmt: skip
 
-StrPath = str | os.PathLike[str]
 Settings = Mapping[str, Any]
 
 
@@ -193,7 +191,7 @@ def check_space(lines: Settings, what: str = "The space", notebooks: bool = Fals
 
 def run_sweep(
     space: Space, out: StrPath = "runs/sweep", *, scheduler: str | None = None, workers: int = 0,
-    notebooks: Callable[..., Any] | None = None,
+    notebooks: Callable[..., Any] | None = None
 ) -> pd.DataFrame:  # fmt: skip
     """Do every run of a space that is not done yet, and write ``sweep.csv`` after each.
 

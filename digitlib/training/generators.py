@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from digitlib.data.cache import key_of, pixels_for, read_images
 from digitlib.data.sources import find_images
 from digitlib.data.split import pixels_of, read_split
 from digitlib.errors import DigitError, as_size, is_whole
-from digitlib.files import display_path
+from digitlib.files import StrPath, display_path
 from digitlib.run import Run, open_run
 from digitlib.training.augmentation import Augmentation, affine_maps, resample, sample_parameters, scale_parameters
 from digitlib.training.backend import keras
@@ -405,7 +404,7 @@ def generator_from_split(run: Run | str, sets: str | tuple[str, ...], **options:
     return ImageBatches(images, rows[files.index], files, run.class_names, **options)
 
 
-def generator_from_directory(folder: str | os.PathLike[str], **options: Any) -> ImageBatches:
+def generator_from_directory(folder: StrPath, **options: Any) -> ImageBatches:
     """Return the images of a folder whose sub-folders are the classes, such as a run's TRAIN/.
 
     See `ImageBatches` for `options`. Images are in natural order of their files unless shuffled; files that are not
