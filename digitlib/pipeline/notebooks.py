@@ -42,11 +42,6 @@ COPIED = ("[0-9][0-9]_*.ipynb", "photos/*", "solutions/[0-9][0-9]_*.ipynb")
 KERNELS = {"TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 """Keeps progress bars and TensorFlow's messages out of the notebooks."""
 
-LOADED = (
-    "import seaborn, sklearn.model_selection, digitlib.evaluation.classifier; digitlib.training.backend.keras.Model"
-)
-"""What a kernel imports before its notebook's turn comes."""
-
 
 def run_series(
     run: Run | StrPath, parameters: dict[str, Any], *, only: Iterable[str] = (), resume: bool = False
@@ -87,7 +82,7 @@ def run_series(
         raise DigitError(f"run_dir {run} is where the notebooks themselves are: choose another folder.")
     with _removed_if_refused(run), run_lock(run):
         make_folder(run / "notebooks")
-        ahead: list[_Kernel] = []
+        ahead = list[_Kernel]()
         with (
             bar(len(tasks), "Series", "notebook", delay=0) as shown,
             environment(KERNELS | {"DIGITLIB_ROOT": str(project_root())}),
@@ -98,7 +93,7 @@ def run_series(
                 start, resume = time.perf_counter(), resume and _is_done(run, output, values)
                 if not resume:
                     shown.set_description(path.stem)
-                    ahead += [_Kernel.started() for _ in range(min(2, len(tasks) - number + 1) - len(ahead))]
+                    ahead += [_Kernel.started(one) for one in chosen[number - 1 :][len(ahead) : 2]]
                     _execute(path, output, values, ahead.pop(0), shown)
                     notebook = nbformat.read(output, as_version=4)
                     notebook.metadata["made_from"] = run.hashes()
@@ -174,18 +169,20 @@ def _removed_if_refused(run: Run) -> Iterator[None]:
 
 
 class _Kernel(AsyncKernelManager):
-    """A kernel that loads TensorFlow, which takes seconds, while the notebook before its own is executed."""
+    """A kernel that imports what its notebook does, which takes seconds, while the notebook before is executed."""
 
     used: Any = None
 
     @classmethod
-    def started(cls) -> Self:
-        """Return a kernel that has begun to load."""
-        kernel = cls(kernel_name="python3")
+    def started(cls, notebook: Path) -> Self:
+        """Return a kernel that has begun to import: apart from the notebook's own names, which come with its cells."""
+        kernel, cells = cls(kernel_name="python3"), nbformat.read(notebook, as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        imports = "\n".join(re.findall(r"^(?:import|from) [^(\\\n]*$", code, re.MULTILINE))
         options = [
             "--IPKernelApp.log_level=CRITICAL",
             "--HistoryManager.hist_file=:memory:",
-            f"--IPKernelApp.exec_lines={LOADED}",
+            f"--IPKernelApp.exec_lines=exec({imports!r}, {{}})",
         ]
         run_sync(kernel.start_kernel)(extra_arguments=options, cwd=str(project_root()))
         return kernel
@@ -231,7 +228,7 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], kernel: _
                 raise DigitError(f"{notebook.name}: its kernel died ({error}). Is there enough memory?") from error
         finally:
             kernel.end()
-        kernel = _Kernel.started()
+        kernel = _Kernel.started(notebook)
 
 
 def _end_all(kernels: Iterable[_Kernel]) -> None:
