@@ -155,8 +155,8 @@ def sweep(
       learning_rate: [0.005, 0.01]
 
     Settings are the fields of a recipe and, with --no-notebooks, those of its augmentation (rotation_range: [5, 15]). data,
-    test_size, validation_size, assign and threads have one value for all runs. With --no-notebooks, Optuna can choose the
-    values:
+    test_size, validation_size, assign and corrections have one value for all runs. With --no-notebooks, Optuna can choose
+    the values:
 
     \b
       sampler: optuna

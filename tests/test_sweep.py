@@ -106,11 +106,14 @@ def test_a_run_that_fails_is_a_row_with_its_reason_and_is_tried_again(
 
 @pytest.mark.slow
 def test_notebooks_do_the_runs_where_that_is_asked(digits: Path, root: Path) -> None:
-    space, log = check_space(tiny(digits), notebooks=True), root / "log"
+    one = next(digits.rglob("*.png")).relative_to(digits)
+    (root / "c.csv").write_text(f"filename,label,action,new_label\n{one.as_posix()},{one.parent.name},drop,\n")
+    space, log = check_space(tiny(digits, corrections="c.csv"), notebooks=True), root / "log"
     for _ in range(2):
         table = run_sweep(space, "runs/sweep", workers=2, notebooks=partial(trained_by, log=str(log)))
     assert set(table["state"]) == {"done"}
     assert sorted(log.read_text().split()[1::2]) == ["1", "2"]
+    assert open_run(root / "runs/sweep/split").read_json("source.json")["corrections"]["dropped"] == 1
 
 
 @pytest.mark.slow

@@ -312,7 +312,7 @@ def split_once(data: str, prepared: Run, **options: Any) -> Run:
     before = prepared.read_json("source.json")["data"] if (prepared / "source.json").exists() else data
     if resolve(before) != resolve(data):
         raise DigitError(f"{display_path(place)} holds runs of {before!r}, not of {data!r}: choose another --out.")
-    finished = len([*place.glob("*/metrics.json"), *place.glob("members/*/metrics.json")])
+    finished = len([*place.glob("*/metrics.json")])
     names = ("source.json", "rejected.csv", "split.csv")
     kept = {name: (prepared / name).read_bytes() for name in names if finished and (prepared / name).exists()}
     prepare(data, prepared.folder, mode="none", **options)

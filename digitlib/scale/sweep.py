@@ -32,7 +32,7 @@ FIXED = ("name", "augmentation", "train_on", "validate_on")
 FIELDS = {field.name: field.type for field in fields(Recipe) if field.name not in FIXED}
 # Settings of its augmentation that a sweep can vary.
 TRANSFORMS = {name for recipe in RECIPES.values() for name in recipe.augmentation} | {"vertical_flip", "cval"}
-SPLIT_OPTIONS = ("test_size", "validation_size", "assign")
+SPLIT_OPTIONS = ("test_size", "validation_size", "assign", "corrections")
 # Lines that have one value for the whole sweep.
 ONCE = ("data", "sampler", "trials", *SPLIT_OPTIONS)
 
