@@ -39,7 +39,7 @@ from digitlib.training.recipes import load_recipe
 EDITED = ("source.json", "recipe.json", "training.json", "metrics.json", "calibration.json", "split.csv", "history.csv",
           "test_predictions.csv")  # fmt: skip
 DAMAGED = ("best_model.keras", "calibration.npz")
-EDITS, DAMAGES = (2000, 200) if SOAK else (150, 8)
+EDITS, DAMAGES = (2000, 200) if SOAK else (60, 3)
 
 WRONG = (
     None, True, -1, 0, 1, 1.5, -1e-9, 1e308, 10**30, float("nan"), float("inf"), "", "x", "3", "nan", "\0", "..", "/etc",

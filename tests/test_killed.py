@@ -15,7 +15,7 @@ import digitlib as d
 from digitlib.data.folders import target_path
 
 MODES = ("copy", "link", "move")
-STEP = 1 if SOAK else 7
+STEP = 1 if SOAK else 23
 
 
 @pytest.fixture
