@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
+import matplotlib.pyplot as plt
 import pytest
 import yaml
 from browsing import NO_BROWSER, browser, wait_for
@@ -22,8 +23,8 @@ TOP = Path(__file__).parents[1]
 MODULES = [one.name for one in pkgutil.walk_packages(digitlib.__path__, "digitlib.") if "__main__" not in one.name]
 NAMES = [f"digitlib.{chapter}.{name}" for chapter in digitlib.CHAPTERS for name in getattr(digitlib, chapter).__all__]
 
-ASKED = {"GL08", "SS01", "SS03", "SS05", "PR02"}
-"""Of numpydoc's rules: that there is a docstring, its form, and nothing in it that is not there."""
+ASKED = {"GL08", "SS01", "SS03", "SS05", "PR02", "EX01"}
+"""Of numpydoc's rules: that there is a docstring, its form, nothing in it that is not there, and an example."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,6 +43,7 @@ def test_docstrings_have_the_form_that_numpydoc_asks_for(name: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_in_docstrings_come_out_as_written(module: str, root: Path) -> None:
     assert doctest.testmod(importlib.import_module(module)).failed == 0
+    plt.close("all")
 
 
 def test_public_names_are_few_at_the_top_and_reached_through_one_chapter_each() -> None:

@@ -308,6 +308,11 @@ def read_files(paths: Sequence[str], *settings: Any, largest: tuple[int, int] | 
     ------
     Decoded
         In the order of `paths`.
+
+    Examples
+    --------
+    >>> [one.image.shape for one in read_files(["scans/1.png", "scans/2.png"], "grayscale", (28, 28))]  # doctest: +SKIP
+    [(28, 28, 1), (28, 28, 1)]
     """
     spent, done, few = 0.0, 0, 1
     while done < len(paths) and (

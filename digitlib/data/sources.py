@@ -50,6 +50,10 @@ class Source:
         Folder of images without classes.
     rejected : pandas.DataFrame
         ``filename``, ``reason`` of what was found but can't be an image of a class.
+
+    Examples
+    --------
+    >>> find_images("scans").files["class"].value_counts()  # doctest: +SKIP
     """
 
     root: Path

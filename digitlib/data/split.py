@@ -273,6 +273,12 @@ def stratified_folds(manifest: pd.DataFrame, number: int, seed: int) -> Iterator
     ------
     numpy.ndarray
         bool, shape (n,): the images of one fold.
+
+    Examples
+    --------
+    >>> manifest = pd.DataFrame({"class": list("aabb"), "sha256": list("1234")})
+    >>> [manifest["class"][held].tolist() for held in stratified_folds(manifest, 2, seed=0)]
+    [['a', 'b'], ['a', 'b']]
     """
     from sklearn.model_selection import StratifiedKFold
 
@@ -334,6 +340,10 @@ def share_split(prepared: StrPath | Run, run: StrPath | Run) -> None:
         A run that notebook 01 has prepared, with a mode other than "move".
     run : Run
         Gets copies of ``source.json``, ``rejected.csv`` and ``split.csv``; it may not have a TRAIN/ and TEST/ of its own.
+
+    Examples
+    --------
+    >>> share_split("runs/mine", "runs/other")  # doctest: +SKIP
     """
     prepared, run = open_run(prepared), open_run(run)
     prepared.require("split.csv", "rejected.csv")
@@ -349,7 +359,12 @@ def share_split(prepared: StrPath | Run, run: StrPath | Run) -> None:
 
 
 def dark_on_light(run: StrPath | Run, n: int = 100) -> bool:
-    """Tell by the rims of `n` images whether a run's images are dark on light; False if none is there any more."""
+    """Tell by the rims of `n` images whether a run's images are dark on light; False if none is there any more.
+
+    Examples
+    --------
+    >>> dark_on_light("runs/mine")  # doctest: +SKIP
+    """
     images = some_images(run, n, "grayscale")
     return bool(images) and rims_are_light(images)
 

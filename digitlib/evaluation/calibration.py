@@ -54,6 +54,12 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     -------
     float
         Between 0.05 and 20.
+
+    Examples
+    --------
+    >>> probabilities = np.tile([0.99, 0.01], (100, 1))
+    >>> round(fit_temperature(probabilities, np.repeat([0, 1], [80, 20])), 1)  # only 80 of 100 are correct
+    2.9
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
@@ -83,6 +89,12 @@ def calibration_table(confidence: np.ndarray, correct: np.ndarray, bins: int = 1
     pandas.DataFrame
         A row for each bin with images: ``low`` and ``high`` (its bounds), ``images``, ``confidence`` (mean),
         ``accuracy``, ``accuracy_low`` and ``accuracy_high`` (95 % Wilson interval).
+
+    Examples
+    --------
+    >>> table = calibration_table(np.array([0.55, 0.58, 0.95, 0.97]), np.array([True, False, True, True]), bins=10)
+    >>> table["accuracy"].tolist()
+    [0.5, 1.0]
     """
     place = np.clip(np.ceil(np.asarray(confidence) * bins).astype(int) - 1, 0, bins - 1)
     table = pd.DataFrame({"place": place, "confidence": confidence, "correct": correct}).groupby("place")
@@ -101,6 +113,11 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
     """Return how far confidence and accuracy are apart (0 to 1), as a mean over images; see `calibration_table`.
 
     Guo et al. (2017) use 15 bins of equal width. Chance alone makes it larger than 0.
+
+    Examples
+    --------
+    >>> round(expected_calibration_error(np.array([0.9, 0.9]), np.array([True, False])), 4)
+    0.4
     """
     table = calibration_table(confidence, correct, bins)
     return float(np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["images"]))

@@ -59,6 +59,10 @@ class Evaluation:
     predictions : pandas.DataFrame
         ``filename``, ``true``, ``predicted`` (class names), ``confidence``, ``correct``; once calibrated also what
         `SelectiveClassifier.judge` returns.
+
+    Examples
+    --------
+    >>> Classifier.load("runs/mine").evaluate("test").predictions.query("not correct")  # doctest: +SKIP
     """
 
     metrics: dict[str, Any]

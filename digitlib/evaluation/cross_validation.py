@@ -37,6 +37,12 @@ class CrossValidation:
         float32, shape (repeats, n, classes): probabilities, a row an image in the manifest's order.
     fold : numpy.ndarray
         int16, shape (repeats, n): the fold that each image was in, from 0.
+
+    Examples
+    --------
+    >>> done = CrossValidation(np.array([[[0.9, 0.1]], [[0.7, 0.3]]]), fold=np.array([[0], [2]]))
+    >>> done.probabilities.round(2)  # the mean of two repeats for one image
+    array([[0.8, 0.2]])
     """
 
     repeats: np.ndarray

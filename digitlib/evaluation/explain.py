@@ -77,6 +77,12 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     ------
     DigitError
         If the network has no convolution.
+
+    Examples
+    --------
+    >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    >>> grad_cam(keras.Sequential([keras.Input((8, 8, 1)), *layers]), np.ones((3, 8, 8, 1))).shape
+    (3, 8, 8)
     """
     ranks: list[int] = []
 
@@ -122,6 +128,12 @@ def occlusion(model: keras.Model, images: np.ndarray, patch: int = 5, stride: in
     numpy.ndarray
         float, shape (n, height, width), 0 to 1: mean loss of log-probability over the patches that covered a pixel,
         as a share of the image's largest.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    >>> occlusion(model, np.ones((3, 8, 8, 1))).shape
+    (3, 8, 8)
     """
     height, width = images.shape[1:3]
     heat = np.zeros((len(images), height, width))

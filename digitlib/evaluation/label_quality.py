@@ -101,6 +101,12 @@ def label_noise_scores(
     dict
         ``planted``; ``flagged``, the issues in all; ``found``, the planted ones among them; ``recall`` and
         ``precision``, 0 to 1.
+
+    Examples
+    --------
+    >>> planted = pd.DataFrame({"filename": ["1.png", "2.png", "3.png"], "planted": [True, True, False]})
+    >>> label_noise_scores(planted, issues=pd.DataFrame({"filename": ["1.png", "3.png"]}))
+    {'planted': 2, 'flagged': 2, 'found': 1, 'recall': 0.5, 'precision': 0.5}
     """
     wrong = planted.loc[planted["planted"], "filename"]
     if known is not None:

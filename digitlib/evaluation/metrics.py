@@ -67,6 +67,10 @@ def training_accuracy(run: Run | str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Index "augmented" and "as stored"; ``accuracy`` (0 to 1), ``loss``.
+
+    Examples
+    --------
+    >>> training_accuracy("runs/mine")["accuracy"]  # doctest: +SKIP
     """
     clf = Classifier.load(run)
     assert clf.run is not None
@@ -152,6 +156,12 @@ def most_confused(predictions: pd.DataFrame, n: int = 4) -> pd.DataFrame:
     pandas.DataFrame
         ``first`` and ``second`` (class names), ``first_as_second`` and ``second_as_first`` (images), ``images`` (both
         together), most images first.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"true": list("384"), "predicted": list("834"), "correct": [False, False, True]})
+    >>> most_confused(table)[["first", "second", "images"]].to_numpy().tolist()
+    [['3', '8', 2]]
     """
     wrong = predictions.loc[~predictions["correct"], ["true", "predicted"]]
     first, second = wrong.min(axis=1), wrong.max(axis=1)

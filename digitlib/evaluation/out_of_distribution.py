@@ -84,6 +84,14 @@ class OutlierDetector:
         Weights of the hidden layer, shapes (d, h), (h,), (h, 1), (1,).
     limits : numpy.ndarray
         Largest distance and smallest log-odds of what counts as in-distribution, shape (2,).
+
+    Examples
+    --------
+    >>> random, first = np.random.default_rng(0), np.zeros(200, int)
+    >>> known, other = random.normal(0, 1, (200, 6)), random.normal(9, 1, (200, 6))
+    >>> detector = OutlierDetector.fit(known, np.ones((200, 1)), known, other, near=6).with_limits(known, first)
+    >>> detector.in_distribution(other, first)[:3]
+    array([False, False, False])
     """
 
     centre: np.ndarray

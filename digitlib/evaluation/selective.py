@@ -210,6 +210,13 @@ def rejection_table(judged: Mapping[str, pd.DataFrame], reference: str = "test i
     pandas.DataFrame
         Index: the kinds. ``images`` (how many), and shares from 0 to 1: ``rejected``, ``out-of-distribution`` and
         ``rejected by raw confidence``.
+
+    Examples
+    --------
+    >>> digits = pd.DataFrame({"accepted": [True, True], "in_distribution": True, "raw_confidence": [0.99, 0.9]})
+    >>> letters = pd.DataFrame({"accepted": [False, True], "in_distribution": False, "raw_confidence": [0.95, 0.5]})
+    >>> rejection_table({"test images": digits, "letters": letters})["rejected"].to_dict()
+    {'test images': 0.0, 'letters': 0.5}
     """
     least = judged[reference]["raw_confidence"].quantile(1 - judged[reference]["accepted"].mean())
     rows = {

@@ -207,6 +207,11 @@ def stored_drawing(style: str, character: str | int) -> Strokes:
     ------
     DigitError
         If there is no such drawing.
+
+    Examples
+    --------
+    >>> len(stored_drawing("continental", 7))  # the second stroke is the bar
+    2
     """
     drawings = read_strokes()
     if str(character) not in drawings.get(style, ()):
@@ -220,6 +225,11 @@ def read_strokes() -> dict[str, dict[str, Strokes]]:
 
     The styles are an upright school hand, a quick slanted one, and a continental one (1 with a flag, 7 with a bar,
     looped 2).
+
+    Examples
+    --------
+    >>> list(read_strokes())
+    ['school', 'quick', 'continental']
     """
     drawings: dict[str, dict[str, Strokes]] = json.loads((HERE / "drawings.json").read_text(encoding="utf-8"))
     return drawings

@@ -40,6 +40,10 @@ def read_image(path: StrPath) -> np.ndarray:
     ------
     DigitError
         If there is no such file, or it isn't an image, is damaged or too large.
+
+    Examples
+    --------
+    >>> read_image("photo.jpg").shape  # doctest: +SKIP
     """
     decoded = read_file(resolve(path))
     if decoded.image is None:
@@ -62,6 +66,13 @@ def find_digits(photo: np.ndarray) -> pd.DataFrame:
         A row a digit in reading order: ``line`` and ``position`` in it, both
         from 1; ``x``, ``y``, ``width``, ``height`` of its box in pixels of the
         photo. Empty if nothing looks like a digit.
+
+    Examples
+    --------
+    >>> photo = np.full((300, 400), 230, np.uint8)
+    >>> photo[100:170, 200:210] = 30  # a 1
+    >>> find_digits(photo)[["line", "position"]].to_numpy().tolist()
+    [[1, 1]]
     """
     ink, pieces = _pieces(photo)
     return _in_photo(reading_order(table_of(pieces))[0], ink, photo)
@@ -141,7 +152,13 @@ def read_photo(network: Network, photo: StrPath | np.ndarray, *, dark_on_light: 
 
 
 def text_lines(table: pd.DataFrame) -> list[str]:
-    """Return what `read_photo` has read, one string a line of writing from top to bottom."""
+    """Return what `read_photo` has read, one string a line of writing from top to bottom.
+
+    Examples
+    --------
+    >>> text_lines(pd.DataFrame({"line": [1, 1, 2], "label": ["4", "2", "7"]}))
+    ['42', '7']
+    """
     return [str("".join(labels)) for _, labels in table.groupby("line")["label"]]
 
 
@@ -208,6 +225,10 @@ def read_photos(
     ------
     DigitError
         If a photo or the network can't be read, before anything is written; or `drawn` is wanted of several photos.
+
+    Examples
+    --------
+    >>> dict(read_photos("runs/mine", ["first.jpg", "second.jpg"], json_file="read.json"))  # doctest: +SKIP
     """
     if drawn and len(photos) > 1:
         raise DigitError("--drawn takes one photo at a time: call it once for each photo.")
@@ -230,7 +251,12 @@ def read_photos(
 
 
 def write_reading(path: Path, photos: dict[str, pd.DataFrame]) -> None:
-    """Write tables from `read_photo`, by the name of their photo, as a JSON list of ``photo``, ``lines``, ``digits``."""
+    """Write tables from `read_photo`, by the name of their photo, as a JSON list of ``photo``, ``lines``, ``digits``.
+
+    Examples
+    --------
+    >>> write_reading(Path("read.json"), {"photo.jpg": read_photo("runs/mine", "photo.jpg")})  # doctest: +SKIP
+    """
     content = [
         {"photo": name, "lines": text_lines(table), "digits": table.round({"confidence": 6}).to_dict("records")}
         for name, table in photos.items()
@@ -248,6 +274,12 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
     table : pandas.DataFrame
         As from `read_photo`. Labels with a confidence below 80 % are drawn in
         the second colour, with a question mark.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"x": 50, "y": 20, "width": 9, "height": 60, "label": ["1"], "confidence": [0.99]})
+    >>> draw_reading(np.full((100, 200, 1), 255, np.uint8), table).size
+    (200, 100)
     """
     image = Image.fromarray(photo[..., 0] if photo.shape[-1] == 1 else photo).convert("RGB")
     scale = min(1.0, LARGEST_DRAWN / max(image.size))

@@ -34,7 +34,15 @@ TESTED = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss
 
 
 def check_tracker(tracker: str) -> None:
-    """Raise a `DigitError` unless runs can be tracked here, so that it is said before anything trains."""
+    """Raise a `DigitError` unless runs can be tracked here, so that it is said before anything trains.
+
+    Examples
+    --------
+    >>> check_tracker("wandb")
+    Traceback (most recent call last):
+        ...
+    digitlib.errors.DigitError: tracker is 'wandb': it must be tensorboard or mlflow.
+    """
     require("tracker", tracker, tracker in TRACKERS, " or ".join(TRACKERS))
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else MLflow reports its use over the network
     try:

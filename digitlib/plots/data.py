@@ -24,6 +24,12 @@ def plot_counts(counts: pd.DataFrame) -> Axes:
     ----------
     counts : pandas.DataFrame
         As from `digitlib.data.class_counts.class_counts`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"Classes": ["3", "8"], "Train_images": [8, 7], "Test_images": [2, 3], "Share": [0.5, 0.5]})
+    >>> plot_counts(table).get_title()
+    'Images per class and their share of all'
     """
     title = "Images per class and their share of all"
     names = counts["Classes"].map(drawable) + counts["Share"].map("  {:.0%}".format)
@@ -59,6 +65,12 @@ def plot_images(
         Width of an image in inches. By default a row fills a notebook's text, with 2 at most.
     alt : str
         What the images are, for `digitlib.plots.style.alt_text`; the titles follow it.
+
+    Examples
+    --------
+    >>> figure = plot_images(np.zeros((2, 28, 28)), ["first", "second"], columns=4)
+    >>> style.alt_text(figure)
+    '2 images: first; second.'
     """
     titles = titles if titles is not None else [""] * len(images)
     size = size or min(2.0, style.WIDTH / columns)
@@ -99,6 +111,12 @@ def plot_augmented(originals: Images, augmented: Sequence[Images], how: str = "a
         As `plot_images` takes them; each of `augmented` holds a version of all originals.
     how : str
         The word above each version.
+
+    Examples
+    --------
+    >>> originals = np.zeros((4, 28, 28))
+    >>> style.alt_text(plot_augmented(originals, [originals, originals]))
+    '4 original images in a row; below each, the same augmented (2×).'
     """
     count, more = len(originals), len(originals) * len(augmented)
     images = [pixels for batch in (originals, *augmented) for pixels in as_pixels(batch)]
@@ -118,6 +136,12 @@ def plot_label_issues(issues: pd.DataFrame, images: Images, columns: int = 6) ->
         One a row of `issues`.
     columns : int
         Images a row.
+
+    Examples
+    --------
+    >>> issues = pd.DataFrame({"label": ["4"], "likely_label": ["9"], "filename": ["4/1.png"]})
+    >>> style.alt_text(plot_label_issues(issues, np.zeros((1, 28, 28))))
+    'Likely label errors, label → likely class, 1 image: 4 → 9? 1.png.'
     """
     names = zip(issues["label"].map(drawable), issues["likely_label"].map(drawable), issues["filename"], strict=True)
     titles = [f"{label} → {likely}?\n{short_name(filename)}" for label, likely, filename in names]

@@ -27,6 +27,12 @@ def plot_confusion(table: pd.DataFrame) -> Axes:
     ----------
     table : pandas.DataFrame
         As from `digitlib.evaluation.confusion_matrix`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame([[8, 2], [0, 9]], index=["3", "8"], columns=["3", "8"])
+    >>> plot_confusion(table).get_title()
+    'Confusion matrix: test set'
     """
     names, counts, n = [drawable(name) for name in table.index], table.to_numpy(), len(table)
     off = np.where(np.eye(n, dtype=bool), 0, counts)
@@ -74,6 +80,13 @@ def plot_per_class(table: pd.DataFrame) -> Axes:
     ----------
     table : pandas.DataFrame
         As from `digitlib.evaluation.metrics.classification_report`.
+
+    Examples
+    --------
+    >>> names = [name + end for name in ("precision", "recall", "f1") for end in ("", "_low", "_high")]
+    >>> table = pd.DataFrame({"class": ["3", "8"], **dict.fromkeys(names, [0.9, 0.8])})
+    >>> style.alt_text(plot_per_class(table))
+    'Precision, recall and F1 of 2 classes, each with its interval. The lowest F1 is 80.0%, of 8; the highest is 90.0%.'
     """
     worst, best, n = table.loc[table["f1"].idxmin()], table["f1"].max(), len(table)
     f1 = f"The lowest F1 is {worst['f1']:.1%}, of {drawable(worst['class'])}; the highest is {best:.1%}."
@@ -103,6 +116,12 @@ def plot_top_losses(wrong: pd.DataFrame, images: Images, columns: int = 6) -> Fi
         One a row of `wrong`.
     columns : int
         Images a row.
+
+    Examples
+    --------
+    >>> wrong = pd.DataFrame({"true": ["4"], "predicted": ["9"], "confidence": [0.98], "filename": ["4/1.png"]})
+    >>> style.alt_text(plot_top_losses(wrong, np.zeros((1, 28, 28))))
+    'The most confident errors, true → predicted, 1 image: 4 → 9 98% 1.png.'
     """
     table = wrong.assign(true=wrong["true"].map(drawable), predicted=wrong["predicted"].map(drawable))
     form = "{0.true} → {0.predicted}  {0.confidence:.0%}\n"
@@ -123,6 +142,12 @@ def plot_predictions(predictions: pd.DataFrame, images: Images, guesses: int = 1
         Classes above each image, 1 to 3.
     columns : int
         Images a row.
+
+    Examples
+    --------
+    >>> predictions = pd.DataFrame({"label": ["3", "8"], "confidence": [0.99, 0.6]})
+    >>> style.alt_text(plot_predictions(predictions, np.zeros((2, 28, 28))))
+    'Images with their predicted class and its confidence, 2 images: 3 99%; 8 60%.'
     """
     names = [(f"label{end}", f"confidence{end}") for end in ("", "_2", "_3")[:guesses]]
     titles = [
@@ -139,6 +164,13 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> Axes:
     ----------
     tables : mapping of str to pandas.DataFrame
         Text of the legend, and tables as from `digitlib.evaluation.calibration.calibration_table`.
+
+    Examples
+    --------
+    >>> bins = {"images": [5, 20], "confidence": [0.6, 0.9], "accuracy": [0.5, 0.9]}
+    >>> table = pd.DataFrame({**bins, "accuracy_low": [0.2, 0.7], "accuracy_high": [0.8, 1.0]})
+    >>> plot_reliability({"as trained": table}).get_title()
+    'Reliability diagram'
     """
     axes = new_axes(4.2, 4.8, "xy", title="Reliability diagram", xlabel="confidence", ylabel="accuracy")
     axes.plot([0, 1], [0, 1], "--", color=GREY, marker="", label="confidence = accuracy")
@@ -175,6 +207,12 @@ def plot_explanations(
         One an image.
     columns : int
         Images side by side.
+
+    Examples
+    --------
+    >>> images, heat = np.zeros((2, 28, 28)), np.ones((2, 28, 28))
+    >>> style.alt_text(plot_explanations(images, {"Grad-CAM": heat}, ["3", "8"]))
+    '2 images (3, 8); below each, a map of Grad-CAM, bright where it counted.'
     """
     kinds, blocks = ["image", *maps], -(-len(images) // columns)
     rows = blocks * len(kinds)

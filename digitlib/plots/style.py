@@ -56,7 +56,12 @@ Drawn = TypeVar("Drawn", Figure, Axes)
 
 
 def use_style() -> None:
-    """Set the style ``digitlib.plots.style`` for all figures that follow."""
+    """Set the style ``digitlib.plots.style`` for all figures that follow.
+
+    Examples
+    --------
+    >>> use_style()  # doctest: +SKIP
+    """
     plt.style.use("digitlib.plots.style")
 
 
@@ -98,6 +103,11 @@ def drawable(name: object, longest: int = 20) -> str:
     """Return a name as it is drawn: `short`, or its number if no font has its characters or another name looks the same.
 
     `key_of` says what a number in a figure stands for.
+
+    Examples
+    --------
+    >>> drawable("digits that people wrote by hand")
+    'digits th…te by hand'
     """
     whole, text = short(name, 10_000), short(name, longest)
     if whole == text and text in SHORTENED:
@@ -160,14 +170,28 @@ def reach(value: pd.Series, low: pd.Series, high: pd.Series) -> np.ndarray:
 
 
 def describe(drawn: Drawn, alt: str) -> Drawn:
-    """Keep with a figure what it shows, in one or two sentences that `show` hands to screen readers, and return it."""
+    """Keep with a figure what it shows, in one or two sentences that `show` hands to screen readers, and return it.
+
+    Examples
+    --------
+    >>> figure = describe(plt.figure(), "A curve that falls from 0.7 to 0.1.")
+    >>> alt_text(figure)
+    'A curve that falls from 0.7 to 0.1.'
+    """
     fit_ticks(figure_of(drawn))
     figure_of(drawn).set_label(alt)
     return drawn
 
 
 def alt_text(drawn: Figure | Axes) -> str:
-    """Return what `describe` has kept, or else the titles in the figure, and the key to its numbers."""
+    """Return what `describe` has kept, or else the titles in the figure, and the key to its numbers.
+
+    Examples
+    --------
+    >>> figure, _ = plt.subplots(subplot_kw={"title": "Loss by epoch"})
+    >>> alt_text(figure)
+    'Loss by epoch'
+    """
     figure = figure_of(drawn)
     text = str(figure.get_label()) or "; ".join(filter(None, (axes.get_title() for axes in figure.axes)))
     return " ".join(filter(None, (text, key_of(figure)))).encode("utf-8", "backslashreplace").decode()

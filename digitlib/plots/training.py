@@ -28,6 +28,13 @@ def plot_history(history: pd.DataFrame, best: int, part: str = "validation") -> 
         The epoch whose weights were kept.
     part : str
         Which set the epochs were compared on.
+
+    Examples
+    --------
+    >>> rows = [(1, 0.6, 1.2, 0.7, 0.9), (2, 0.8, 0.6, 0.8, 0.7)]
+    >>> history = pd.DataFrame(rows, columns=["epoch", "accuracy", "loss", "val_accuracy", "val_loss"])
+    >>> [axes.get_title() for axes in plot_history(history, best=2).axes]
+    ['Model accuracy', 'Model loss']
     """
     figure, grid = panels(1, 2, 3.2)
     chosen = history.set_index("epoch").loc[best]
@@ -60,6 +67,12 @@ def plot_sweep(table: pd.DataFrame) -> Axes:
     ------
     DigitError
         If no run is done.
+
+    Examples
+    --------
+    >>> accuracy = {"validation_accuracy": [0.97, 0.95], "validation_low": [0.95, 0.93], "validation_high": [0.98, 0.97]}
+    >>> plot_sweep(pd.DataFrame({"run": ["001", "002"], "n_validation": 500, **accuracy})).get_xlabel()
+    'validation accuracy, n = 500 images'
     """
     table = table.dropna(subset="validation_accuracy").head(MOST)
     if table.empty:
