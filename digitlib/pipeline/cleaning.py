@@ -91,9 +91,10 @@ class ImageCleaner(anywidget.AnyWidget):
         names = sorted(found, key=lambda name: name in before.index)[:limit]
         self._given, self.class_names = {name: given[name] for name in names}, run.class_names
         self._paths = dict(zip(split["filename"], paths_of(run, split), strict=True))
-        self.items = [found[name] for name in names]
-        for about in self.items:
+        items = [found[name] for name in names]
+        for about in items:
             about["images"] = [thumbnail(Path(self._paths[name])) for name in about["images"]]
+        self.items = items  # which sends them, so whole
         self.decisions = before[["action", "new_label"]].reindex(names, fill_value="").to_numpy().tolist()
         self._say()
         self.observe(self._save, "decisions")
