@@ -1,5 +1,8 @@
 # One command each; every one sets up .venv first, if that is still needed.
 
+# pip leaves compiling to Python, which would compile TensorFlow anew for every kernel where it may not keep the result.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.13 python3.11 python3 python,$(shell $(name) -c 'import sys; print("$(name)" if (3, 11) <= sys.version_info < (3, 14) else "")' 2>/dev/null)))
 # The lowest versions have wheels for the oldest Python only.
 OLDEST ?= $(shell command -v python3.11)
