@@ -15,8 +15,8 @@ COMPARISONS ?= generators steps prediction training peers series
 FURTHER := calibration labels pages
 MANY := sweep bulk
 BIN := .venv/bin
-# A file's tests stay together, since they share what was trained for them.
-ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
+# A file's tests stay together, since they share what was trained for them; tests/conftest.py puts the longest first.
+ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 NBVAL = $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
     --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider
 # An empty folder for the notebooks' runs: what an earlier run cached must not hide a broken training.
@@ -31,7 +31,7 @@ run: $(RUN)  ## Run the whole series; ARGS="--data FOLDER --recipe accurate"
 test: check  ## Run everything that can be checked, notebooks included
 	@root=$(FRESH); trap 'rm -rf "$$root"' EXIT; export DIGITLIB_ROOT="$$root" TQDM_DISABLE=1; \
 	echo "Notebooks, outputs compared:"; $(NBVAL) notebooks/0[1-7]*.ipynb && \
-	$(NBVAL) $(ON_ALL_CORES) notebooks/0[89]*.ipynb notebooks/1*.ipynb notebooks/solutions
+	$(NBVAL) $(ON_ALL_CORES) notebooks/1*.ipynb notebooks/0[89]*.ipynb notebooks/solutions
 	@echo "Networks and the series with other data and parameters:"
 	@$(BIN)/python -m pytest $(ON_ALL_CORES) -m slow
 

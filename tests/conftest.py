@@ -20,6 +20,15 @@ if method := os.environ.get("DIGITLIB_START_METHOD"):  # "spawn", as on Windows 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONGEST = ("test_readme.py", "test_odd_data.py", "test_notebooks.py")
+"""Files that take minutes: begun last, they would keep one processor busy while the others have nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the embedded 5,000 digits, written once for all tests."""
