@@ -178,11 +178,11 @@ class _Kernel(AsyncKernelManager):
         """Return a kernel that has begun to import: apart from the notebook's own names, which come with its cells."""
         kernel, cells = cls(kernel_name="python3"), nbformat.read(notebook, as_version=4).cells
         code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-        imports = "\n".join(re.findall(r"^(?:import|from) [^(\\\n]*$", code, re.MULTILINE))
+        imports = "; ".join(re.findall(r"^((?:import|from) [^(\\#\n]+?) *(?:#.*)?$", code, re.MULTILINE))
         options = [
             "--IPKernelApp.log_level=CRITICAL",
             "--HistoryManager.hist_file=:memory:",
-            f"--IPKernelApp.exec_lines=exec({imports!r}, {{}})",
+            f"--IPKernelApp.exec_lines=def ahead(): pass; {imports}\nahead(); del ahead",
         ]
         run_sync(kernel.start_kernel)(extra_arguments=options, cwd=str(project_root()))
         return kernel
