@@ -14,7 +14,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import lazy_loader
 
@@ -71,6 +70,9 @@ def _source(extra: str, package: Path = Path(__file__).parent) -> str:
         origin = {}
     url = origin.get("url", "")
     if url.startswith("file:"):
+        # It needs sockets, which Python 3.13 can't load in a folder that was removed.
+        from urllib.request import url2pathname
+
         return f'"{url2pathname(urlsplit(url).path)}[{extra}]"'
     scheme = f"{origin['vcs_info']['vcs']}+" if "vcs_info" in origin else ""
     return f'"digitlib[{extra}] @ {scheme}{url}"' if url else f'"digitlib[{extra}]"'
