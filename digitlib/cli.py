@@ -33,7 +33,10 @@ def on_workers(command: Callable[..., None]) -> Callable[..., None]:
         "--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler, such as tcp://10.0.0.1:8786."
     )
     workers = click.option(
-        "--workers", default=0, type=click.IntRange(0), help="Use this many processes. Default: this one."
+        "--workers",
+        default=0,
+        type=click.IntRange(0),
+        help="Use this many processes with one thread each. Default: this process.",
     )
     return scheduler(workers(command))
 

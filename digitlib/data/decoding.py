@@ -366,6 +366,11 @@ def enlarged(images: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     return pixels
 
 
+def as_pil(image: np.ndarray) -> Image.Image:
+    """Return an image of one or three channels, uint8, as one of Pillow's."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
 def as_uint8(source: Any) -> np.ndarray:
     """Return images as uint8, shape (n, height, width, 1 or 3), or refuse what could be taken for something else."""
     try:

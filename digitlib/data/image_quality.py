@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageFilter
+from PIL import ImageFilter
 
-from digitlib.data.decoding import read_files
+from digitlib.data.decoding import as_pil, read_files
 from digitlib.data.sources import list_images
 from digitlib.data.split import paths_of
 from digitlib.files import StrPath, resolve
@@ -80,7 +80,7 @@ def _cleanvision() -> tuple[Callable[..., Any], Callable[..., Any]]:
         patterns = "{}_score", "is_{}_issue"
         return [manager.issues[[one.format(name) for name in LIMITS]].set_axis([*LIMITS], axis=1) for one in patterns]
 
-    return lambda image: {name: value for way in ways for name, value in way.calculate(_pillow(image)).items()}, judge
+    return lambda image: {name: value for way in ways for name, value in way.calculate(as_pil(image)).items()}, judge
 
 
 def _judge(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -92,16 +92,12 @@ def _judge(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scores, scores < pd.Series(LIMITS if gap else LIMITS | {"odd_size": 1.0})
 
 
-def _pillow(image: np.ndarray) -> Image.Image:
-    return Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
-
-
 def _measure(image: np.ndarray) -> dict[str, float]:
     """Return the scores of one image, uint8, shape (height, width, 1 or 3); ``odd_size`` is its mean side."""
     height, width, channels = image.shape
     squares = np.square(image, dtype=float)
     light = np.sqrt(squares @ [0.241, 0.691, 0.068] if channels == 3 else squares[..., 0]) / 255
-    whole, ratio = _pillow(image), max(1, max(height, width) / SIDE)
+    whole, ratio = as_pil(image), max(1, max(height, width) / SIDE)
     small = whole.resize((max(1, int(width // ratio)), max(1, int(height // ratio)))).convert("L")
     edges, greys = (
         1 - np.exp(-np.std(one) / 100) for one in (np.asarray(small.filter(ImageFilter.FIND_EDGES)), small.histogram())

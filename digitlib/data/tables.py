@@ -20,7 +20,7 @@ import pandas as pd
 from natsort import natsorted
 from PIL import Image
 
-from digitlib.data.decoding import as_uint8
+from digitlib.data.decoding import as_pil, as_uint8
 from digitlib.data.sources import is_litter, walk
 from digitlib.errors import DigitError, needs
 from digitlib.files import display_path, odd_here, project_root
@@ -114,7 +114,7 @@ def write_out(sources: Sequence[Any], folder: Path, *, labelled: bool = True) ->
                 ending = next((ending for start, ending in MAGIC.items() if image.startswith(start)), ".img")
                 file.with_name(f"{file.name}{ending}").write_bytes(image)
             else:
-                Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(f"{file}.png")
+                as_pil(image).save(f"{file}.png")
 
 
 def named_files(source: Any) -> list[Path]:

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from digitlib.data.class_counts import AnyRun, split_counts
 from digitlib.data.datasets import find_inputs
-from digitlib.data.decoding import Decoded, as_uint8, decoded, enlarged, read_files, resized, rims_are_light
+from digitlib.data.decoding import Decoded, as_pil, as_uint8, decoded, enlarged, read_files, resized, rims_are_light
 from digitlib.data.split import dark_on_light
 from digitlib.errors import DigitError, require
 from digitlib.evaluation.calibration import apply_temperature, fit_temperature
@@ -38,7 +38,6 @@ from digitlib.training.backend import in_float32, keras
 if TYPE_CHECKING:  # an export predicts without Keras, SciPy, scikit-learn and numba, which take seconds to load
     from digitlib.training.generators import ImageBatches
 
-AnyPath = StrPath
 
 BATCH, SET_BATCH = 1024, 250
 """Images that are decoded at a time, and taken at a time from a run's sets; memory does not grow with the source."""
@@ -368,7 +367,7 @@ class Classifier:
         explainer = {"auto": auto, "grad_cam": grad_cam, "occlusion": occlusion}[method]
         return explainer(self.model, self._pixels(images))[0]
 
-    def export(self, format: str = "onnx", folder: AnyPath | None = None, file: AnyPath | None = None) -> Path:
+    def export(self, format: str = "onnx", folder: StrPath | None = None, file: StrPath | None = None) -> Path:
         """Write the network in another format, compare its predictions with Keras's, and return the file.
 
         Beside an ONNX file, ``.onnx.json`` and ``.onnx.npz`` hold what `load` needs to predict and accept with it as with
@@ -626,7 +625,7 @@ def _fitted(image: np.ndarray, shape: tuple[int, ...], resize: str) -> np.ndarra
     """Return an image in the network's colours and, if it is larger, size, as `digitlib.data.decoding.decode` does."""
     if image.shape == shape:
         return image
-    whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    whole = as_pil(image)
     small = whole.convert("L" if shape[2] == 1 else "RGB")
     small = resized(small, (shape[0], shape[1]), min(shape[:2]), resize)
     return np.asarray(small).reshape(small.height, small.width, -1)

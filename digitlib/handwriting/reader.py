@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, distance_transform_edt, rotate
 from skimage.morphology import disk, skeletonize
 
-from digitlib.data.decoding import read_file
+from digitlib.data.decoding import as_pil, read_file
 from digitlib.errors import DigitError
 from digitlib.files import StrPath, atomic, display_path, resolve, write_json
 from digitlib.handwriting.binarize import Ink, find_inks
@@ -281,7 +281,7 @@ def draw_reading(photo: np.ndarray, table: pd.DataFrame) -> Image.Image:
     >>> draw_reading(np.full((100, 200, 1), 255, np.uint8), table).size
     (200, 100)
     """
-    image = Image.fromarray(photo[..., 0] if photo.shape[-1] == 1 else photo).convert("RGB")
+    image = as_pil(photo).convert("RGB")
     scale = min(1.0, LARGEST_DRAWN / max(image.size))
     image = image.resize([max(1, round(side * scale)) for side in image.size])
     pen = ImageDraw.Draw(image)

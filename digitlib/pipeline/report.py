@@ -15,10 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from digitlib.data.corrections import corrections_text
-from digitlib.data.decoding import read_file, read_files
+from digitlib.data.decoding import as_pil, read_file, read_files
 from digitlib.data.split import SEVERAL_CLASSES, paths_of
 from digitlib.errors import needs
 from digitlib.export.model_card import accuracy_text
@@ -235,7 +234,7 @@ def thumbnail(path: Path) -> str:
     image = read_file(path).image
     if image is None:
         return ""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = as_pil(image)
     picture.thumbnail((LONGEST, LONGEST))
     store = io.BytesIO()
     picture.save(store, "PNG")

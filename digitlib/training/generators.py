@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from natsort import natsorted
-from PIL import Image
 
 from digitlib.data.cache import key_of, pixels_for, read_images
+from digitlib.data.decoding import as_pil
 from digitlib.data.sources import find_images
 from digitlib.data.split import pixels_of, read_split
 from digitlib.errors import DigitError, as_size, is_whole
@@ -373,7 +373,7 @@ SHOWN = 12
 
 def _thumbnail(pixels: np.ndarray) -> str:
     """Return one image, uint8, as an HTML element that holds it as PNG."""
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image = as_pil(pixels)
     image.thumbnail((64, 64))
     file = io.BytesIO()
     image.save(file, "PNG")
